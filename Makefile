@@ -1,0 +1,50 @@
+# Every target installs what it needs first. `make help` lists them.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check fix docs lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/.run: requirements/run.txt pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing Postroom into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	@echo "Installing what the checks and tests need into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+run: $(VENV)/.run ## Run Postroom on 127.0.0.1:8022 (SQLite, no other service needed)
+	@exec $(BIN)/postroom run
+
+test: $(VENV)/.dev ## Run all checks and tests
+	@$(MAKE) --no-print-directory check
+	@tests/prepare
+	@$(BIN)/python -m pytest -q
+
+check: $(VENV)/.dev ## Check formatting, lint, types and import contracts; changes nothing
+	@$(BIN)/ruff format --check src tests
+	@$(BIN)/ruff check src tests
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fix: $(VENV)/.dev ## Format, and mend what lint can mend by itself
+	@$(BIN)/ruff check --fix src tests
+	@$(BIN)/ruff format src tests
+
+docs: $(VENV)/.run ## Write docs/settings.md from the settings
+	@sed -i '/^| /d' docs/settings.md && $(BIN)/postroom settings >> docs/settings.md
+
+lock: $(VENV)/.dev ## Renew the hashed lock files from pyproject.toml
+	@requirements/lock $(BIN)
+
+clean: ## Remove the local environment and caches; data stay
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
