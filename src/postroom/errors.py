@@ -1,0 +1,88 @@
+"""Every error that Postroom raises on purpose, and what each one asks of its receiver.
+
+PostroomError
+├── SettingsError          the configuration is wrong; `problems` lists every mistake
+├── InvalidEmail           a submission breaks a rule; names the member, never repeats its value
+│   ├── MissingMember      … because a required member is absent
+│   └── InvalidAttachment  … because of an attachment
+├── EmailNotFound          no such email in this account
+├── WrongState             the email's status forbids the step; nothing was changed
+├── StoreError
+│   ├── StoreUnavailable   not reachable, full or broken; surely nothing was written: try again later
+│   ├── OutcomeUnknown     the write may or may not have happened; repeat with the same idempotency key
+│   └── StoreLocked        another process owns this store
+├── QueueUnavailable       the wake-up was not confirmed; carry on, the sweep will publish it
+└── Overloaded             refused for backpressure; try again after `retry_after_seconds`
+"""
+
+from collections.abc import Sequence
+
+
+class PostroomError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class SettingsError(PostroomError):
+    """The configuration is wrong; `problems` has one sentence per mistake."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+class InvalidEmail(PostroomError):
+    """A submission breaks a rule. `member` is the path of the offending member, such as `attachments[0].content`."""
+
+    def __init__(self, member: str, problem: str) -> None:
+        super().__init__(f"{member}: {problem}" if member else problem)
+        self.member = member
+        self.problem = problem
+
+
+class MissingMember(InvalidEmail):
+    """A required member is absent."""
+
+
+class InvalidAttachment(InvalidEmail):
+    """An attachment has neither content nor path, cannot be decoded, or is too large."""
+
+
+class EmailNotFound(PostroomError):
+    """No email with this id (or cursor) in this account."""
+
+
+class WrongState(PostroomError):
+    """The email's status forbids the step; nothing was changed."""
+
+    def __init__(self, step: str, status: str) -> None:
+        super().__init__(f"cannot {step} an email that is {status}")
+        self.step = step
+        self.status = status
+
+
+class StoreError(PostroomError):
+    """Something is wrong with the store."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached, is full or is broken. Surely nothing was written."""
+
+
+class OutcomeUnknown(StoreError):
+    """The write may or may not have happened."""
+
+
+class StoreLocked(StoreError):
+    """Another process owns this store."""
+
+
+class QueueUnavailable(PostroomError):
+    """The broker did not confirm in time. The store still holds the email; the sweep publishes it later."""
+
+
+class Overloaded(PostroomError):
+    """Refused for backpressure; nothing was stored."""
+
+    def __init__(self, problem: str, *, retry_after_seconds: int) -> None:
+        super().__init__(problem)
+        self.retry_after_seconds = retry_after_seconds

@@ -1,0 +1,77 @@
+"""API keys: their form, their hash, what they may do. A key is shown once; only its hash is kept."""
+
+import hashlib
+import hmac
+import re
+import secrets
+import zlib
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Scope(StrEnum):
+    """What a key may do."""
+
+    SEND = "send"  # submit emails
+    READ = "read"  # read emails and listings
+    MANAGE = "manage"  # update, cancel, retry
+    KEYS = "keys"  # create, list and revoke keys
+
+
+FULL_ACCESS = frozenset(Scope)
+SENDING_ACCESS = frozenset({Scope.SEND})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """What the store keeps of a key. `domains` are the sender domains it may use, empty for any."""
+
+    id: str
+    account: str
+    name: str
+    scopes: frozenset[Scope]
+    domains: frozenset[str]
+    secret_hash: str
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+    def usable(self, now: datetime) -> bool:
+        """Whether it is neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+_FORM = re.compile(r"pr_([0-9a-f]{12})_([0-9a-f]{64})_([0-9a-f]{8})\Z")
+
+
+def mint() -> tuple[str, str, str]:
+    """Makes a new key; returns its id, its text `pr_<id>_<256 random bits>_<checksum>`, and the hash to keep.
+
+    The checksum lets secret scanners and typing errors be told apart from real keys without asking the store.
+    """
+    key_id, secret = secrets.token_hex(6), secrets.token_hex(32)
+    return key_id, f"pr_{key_id}_{secret}_{_checksum(key_id, secret)}", _hash(secret)
+
+
+def key_id_of(token: str) -> str | None:
+    """The id inside a token, or None when the token does not have the form or its checksum is wrong."""
+    found = _FORM.match(token)
+    if found is None or _checksum(found[1], found[2]) != found[3]:
+        return None
+    return found[1]
+
+
+def proves(token: str, key: ApiKey | None) -> bool:
+    """Whether the token is this key's, in constant time; compares with a dummy when there is no such key."""
+    found = _FORM.match(token)
+    kept = key.secret_hash if key else "0" * 64
+    return hmac.compare_digest(_hash(found[2] if found else ""), kept) and key is not None
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()  # 256 random bits need no slow hash
+
+
+def _checksum(key_id: str, secret: str) -> str:
+    return f"{zlib.crc32(f'{key_id}_{secret}'.encode()):08x}"

@@ -1,0 +1,111 @@
+"""A draft: one email as a client wrote it, checked but not accepted yet. Accepting gives it an id and a life."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import uuid_utils
+
+from postroom.mail.address import domain_of
+from postroom.mail.email import (
+    Address,
+    Attachment,
+    Email,
+    Event,
+    Json,
+    Kind,
+    Lane,
+    Life,
+    OnUncertain,
+    Recipient,
+    Status,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """Every member checked: addresses parsed, headers cleaned, attachments decoded, times in UTC milliseconds."""
+
+    sender: Address
+    to: tuple[Address, ...]
+    cc: tuple[Address, ...] = ()
+    bcc: tuple[Address, ...] = ()
+    reply_to: tuple[Address, ...] = ()
+    subject: str
+    html: str | None = None
+    text: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    tags: tuple[tuple[str, str], ...] = ()
+    metadata: Mapping[str, Json] = field(default_factory=dict)
+    lane: Lane = Lane.NORMAL
+    scheduled_at: datetime | None = None
+    expires_at: datetime | None = None
+    max_attempts: int | None = None
+    on_uncertain: OnUncertain = OnUncertain.RESEND
+
+
+def accept(
+    draft: Draft,
+    *,
+    account: str,
+    key_id: str | None,
+    idempotency_key: str | None,
+    max_attempts: int,
+    max_age: timedelta,
+    now: datetime,
+) -> Email:
+    """Gives a draft its id, its Message-ID (RFC 5322 §3.6.4) and its life; `max_attempts` and `max_age` are what it
+    gets when it does not say so itself. Nothing is stored yet."""
+    email_id, created_at = new_id()
+    scheduled = draft.scheduled_at if draft.scheduled_at and draft.scheduled_at > now else None
+    starts_at = scheduled or now
+    status = Status.SCHEDULED if scheduled else Status.QUEUED
+    life = Life(
+        status=status,
+        recipients=recipients(draft),
+        scheduled_at=scheduled,
+        next_attempt_at=starts_at,
+        expires_at=draft.expires_at or starts_at + max_age,
+        timeline=(Event(event=str(status), at=now, attempt=0),),
+    )
+    return Email(
+        id=email_id,
+        account=account,
+        key_id=key_id,
+        message_id=f"<{email_id}@{domain_of(draft.sender.addr)}>",
+        created_at=created_at,
+        sender=draft.sender,
+        to=draft.to,
+        cc=draft.cc,
+        bcc=draft.bcc,
+        reply_to=draft.reply_to,
+        subject=draft.subject,
+        html=draft.html,
+        text=draft.text,
+        headers=draft.headers,
+        attachments=draft.attachments,
+        tags=draft.tags,
+        metadata=draft.metadata,
+        lane=draft.lane,
+        max_attempts=draft.max_attempts or max_attempts,
+        on_uncertain=draft.on_uncertain,
+        idempotency_key=idempotency_key,
+        life=life,
+    )
+
+
+def recipients(draft: Draft) -> tuple[Recipient, ...]:
+    """Everybody the email goes to, each address once: the first header that names it counts."""
+    named = ((Kind.TO, draft.to), (Kind.CC, draft.cc), (Kind.BCC, draft.bcc))
+    kinds: dict[str, Kind] = {}
+    for kind, addresses in named:
+        for address in addresses:
+            kinds.setdefault(address.addr, kind)
+    return tuple(Recipient(address=addr, kind=kind) for addr, kind in kinds.items())
+
+
+def new_id() -> tuple[str, datetime]:
+    """A time-ordered id (RFC 9562 §5.7, ascending within a process) and the time inside it, in whole milliseconds."""
+    made = uuid_utils.uuid7()
+    return str(made), datetime.fromtimestamp(made.timestamp / 1000, UTC)

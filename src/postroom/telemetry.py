@@ -1,0 +1,62 @@
+"""What Postroom says about itself: one event a line, the same keys everywhere, never an address or a content.
+
+The keys, where they apply: `email_id`, `attempt`, `worker`, `relay`, `lane`, `count`, `seconds`, `reason`, `key_id`.
+
+| event                 | level   | when |
+| --- | --- | --- |
+| started / stopped     | info    | a process begins to serve, or has handed everything back |
+| key created           | info    | the first API key, or another one, was made |
+| emails accepted       | debug   | a group of submissions is durable |
+| turn ended            | info    | a worker finished a chunk: counts by verdict |
+| email failed          | warning | Postroom stopped trying |
+| relay down / relay up | error / info | the circuit breaker opened or closed |
+| claims recovered      | warning | claims lapsed and went back |
+| emails expired        | warning | deadlines passed |
+| wake-up not published | warning | the broker did not confirm; the sweep will |
+| store unavailable     | error   | the store did not answer; work goes on when it does |
+| unexpected error      | error   | a bug, with its traceback |
+"""
+
+import json
+import logging
+import sys
+from typing import Any, Literal
+
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+def set_up(level: str, form: Literal["text", "json"]) -> None:
+    """Sends all logging of the process to standard error, one event a line."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines() if form == "text" else _JsonLines())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    for chatty in ("httpx", "httpcore", "uvicorn.access"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    return {key: value for key, value in vars(record).items() if key not in _PLAIN}
+
+
+class _Lines(logging.Formatter):
+    """`time level event key=value …`, control characters escaped so that nobody can forge a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        pairs = [f"{key}={_escaped(str(value))}" for key, value in _extra(record).items()]
+        when = self.formatTime(record, "%Y-%m-%dT%H:%M:%S")
+        line = " ".join([when, record.levelname.lower(), _escaped(record.getMessage()), *pairs])
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {"at": self.formatTime(record), "level": record.levelname.lower(), "event": record.getMessage()}
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps({**entry, **_extra(record)}, default=str)
+
+
+def _escaped(text: str) -> str:
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
