@@ -1,0 +1,198 @@
+"""The store port: the transitions of an email's life, each one atomic, in the words of the trade.
+
+Every method takes `now` from `clock()`, the store's own clock, so that leases mean the same on every host. Every
+method may raise `StoreUnavailable` (nothing written) or `OutcomeUnknown`, within about three seconds.
+Methods may be called from many threads, and from many processes where the adapter is not an embedded one.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from postroom.mail.api_key import ApiKey
+from postroom.mail.email import Email, Lane, Life, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyKey:
+    """The client's word for "same request". `fingerprint` is a hash of the payload; scope is account and endpoint."""
+
+    endpoint: str
+    key: str
+    fingerprint: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """One request's emails (one, or a client's batch), stored all or not at all; `answer` is replayed for its key."""
+
+    account: str
+    emails: tuple[Email, ...]
+    answer: str
+    idempotency: IdempotencyKey | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Added:
+    """The submission is durable; or, if `replayed`, an earlier one with its key was, and this is its answer."""
+
+    answer: str
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReused:
+    """Nothing was stored: the idempotency key was used with another payload."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to work on an email until its lease ends; `token` proves it. `email.life` already counts this attempt
+    and is `sending`."""
+
+    email: Email
+    token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What a claim ended with: the email's new life, written only if the claim still holds."""
+
+    email_id: str
+    token: str
+    life: Life
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A page of one account's emails, newest first. `after` and `before` are ids and exclude each other; the rest
+    narrows: `subject` is a beginning, letter case ignored; `tag` is `name` or `name:value`."""
+
+    account: str
+    limit: int
+    after: str | None = None
+    before: str | None = None
+    status: Collection[Status] = ()
+    to: str | None = None
+    subject: str | None = None
+    tag: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Emails without bodies, headers and attachment contents; `has_more` in the direction that was asked."""
+
+    emails: tuple[Email, ...]
+    has_more: bool
+
+
+class Store(Protocol):
+    """Where emails live. All promises rest on it."""
+
+    def clock(self) -> datetime:
+        """The store's time: aware, UTC, whole milliseconds."""
+
+    # -- submission ---------------------------------------------------------------------------------------------
+
+    def add(self, submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime) -> list[Added | KeyReused]:
+        """Stores all of them by one durable write; an answer for each, in order.
+
+        Of several with one unexpired idempotency key exactly one is stored, also when they arrive together or from
+        several processes. Immediate emails count as published until `wake_up_at`. Raises as a whole; then nothing of
+        any submission is stored.
+        """
+
+    # -- delivery -----------------------------------------------------------------------------------------------
+
+    def claim(self, ids: Sequence[str], *, worker: str, now: datetime, lease: timedelta) -> list[Claim]:
+        """Of these, the ones that are due, within their deadline and unheld go to exactly one caller, as `sending`; the
+        attempt is counted now. Unknown ids are passed over. In the order of `ids`."""
+
+    def claim_due(
+        self, limit: int, *, lowest: Lane = Lane.BULK, worker: str, now: datetime, lease: timedelta
+    ) -> list[Claim]:
+        """Claims like `claim`, without a wake-up: whatever is due in lanes down to `lowest`, urgent lane first, longest
+        due first."""
+
+    def renew(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
+        """Extends the leases of these claims (email id -> token) that still hold."""
+
+    def fence(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> set[str]:
+        """Notes that the final dot is about to be written. Returns the ids whose claims still hold; the caller must not
+        write the dot for any other. From here on a lapse means doubt."""
+
+    def settle(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
+        """Durably ends these claims with their new lives; returns the ids that were written. A claim whose token has
+        lapsed (recovered, perhaps claimed anew) is refused: its email is untouched."""
+
+    def settle_late(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
+        """A worker thought dead got a 2xx after its fenced claim had lapsed. While nobody else has claimed the email
+        since (queued, retrying or uncertain), its life is replaced all the same; returns the ids that were written."""
+
+    def attachments(self, email_id: str) -> list[bytes]:
+        """The contents of an email's attachments, in order."""
+
+    # -- upkeep -------------------------------------------------------------------------------------------------
+
+    def due(self, limit: int, *, now: datetime, wake_up_again_at: datetime) -> Mapping[Lane, list[str]]:
+        """Ids to publish, by lane, oldest first: due and not published since their wake-up time. Moves each one's next
+        wake-up to `wake_up_again_at`, so that two sweeps never publish the same. Scheduled ones become queued."""
+
+    def recover(self, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool = False) -> int:
+        """Ends lapsed claims (or, at the start of an embedded process, all): before the fence back to the queue, after it
+        flagged and queued in `doubt_delay`, or uncertain, as the email says. Returns how many; never drops one."""
+
+    def expire(self, limit: int, *, now: datetime) -> int:
+        """Fails unheld emails whose deadline has passed. Returns how many."""
+
+    def prune(self, limit: int, *, now: datetime, finished_before: datetime) -> int:
+        """Deletes emails that ended before that time, and idempotency keys that have expired. Returns how many emails."""
+
+    # -- reading and the sender's wishes ---------------------------------------------------------------------------
+
+    def get(self, account: str, email_id: str) -> Email | None:
+        """The whole email but for attachment contents, or None when this account has none such."""
+
+    def list(self, query: Query) -> Page:
+        """One page. Raises `EmailNotFound` for a cursor that this account does not have."""
+
+    def cancel(self, account: str, email_id: str, *, now: datetime) -> Email:
+        """Excludes any later claim, or raises `WrongState` because a claim was first. `EmailNotFound` if unknown."""
+
+    def reschedule(self, account: str, email_id: str, at: datetime, *, now: datetime) -> Email:
+        """Moves a scheduled, unclaimed email; `WrongState` otherwise. `EmailNotFound` if unknown."""
+
+    def retry(self, account: str, email_id: str, *, now: datetime, max_age: timedelta, wake_up_at: datetime) -> Email:
+        """Queues a failed, uncertain or canceled email anew; `WrongState` otherwise. `EmailNotFound` if unknown."""
+
+    def counts(self) -> Mapping[Status, int]:
+        """How many emails stand in each status, over all accounts. The books: they add up to all emails kept."""
+
+    def backlog(self) -> int:
+        """How many emails are unfinished (scheduled, queued, sending, retrying). Cheap enough for each second."""
+
+    # -- keys ------------------------------------------------------------------------------------------------------
+
+    def add_key(self, key: ApiKey) -> None:
+        """Stores a new key, durably."""
+
+    def find_key(self, key_id: str) -> ApiKey | None:
+        """The key with this id, also when revoked or expired."""
+
+    def list_keys(self, account: str | None = None) -> Sequence[ApiKey]:
+        """All keys of an account, or of all, oldest first."""
+
+    def revoke_key(self, key_id: str, *, now: datetime) -> bool:
+        """Revokes it for good; False when there is no such key. Revoking twice keeps the first time."""
+
+    # -- housekeeping ------------------------------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """Returns when the store answers and can be written to, else raises `StoreUnavailable`."""
+
+    def close(self) -> None:
+        """Finishes what is under way and lets go. May be called twice."""
