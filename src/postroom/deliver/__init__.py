@@ -1,0 +1,55 @@
+"""Stage 5, one turn: claim, compose, hand off, settle as outcomes arrive. Called by every kind of worker.
+
+A turn begins with a chunk of ids and, asked to, goes on with whatever else is due, because a relay that takes seconds
+an email must be kept busy with many at once. No store handle is held while the relay talks.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+
+from postroom.deliver.terms import Terms
+from postroom.deliver.turn import Turn
+from postroom.mail.retry import Random
+from postroom.mail.settling import Worker
+from postroom.store.base import Store
+from postroom.transport.base import Transport
+
+__all__ = ["Terms", "deliver"]
+
+
+def deliver(
+    ids: Sequence[str],
+    *,
+    store: Store,
+    transport: Transport,
+    terms: Terms,
+    worker: Worker,
+    random: Random,
+    stopping: Callable[[], bool] = lambda: False,
+    refill: bool = False,
+) -> Mapping[str, int]:
+    """Takes one turn and returns how many recipients had which verdict.
+
+    With `refill` the turn goes on with other due emails while it lasts. When `stopping` says so, it takes nothing new,
+    waits `terms.stop_limit` for hand-offs under way, and hands the rest back. Faults of the store do not end it: what
+    is settled late is retried for as long as a claim may last, then the lease brings the email back.
+    """
+    turn = Turn(
+        store=store,
+        transport=transport,
+        terms=terms,
+        worker=worker,
+        random=random,
+        stopping=stopping,
+        refill=refill,
+        ids=deque(ids),
+    )
+    with closing(transport.send(turn.take, fence=turn.fence)) as hand_offs:
+        for ended in hand_offs:
+            turn.settle(ended)
+            turn.renew()
+            if turn.out_of_patience():
+                break
+    turn.hand_back()
+    return turn.verdicts

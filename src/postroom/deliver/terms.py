@@ -1,0 +1,26 @@
+"""The constants of a turn, as one value."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from postroom.mail.retry import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """The constants of a turn.
+
+    A claim before its final dot lasts `lease`, after it `doubt_lease`; both are renewed until the attempt is
+    `attempt_limit` old. `claim_size` bounds one claim, `bytes_under_way` the messages in memory. After `turn_limit` a
+    turn looks for nothing more; a stop waits `stop_limit` for what is under way.
+    """
+
+    policy: RetryPolicy
+    lease: timedelta = timedelta(seconds=30)
+    doubt_lease: timedelta = timedelta(seconds=120)
+    attempt_limit: timedelta = timedelta(minutes=15)
+    turn_limit: timedelta = timedelta(seconds=60)
+    stop_limit: timedelta = timedelta(seconds=10)
+    claim_size: int = 100
+    bytes_under_way: int = 64 * 1024 * 1024
+    return_path: str | None = None

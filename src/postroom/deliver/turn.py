@@ -1,0 +1,239 @@
+"""The state of one turn, and its steps: take and claim, fence and renew, settle and hand back."""
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from postroom.deliver.terms import Terms
+from postroom.errors import StoreError
+from postroom.mail import mime, settling
+from postroom.mail.email import Email, Lane, Status
+from postroom.mail.outcome import Envelope, HandOff, Outcome, Phase, Verdict
+from postroom.mail.retry import Random
+from postroom.mail.settling import Worker
+from postroom.store.base import Claim, Settlement, Store
+from postroom.transport.base import Transport
+
+log = logging.getLogger(__name__)
+
+LOOK_PAUSE = timedelta(milliseconds=100)  # between two looks for due emails that found nothing, or urgent ones
+
+
+@dataclass(slots=True, kw_only=True)
+class _Held:
+    """A claim that this turn holds, and how far it has come."""
+
+    claim: Claim
+    began: datetime
+    size: int = 0
+    fenced: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Turn:
+    """What one turn holds: ids not yet claimed, claims not yet handed off, and lives not yet written."""
+
+    store: Store
+    transport: Transport
+    terms: Terms
+    worker: Worker
+    random: Random
+    stopping: Callable[[], bool]
+    refill: bool
+    ids: deque[str]
+    waiting: deque[Claim] = field(default_factory=deque)
+    held: dict[str, _Held] = field(default_factory=dict)  # all claims, waiting or under way
+    bytes_under_way: int = 0
+    unwritten: dict[str, tuple[Settlement, bool]] = field(default_factory=dict)  # and whether the relay took it
+    verdicts: Counter[str] = field(default_factory=Counter)
+    began: datetime = field(init=False)
+    renewed_at: datetime = field(init=False)
+    looked_at: dict[Lane, datetime] = field(init=False)
+    stop_began: datetime | None = None
+
+    def __post_init__(self) -> None:
+        self.began = self.renewed_at = self.store.clock()
+        self.looked_at = {Lane.URGENT: self.began, Lane.BULK: self.began - LOOK_PAUSE}
+
+    # -- taking -------------------------------------------------------------------------------------------------
+
+    def take(self, free: int) -> list[Envelope]:
+        """Envelopes for at most `free` hand-offs; none while a stop is under way or the store is away."""
+        if self.must_stop() or self.unwritten:
+            return []
+        self.claim(free)
+        envelopes: list[Envelope] = []
+        while self.waiting and len(envelopes) < free and self.bytes_under_way < self.terms.bytes_under_way:
+            envelope = self.compose(self.waiting.popleft().email)
+            if envelope:
+                envelopes.append(envelope)
+        return envelopes
+
+    def must_stop(self) -> bool:
+        """Whether a stop was asked for; remembers since when."""
+        if self.stop_began is None and self.stopping():
+            self.stop_began = self.store.clock()
+        return self.stop_began is not None
+
+    def claim(self, free: int) -> None:
+        """Claims what is urgent, then what the wake-up named, then, if asked to, whatever is due."""
+        now = self.store.clock()
+        try:
+            if self._may_look(Lane.URGENT, now):
+                self.waiting.extendleft(reversed(self._claim_due(free, Lane.URGENT, now)))
+            if len(self.waiting) >= free:
+                return
+            wanted = max(free, min(self.terms.claim_size, 2 * self.transport.capacity)) - len(self.waiting)
+            if self.ids:
+                chunk = [self.ids.popleft() for _ in range(min(wanted, len(self.ids)))]
+                claims = self.store.claim(chunk, worker=self.worker.name, now=now, lease=self.terms.lease)
+                self.waiting.extend(self._hold(claims, now))
+            elif self._may_look(Lane.BULK, now):
+                self.waiting.extend(self._claim_due(wanted, Lane.BULK, now))
+        except StoreError as error:
+            _log_store(error, worker=self.worker.name)
+
+    def _may_look(self, lane: Lane, now: datetime) -> bool:
+        young = now - self.began < self.terms.turn_limit
+        return self.refill and young and now - self.looked_at[lane] >= LOOK_PAUSE
+
+    def _claim_due(self, limit: int, lowest: Lane, now: datetime) -> Sequence[Claim]:
+        """Claims due emails of this lane and the more urgent ones. Looks again at once while there are some."""
+        self.looked_at[lowest] = now
+        lease = self.terms.lease
+        claims = self.store.claim_due(limit, lowest=lowest, worker=self.worker.name, now=now, lease=lease)
+        if claims and lowest is Lane.BULK:
+            self.looked_at[lowest] = now - LOOK_PAUSE
+        return self._hold(claims, now)
+
+    def _hold(self, claims: Sequence[Claim], now: datetime) -> Sequence[Claim]:
+        for claim in claims:
+            self.held[claim.email.id] = _Held(claim=claim, began=now)
+        return claims
+
+    def compose(self, email: Email) -> Envelope | None:
+        """The envelope of a claimed email; one that cannot be composed has failed, and harms no other."""
+        try:
+            contents = self.store.attachments(email.id) if email.attachments else []
+            envelope = mime.envelope(email, contents, return_path=self.terms.return_path)
+        except StoreError as error:
+            _log_store(error, worker=self.worker.name)
+            self.settle([_same_for_all(email, Verdict.RELEASED, Phase.CONNECT, "the store did not answer")])
+        except Exception:
+            log.exception("unexpected error", extra={"email_id": email.id})
+            self.settle([_same_for_all(email, Verdict.REJECTED, Phase.CONNECT, "the message cannot be composed")])
+        else:
+            self.held[email.id].size = len(envelope.data)
+            self.bytes_under_way += len(envelope.data)
+            return envelope
+        return None
+
+    # -- while it is under way ------------------------------------------------------------------------------------
+
+    def fence(self, ids: Collection[str]) -> set[str]:
+        """Those of `ids` whose final dot may be written now. Raises `StoreError`: then none may."""
+        tokens = {email_id: self.held[email_id].claim.token for email_id in ids}
+        passed = self.store.fence(tokens, now=self.store.clock(), lease=self.terms.doubt_lease)
+        for email_id in passed:
+            self.held[email_id].fenced = True
+        return passed
+
+    def renew(self) -> None:
+        """Extends the leases, three times in the life of each, but for attempts that have taken too long."""
+        now = self.store.clock()
+        if now - self.renewed_at < self.terms.lease / 3:
+            return
+        self.renewed_at = now
+        young = [held for held in self.held.values() if now - held.began < self.terms.attempt_limit]
+        for fenced, lease in ((False, self.terms.lease), (True, self.terms.doubt_lease)):
+            tokens = {held.claim.email.id: held.claim.token for held in young if held.fenced is fenced}
+            try:
+                if tokens:
+                    self.store.renew(tokens, now=now, lease=lease)
+            except StoreError as error:
+                _log_store(error, worker=self.worker.name)
+
+    def out_of_patience(self) -> bool:
+        """Whether a stop has waited long enough for what is under way."""
+        return self.stop_began is not None and self.store.clock() - self.stop_began > self.terms.stop_limit
+
+    # -- ending ---------------------------------------------------------------------------------------------------
+
+    def settle(self, ended: Sequence[HandOff]) -> None:
+        """Turns outcomes into lives and writes them; what the store does not take now is kept for the next call."""
+        now = self.store.clock()
+        for hand_off in ended:
+            held = self.held.pop(hand_off.email_id)
+            self.bytes_under_way -= held.size
+            email = held.claim.email
+            life = settling.settle(
+                email, hand_off, worker=self.worker, policy=self.terms.policy, now=now, random=self.random
+            )
+            took = any(outcome.verdict is Verdict.ACCEPTED for outcome in hand_off.outcomes)
+            self.verdicts.update(str(outcome.verdict) for outcome in hand_off.outcomes)
+            self.unwritten[email.id] = (Settlement(email_id=email.id, token=held.claim.token, life=life), took)
+        self.write()
+
+    def write(self) -> None:
+        """Writes the lives. One whose claim has lapsed is refused; if the relay took the email, it is flagged and
+        written all the same while nobody else has claimed it."""
+        if not self.unwritten:
+            return
+        now = self.store.clock()
+        try:
+            written = self.store.settle([settlement for settlement, _ in self.unwritten.values()], now=now)
+            late = [
+                replace(settlement, life=replace(settlement.life, possible_duplicate=True))
+                for email_id, (settlement, took) in self.unwritten.items()
+                if took and email_id not in written
+            ]
+            if late:
+                written |= self.store.settle_late(late, now=now)
+        except StoreError as error:
+            _log_store(error, worker=self.worker.name)
+            return
+        for email_id, (settlement, _) in self.unwritten.items():
+            _log_end(settlement, written=email_id in written)
+        self.unwritten.clear()
+
+    def hand_back(self) -> None:
+        """Ends the turn: nothing stays claimed, as far as the store can be told."""
+        self.settle([_left(held) for held in list(self.held.values())])
+        began = self.store.clock()
+        patience = self.terms.stop_limit if self.must_stop() else self.terms.attempt_limit
+        while self.unwritten and self.store.clock() - began < patience:
+            time.sleep(1)  # the store is away; the outcomes are known to nobody else
+            self.write()
+
+
+def _left(held: _Held) -> HandOff:
+    """The outcome of a claim whose hand-off was dropped: in doubt after the fence, untried before it."""
+    if held.fenced:
+        return _same_for_all(
+            held.claim.email, Verdict.UNCERTAIN, Phase.DOT, "stopped before the reply to the final dot"
+        )
+    return _same_for_all(held.claim.email, Verdict.RELEASED, Phase.CONNECT, "stopped before the final dot")
+
+
+def _same_for_all(email: Email, verdict: Verdict, phase: Phase, message: str) -> HandOff:
+    outcomes = [
+        Outcome(recipient=recipient.address, verdict=verdict, phase=phase, message=message)
+        for recipient in email.life.pending
+    ]
+    return HandOff(email_id=email.id, relay="", seconds=0.0, outcomes=outcomes)
+
+
+def _log_store(error: StoreError, *, worker: str) -> None:
+    log.error("store unavailable", extra={"reason": str(error), "worker": worker})
+
+
+def _log_end(settlement: Settlement, *, written: bool) -> None:
+    life = settlement.life
+    extra = {"email_id": settlement.email_id, "attempt": life.attempts}
+    if not written:
+        log.warning("claim had lapsed", extra=extra)
+    elif life.status is Status.FAILED:
+        log.warning("email failed", extra={**extra, "reason": life.last_error.kind if life.last_error else ""})

@@ -1,0 +1,115 @@
+"""Stage 1, accept: makes submissions durable in groups, answers each, then has workers woken up.
+
+The submissions that wait while one group is being written form the next group (group commit). Checking what a client
+wrote is the API's part, waking up again what nobody claimed is the sweep's.
+"""
+
+import logging
+import queue as waiting
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+
+from postroom.errors import StoreError
+from postroom.mail.email import Lane, Status
+from postroom.queue.publisher import Publisher
+from postroom.store.base import Added, KeyReused, Store, Submission
+
+log = logging.getLogger(__name__)
+
+MOST_IN_A_GROUP = 1000  # emails; bounds how long the last of a group waits for the first
+
+
+class Intake:
+    """Takes submissions from any thread and commits them in groups from one thread of its own."""
+
+    def __init__(self, *, store: Store, publisher: Publisher, linger: timedelta, wake_up_after: timedelta) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._linger_seconds = linger.total_seconds()
+        self._wake_up_after = wake_up_after
+        self._waiting: waiting.SimpleQueue[_Waiting | None] = waiting.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
+
+    def start(self) -> None:
+        """Begins to commit."""
+        self._thread.start()
+
+    def submit(self, submission: Submission) -> "Future[Added | KeyReused]":
+        """Queues a submission; the future ends when it is durable (or was refused), or with a `StoreError`."""
+        future: Future[Added | KeyReused] = Future()
+        self._waiting.put((submission, future))
+        return future
+
+    def close(self) -> None:
+        """Commits what waits, then ends. No submission may follow."""
+        self._waiting.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        crowded = False
+        while group := self._next_group(linger=crowded):
+            crowded = len(group) > 1
+            self._commit(group)
+
+    def _next_group(self, *, linger: bool) -> "list[_Waiting]":
+        """What waits now, and under load what comes in the next moment; empty at the end."""
+        first = self._waiting.get()
+        if first is None:
+            return []
+        group, size = [first], len(first[0].emails)
+        deadline = time.monotonic() + (self._linger_seconds if linger else 0)
+        while size < MOST_IN_A_GROUP:
+            try:
+                one = self._waiting.get(timeout=max(0.0, deadline - time.monotonic()))
+            except waiting.Empty:
+                break
+            if one is None:
+                self._waiting.put(None)
+                break
+            group.append(one)
+            size += len(one[0].emails)
+        return group
+
+    def _commit(self, group: "list[_Waiting]") -> None:
+        now = self._store.clock()
+        try:
+            answers = self._add([submission for submission, _ in group], now)
+        except StoreError as error:
+            log.error("store unavailable", extra={"reason": str(error), "count": len(group)})
+            _fail(group, error)
+        except Exception as error:
+            self._commit_one_by_one(group, error)
+        else:
+            self._publisher.publish(_fresh(group, answers))
+            for (_, future), answer in zip(group, answers, strict=True):
+                future.set_result(answer)
+
+    def _commit_one_by_one(self, group: "list[_Waiting]", error: Exception) -> None:
+        """One of the group cannot be stored at all: it must not take its neighbours with it."""
+        if len(group) > 1:
+            for one in group:
+                self._commit([one])
+            return
+        log.error("unexpected error", exc_info=error)
+        _fail(group, error)
+
+    def _add(self, submissions: Sequence[Submission], now: datetime) -> list[Added | KeyReused]:
+        return self._store.add(submissions, now=now, wake_up_at=now + self._wake_up_after)
+
+
+_Waiting = tuple[Submission, "Future[Added | KeyReused]"]
+
+
+def _fail(group: Iterable[_Waiting], error: Exception) -> None:
+    for _, future in group:
+        future.set_exception(error)
+
+
+def _fresh(group: Sequence[_Waiting], answers: Sequence[Added | KeyReused]) -> Iterator[tuple[Lane, str]]:
+    """Lane and id of what was stored just now and is due at once."""
+    for (submission, _), answer in zip(group, answers, strict=True):
+        if isinstance(answer, Added) and not answer.replayed:
+            yield from ((e.lane, e.id) for e in submission.emails if e.life.status is Status.QUEUED)

@@ -1,0 +1,90 @@
+"""Upkeep, one function per duty: recover lapsed claims, fail what is too old, publish what is due, prune what ended.
+
+Each does one bounded step and returns how much it did; any number of sweeps may run at once.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TypeAlias
+
+from postroom.errors import StoreError
+from postroom.queue.base import Queue
+from postroom.queue.publisher import publish_chunks
+from postroom.store.base import Store
+
+log = logging.getLogger(__name__)
+
+STEP = 1000  # emails per duty and step
+
+Duty: TypeAlias = tuple[Callable[[], int], float]
+"""One step, and the pause in seconds until the next."""
+
+
+def recover_lapsed(*, store: Store, doubt_delay: timedelta) -> int:
+    """Brings back emails whose worker crashed or froze."""
+    count = store.recover(STEP, now=store.clock(), doubt_delay=doubt_delay)
+    if count:
+        log.warning("claims recovered", extra={"count": count})
+    return count
+
+
+def fail_expired(*, store: Store) -> int:
+    """Fails emails whose deadline passed while they waited."""
+    count = store.expire(STEP, now=store.clock())
+    if count:
+        log.warning("emails expired", extra={"count": count})
+    return count
+
+
+def publish_due(*, store: Store, queue: Queue, chunk_size: int, again_after: timedelta) -> int:
+    """Publishes what has come due, and what was published and nobody claimed."""
+    now = store.clock()
+    by_lane = store.due(STEP, now=now, wake_up_again_at=now + again_after)
+    publish_chunks(by_lane.items(), queue=queue, chunk_size=chunk_size)
+    return sum(map(len, by_lane.values()))
+
+
+def prune_finished(*, store: Store, retention: timedelta) -> int:
+    """Deletes emails that ended long ago, and idempotency keys that have expired."""
+    now = store.clock()
+    return store.prune(STEP, now=now, finished_before=now - retention)
+
+
+class Sweep:
+    """Runs duties in a thread, each with its own pause, until it is closed."""
+
+    def __init__(self, duties: Sequence[Duty]) -> None:
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._repeat, args=duty, name=f"sweep-{i}", daemon=True)
+            for i, duty in enumerate(duties)
+        ]
+
+    def start(self) -> None:
+        """Begins."""
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        """Ends after the step under way."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _repeat(self, duty: Callable[[], int], pause_seconds: float) -> None:
+        while not self._stop.is_set():
+            busy = _attempted(duty) >= STEP
+            self._stop.wait(0.01 if busy else pause_seconds)
+
+
+def _attempted(duty: Callable[[], int]) -> int:
+    """Runs one step; trouble is logged and the next step tries again, for nothing else will."""
+    try:
+        return duty()
+    except StoreError as error:
+        log.error("store unavailable", extra={"reason": str(error)})
+    except Exception:
+        log.exception("unexpected error")
+    return 0

@@ -1,0 +1,50 @@
+"""Settings: read together, refused together, documented."""
+
+from pathlib import Path
+
+import pytest
+
+from postroom import settings
+from postroom.errors import SettingsError
+
+
+def test_defaults_need_no_environment() -> None:
+    assert settings.load({}).port == 8022
+
+
+def test_all_mistakes_are_reported_at_once_without_secret_values() -> None:
+    environ = {
+        "POSTROOM_PORT": "many",
+        "POSTROOM_RELAY_URL": "gopher://user:hunter2@relay",
+        "POSTROOM_STORE_URL": "oracle://",
+        "POSTROOM_PROT": "8022",
+    }
+    with pytest.raises(SettingsError) as caught:
+        settings.load(environ)
+    text = "\n".join(caught.value.problems)
+    for name in environ:
+        assert name in text
+    assert "hunter2" not in text
+
+
+def test_secret_is_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "relay"
+    path.write_text("smtp://user:secret@relay.example.com:587\n")
+    loaded = settings.load({"POSTROOM_RELAY_URL_FILE": str(path)})
+    assert loaded.relay_url.get_secret_value() == "smtp://user:secret@relay.example.com:587"
+    assert "secret" not in repr(loaded)
+
+
+def test_missing_secret_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="POSTROOM_RELAY_URL_FILE"):
+        settings.load({"POSTROOM_RELAY_URL_FILE": str(tmp_path / "absent")})
+
+
+def test_simulated_range_must_not_be_reversed() -> None:
+    with pytest.raises(SettingsError, match="POSTROOM_SIMULATED_MIN_SECONDS"):
+        settings.load({"POSTROOM_SIMULATED_MIN_SECONDS": "5"})
+
+
+def test_reference_page_matches_the_settings() -> None:
+    page = Path(__file__).parents[2] / "docs" / "settings.md"
+    assert settings.reference() in page.read_text(encoding="utf-8"), "run `make docs`"
