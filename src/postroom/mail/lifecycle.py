@@ -150,7 +150,8 @@ def lapse_before_fence(life: Life, *, now: datetime, again_at: datetime, worker:
 
 
 def lapse_after_fence(life: Life, *, now: datetime, again_at: datetime, worker: str, on_uncertain: OnUncertain) -> Life:
-    """A claim ran out after the final dot may have been written: flagged, then sent again or held, as its sender chose."""
+    """A claim ran out after the final dot may have been written: flagged, then sent again or held, as its sender
+    chose."""
     doubtful = note(replace(life, possible_duplicate=True), "outcome_unknown", now, {"worker": worker})
     if on_uncertain is OnUncertain.RESEND:
         return move(doubtful, S.QUEUED, next_attempt_at=again_at)

@@ -1,0 +1,60 @@
+"""The parts of a message as octets (RFC 2045, 2046, 2387): a part is its Content-* fields, a blank line, its body."""
+
+import binascii
+from collections.abc import Sequence
+
+from postroom.mail import mime_headers
+from postroom.mail.email import Attachment
+
+_ASCII = bytes(range(128))
+_MOSTLY_ASCII = 1 / 3  # of the octets may be others: all of Latin script stays readable in the source, no other does
+
+
+def text(subtype: str, content: str, *, boundary_stem: str) -> bytes:
+    """A text/plain or text/html part in UTF-8, any mix of CR, LF and CRLF becoming CRLF.
+
+    7bit where lines and characters allow it and no line could pass for a boundary; `=_`, with which boundaries begin,
+    cannot occur in quoted-printable and base64 (RFC 2045 §6.7).
+    """
+    lines = content.replace("\r\n", "\n").replace("\r", "\n") if "\r" in content else content
+    if lines.isascii() and _fits(lines) and boundary_stem not in lines:
+        encoding, body = "7bit", lines.replace("\n", "\r\n").encode("ascii")
+    else:
+        encoding, body = _encode(lines)
+    head = f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
+    return head.encode("ascii") + body
+
+
+def attachment(described: Attachment, content: bytes) -> bytes:
+    """An attachment, always base64; inline if it has a content id (RFC 2392)."""
+    head = mime_headers.content_type(described.content_type, described.filename)
+    head += "Content-Transfer-Encoding: base64\r\n"
+    if described.content_id is not None:
+        head += mime_headers.message_id("Content-ID", f"<{described.content_id}>")
+    head += mime_headers.disposition("attachment" if described.content_id is None else "inline", described.filename)
+    return f"{head}\r\n".encode("ascii") + _base64(content)
+
+
+def multipart(subtype: str, parts: Sequence[bytes], *, boundary: str) -> bytes:
+    """A multipart; `subtype` may bring parameters. The CRLF before a boundary is the boundary's, so that bodies stay as
+    they are (RFC 2046 §5.1.1)."""
+    opening = f"--{boundary}\r\n".encode("ascii")
+    head = f'Content-Type: multipart/{subtype};\r\n boundary="{boundary}"\r\n\r\n'.encode("ascii")
+    return b"".join((head, *(piece for part in parts for piece in (opening, part, b"\r\n")), opening[:-2], b"--\r\n"))
+
+
+def _fits(lines: str) -> bool:
+    return len(lines) <= mime_headers.LONGEST_LINE or len(max(lines.split("\n"), key=len)) <= mime_headers.LONGEST_LINE
+
+
+def _encode(lines: str) -> tuple[str, bytes]:
+    data = lines.encode()
+    beyond_ascii = len(data.translate(None, _ASCII))
+    if beyond_ascii <= len(data) * _MOSTLY_ASCII:
+        return "quoted-printable", binascii.b2a_qp(data, istext=True).replace(b"\n", b"\r\n")
+    return "base64", _base64(data.replace(b"\n", b"\r\n"))
+
+
+def _base64(data: bytes) -> bytes:
+    encoded = binascii.b2a_base64(data, newline=False)
+    return b"".join(encoded[start : start + 76] + b"\r\n" for start in range(0, len(encoded), 76))

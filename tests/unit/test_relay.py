@@ -1,0 +1,96 @@
+"""What a relay URL means, and what is wrong with those that mean nothing."""
+
+import pytest
+
+from postroom.transport.relay import Relay, Tls
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port", "tls"),
+    [
+        ("smtp://mail.example.com", "mail.example.com", 587, Tls.STARTTLS),
+        ("smtp://mail.example.com:25/", "mail.example.com", 25, Tls.STARTTLS),
+        ("smtps://mail.example.com", "mail.example.com", 465, Tls.IMPLICIT),
+        ("smtp://mail.example.com?tls=opportunistic", "mail.example.com", 587, Tls.OPPORTUNISTIC),
+        ("smtp://mail.example.com?tls=none", "mail.example.com", 587, Tls.NONE),
+        ("smtp://[2001:db8::1]:2525", "2001:db8::1", 2525, Tls.STARTTLS),
+        ("smtp://localhost:1025", "localhost", 1025, Tls.OPPORTUNISTIC),
+        ("smtp://127.9.9.9:1025", "127.9.9.9", 1025, Tls.OPPORTUNISTIC),
+        ("smtp://[::1]:1025", "::1", 1025, Tls.OPPORTUNISTIC),
+        ("smtp://localhost:1025?tls=starttls", "localhost", 1025, Tls.STARTTLS),
+        ("smtp://u:p@localhost", "localhost", 587, Tls.STARTTLS),
+        ("smtp://128.0.0.1", "128.0.0.1", 587, Tls.STARTTLS),
+    ],
+)
+def test_relay_url(url: str, host: str, port: int, tls: Tls) -> None:
+    relay = Relay.parse(url)
+    assert (relay.host, relay.port, relay.tls) == (host, port, tls)
+
+
+def test_credentials_are_percent_decoded() -> None:
+    relay = Relay.parse("smtp://us%40er:p%2Fa%3As%25s%23@mail.example.com")
+    assert (relay.username, relay.password) == ("us@er", "p/a:s%s#")
+
+
+def test_name_and_repr_never_show_credentials() -> None:
+    relay = Relay.parse("smtps://user:hunter2@mail.example.com")
+    assert relay.name == "smtps://mail.example.com:465"
+    assert "hunter2" not in repr(relay)
+
+
+def test_name_of_an_ipv6_relay_is_a_url_again() -> None:
+    assert Relay.parse(Relay.parse("smtp://[2001:db8::1]:25").name).host == "2001:db8::1"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mail.example.com",
+        "http://u:hunter2@mail.example.com",
+        "smtp://",
+        "smtp://u:hunter2@",
+        "smtp://u:hunter2@mail.example.com:0",
+        "smtp://u:hunter2@mail.example.com:70000",
+        "smtp://u:hunter2/x@mail.example.com",
+        "smtp://u:hunter2#x@mail.example.com",
+        "smtp://u:[hunter2@mail.example.com",
+        "smtp://u:hunter2%ff@mail.example.com",
+        "smtp://u:hunter2%00@mail.example.com",
+        "smtp://u:hunter2\uff20@mail.example.com",
+        "smtp://hunter2@mail.example.com",
+        "smtp://:hunter2@mail.example.com",
+        "smtp://u:hunter2@mail example.com",
+        "smtp://u:hunter2@mäil.example.com",
+        "smtp://u:hunter2@mail.example.com/path",
+        "smtp://u:hunter2@mail.example.com?tls=maybe",
+        "smtp://u:hunter2@mail.example.com?tls=none",
+        "smtp://u:hunter2@mail.example.com?verify=no",
+        "smtps://u:hunter2@mail.example.com?tls=none",
+    ],
+)
+def test_unusable_url_is_refused_without_telling_the_password(url: str) -> None:
+    with pytest.raises(ValueError, match="relay") as caught:
+        Relay.parse(url)
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a\r\nMAIL", "ä.example", "-x", "[127.0.0.1"])
+def test_ehlo_name_must_be_a_host_name_or_address_literal(name: str) -> None:
+    with pytest.raises(ValueError, match="EHLO name"):
+        Relay(host="relay.example", port=25, tls=Tls.NONE, ehlo_name=name)
+
+
+@pytest.mark.parametrize(
+    ("url", "verifies"),
+    [
+        ("smtp://mail.example.com", True),
+        ("smtps://localhost", True),
+        ("smtp://localhost", False),
+        ("smtp://mail.example.com?tls=opportunistic", False),
+        ("smtp://u:p@mail.example.com?tls=opportunistic", True),
+    ],
+)
+def test_certificate_is_verified_wherever_it_protects_something(url: str, verifies: bool) -> None:
+    assert Relay.parse(url).verifies_certificate is verifies
