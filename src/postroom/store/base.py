@@ -68,7 +68,8 @@ class Settlement:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """A page of one account's emails, newest first. `after` and `before` are ids and exclude each other; the rest
-    narrows: `subject` is a beginning, letter case ignored; `tag` is `name` or `name:value`."""
+    narrows: `to` is a recipient's whole address and `subject` a beginning, letter case ignored in both; `tag` is `name`
+    or `name:value`; `created_after` is within the span, `created_before` is not."""
 
     account: str
     limit: int
@@ -143,14 +144,14 @@ class Store(Protocol):
         wake-up to `wake_up_again_at`, so that two sweeps never publish the same. Scheduled ones become queued."""
 
     def recover(self, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool = False) -> int:
-        """Ends lapsed claims (or, at the start of an embedded process, all): before the fence back to the queue, after it
-        flagged and queued in `doubt_delay`, or uncertain, as the email says. Returns how many; never drops one."""
+        """Ends lapsed claims (or, at the start of an embedded process, all): before the fence back to the queue, after
+        it flagged and queued in `doubt_delay`, or uncertain, as the email says. Returns how many; never drops one."""
 
     def expire(self, limit: int, *, now: datetime) -> int:
         """Fails unheld emails whose deadline has passed. Returns how many."""
 
     def prune(self, limit: int, *, now: datetime, finished_before: datetime) -> int:
-        """Deletes emails that ended before that time, and idempotency keys that have expired. Returns how many emails."""
+        """Deletes emails that ended before that time, and expired idempotency keys. Returns how many emails."""
 
     # -- reading and the sender's wishes ---------------------------------------------------------------------------
 

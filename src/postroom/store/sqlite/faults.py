@@ -1,0 +1,36 @@
+"""Translates what SQLite and the file system report into our errors: one sentence that says what, which, what now."""
+
+import sqlite3
+from pathlib import Path
+
+from postroom.errors import StoreError, StoreUnavailable
+
+_SENTENCES = {  # by the primary result code, https://sqlite.org/rescode.html
+    "SQLITE_FULL": "the disk that holds {path} is full: free some space and try again",
+    "SQLITE_NOTADB": "{path} is not an SQLite database: name another file, or restore this one from a backup",
+    "SQLITE_CORRUPT": "{path} is damaged: stop Postroom and restore it from a backup",
+    "SQLITE_CANTOPEN": "{path} cannot be opened: check that its directory exists and may be written",
+    "SQLITE_READONLY": "{path} may not be written: check the rights on it and on its directory",
+    "SQLITE_PERM": "{path} may not be used: check the rights on it and on its directory",
+    "SQLITE_IOERR": "the disk that holds {path} fails to read or write ({code}): check the disk",
+    "SQLITE_BUSY": "another program holds a lock on {path}: end it and try again",
+    "SQLITE_LOCKED": "another program holds a lock on {path}: end it and try again",
+    "SQLITE_PROTOCOL": "another program holds a lock on {path}: end it and try again",
+    "SQLITE_NOMEM": "there is no memory left to work on {path}: free some and try again",
+}
+
+
+def translated(path: Path, error: sqlite3.Error) -> StoreError:
+    """The error to raise in place of this one. Only a broken constraint, which is a bug, is not `StoreUnavailable`."""
+    code = getattr(error, "sqlite_errorname", "")
+    if isinstance(error, sqlite3.IntegrityError):
+        return StoreError(f"{path} refuses a write that would break its rules: {error}")
+    for prefix, sentence in _SENTENCES.items():
+        if code.startswith(prefix):
+            return StoreUnavailable(sentence.format(path=path, code=code))
+    return StoreUnavailable(f"{path} does not answer: {error or code}")
+
+
+def of_file(path: Path, error: OSError) -> StoreUnavailable:
+    """The error to raise when a file or directory of the store cannot be made or opened."""
+    return StoreUnavailable(f"{path} cannot be used ({error.strerror}): name another file, or mend its directory")

@@ -1,0 +1,72 @@
+"""API keys."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from postroom.mail.api_key import ApiKey, Scope
+from postroom.store.sqlite import rows
+
+_COLUMNS = "id, account, name, scopes, domains, secret_hash, created_at, expires_at, revoked_at"
+_ADD = f"INSERT INTO api_keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # column names
+_FIND = f"SELECT {_COLUMNS} FROM api_keys WHERE id = ?"  # noqa: S608  # column names
+_LIST = f"SELECT {_COLUMNS} FROM api_keys WHERE :account IS NULL OR account = :account ORDER BY created_at, id"  # noqa: S608  # column names
+_REVOKE = "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?"
+
+
+def add(key: ApiKey) -> Callable[[sqlite3.Connection], None]:
+    """Stores a new key."""
+    values = (
+        key.id,
+        key.account,
+        key.name,
+        rows.to_json(sorted(key.scopes)),
+        rows.to_json(sorted(key.domains)),
+        key.secret_hash,
+        rows.to_ms(key.created_at),
+        rows.to_ms(key.expires_at) if key.expires_at else None,
+        rows.to_ms(key.revoked_at) if key.revoked_at else None,
+    )
+
+    def operation(connection: sqlite3.Connection) -> None:
+        connection.execute(_ADD, values)
+
+    return operation
+
+
+def find(key_id: str) -> Callable[[sqlite3.Connection], ApiKey | None]:
+    """The key with this id."""
+
+    def question(connection: sqlite3.Connection) -> ApiKey | None:
+        columns = connection.execute(_FIND, (key_id,)).fetchone()
+        return _key_of(columns) if columns else None
+
+    return question
+
+
+def listed(account: str | None) -> Callable[[sqlite3.Connection], Sequence[ApiKey]]:
+    """All keys of an account, or of all."""
+    return lambda connection: [_key_of(row) for row in connection.execute(_LIST, {"account": account})]
+
+
+def revoke(key_id: str, *, now: datetime) -> Callable[[sqlite3.Connection], bool]:
+    """Revokes a key, once."""
+    return lambda connection: connection.execute(_REVOKE, (rows.to_ms(now), key_id)).rowcount > 0
+
+
+def _key_of(columns: tuple[Any, ...]) -> ApiKey:
+    key_id, account, name, scopes, domains, secret_hash, created_at, expires_at, revoked_at = columns
+    return ApiKey(
+        id=key_id,
+        account=account,
+        name=name,
+        scopes=frozenset(Scope(scope) for scope in orjson.loads(scopes)),
+        domains=frozenset(orjson.loads(domains)),
+        secret_hash=secret_hash,
+        created_at=rows.from_ms(created_at),
+        expires_at=None if expires_at is None else rows.from_ms(expires_at),
+        revoked_at=None if revoked_at is None else rows.from_ms(revoked_at),
+    )

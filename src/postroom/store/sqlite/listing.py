@@ -1,0 +1,165 @@
+"""Pages of one account's emails: whatever is asked for, an index leads to it, the one with the fewest entries."""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from postroom.errors import EmailNotFound
+from postroom.mail.email import Status
+from postroom.store.base import Page, Query
+from postroom.store.sqlite import rows
+from postroom.store.sqlite.rows import Row, Value
+
+_KNOWN = "SELECT 1 FROM emails WHERE id = ? AND account = ?"
+_ROWS = f"""
+    SELECT {rows.SELECTED} FROM emails WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id DESC
+"""  # noqa: S608  # column names
+_IN_STATUS = """
+    SELECT d.id FROM emails AS d INDEXED BY emails_listed
+    WHERE d.status = :status AND d.account = :account AND d.id > :above AND d.id < :below
+"""
+_HAS_STATUS = """
+    EXISTS (SELECT 1 FROM emails WHERE id = d.id AND +status IN (SELECT value FROM json_each(:statuses)))
+"""
+_WITH_TERM = """
+    SELECT d.id FROM terms AS d
+    WHERE d.account = :account AND d.term = :{name} AND d.id > :above AND d.id < :below
+"""
+_HAS_TERM = "EXISTS (SELECT 1 FROM terms WHERE account = :account AND term = :{name} AND id = d.id)"
+_WITH_SUBJECT = """
+    SELECT d.id FROM emails AS d INDEXED BY emails_by_subject
+    WHERE d.account = :account AND d.subject_folded = :whole_subject AND d.id > :above AND d.id < :below
+"""
+_WITH_ANY_SUBJECT = """
+    SELECT d.id FROM emails AS d INDEXED BY emails_by_subject
+    WHERE d.account = :account AND d.subject_folded >= :subject AND d.subject_folded < :subject_end
+    AND d.id > :above AND d.id < :below
+"""
+_WHOLE_SUBJECTS = """
+    WITH RECURSIVE found (subject) AS (
+        SELECT min(subject_folded) FROM emails INDEXED BY emails_by_subject
+        WHERE account = :account AND subject_folded >= :subject AND subject_folded < :subject_end
+        UNION ALL
+        SELECT (
+            SELECT min(subject_folded) FROM emails INDEXED BY emails_by_subject
+            WHERE account = :account AND subject_folded > found.subject AND subject_folded < :subject_end
+        ) FROM found WHERE found.subject IS NOT NULL
+    )
+    SELECT subject FROM found WHERE subject IS NOT NULL LIMIT :most_subjects
+"""
+_HAS_SUBJECT = """
+    EXISTS (SELECT 1 FROM emails
+            WHERE id = d.id AND +subject_folded >= :subject AND +subject_folded < :subject_end)
+"""
+_COUNTED_AT_MOST = 10_000
+_MOST_SUBJECTS = 32
+_BEYOND_ALL_IDS = "g"  # ids are hexadecimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Filter:
+    """One wish of a query: the statement that lists what fulfils it, and the condition that checks it elsewhere.
+
+    The statement is run with each of the `runs` added to the query's values; together they bring everything.
+    """
+
+    source: str
+    condition: str
+    values: Mapping[str, Value]
+    runs: Sequence[Mapping[str, Value]] = ({},)
+
+
+def page(query: Query) -> Callable[[sqlite3.Connection], Page]:
+    """One page, newest first."""
+
+    def question(connection: sqlite3.Connection) -> Page:
+        _check_cursor(connection, query)
+        ids = _ids(connection, query)
+        has_more = len(ids) > query.limit
+        found = connection.execute(_ROWS, (rows.to_json(ids[: query.limit]),))
+        return Page(emails=tuple(rows.email_of(Row._make(columns)) for columns in found), has_more=has_more)
+
+    return question
+
+
+def _check_cursor(connection: sqlite3.Connection, query: Query) -> None:
+    cursor = query.after or query.before
+    if cursor and connection.execute(_KNOWN, (cursor, query.account)).fetchone() is None:
+        raise EmailNotFound(f"no email {cursor}")
+
+
+def _ids(connection: sqlite3.Connection, query: Query) -> list[str]:
+    """One id more than the page holds, if there are as many, from the cursor on."""
+    filters = _filters(connection, query)
+    values: dict[str, Value] = {"account": query.account, "limit": query.limit + 1, **_span(query)}
+    for wish in filters:
+        values.update(wish.values)
+    leading = _rarest(connection, filters, values)
+    conditions = "".join(f" AND {wish.condition}" for wish in filters if wish is not leading)
+    statement = f"{leading.source}{conditions} ORDER BY d.id {'ASC' if query.before else 'DESC'} LIMIT :limit"
+    found = [email_id for run in leading.runs for (email_id,) in connection.execute(statement, {**values, **run})]
+    return sorted(found, reverse=not query.before)[: query.limit + 1]
+
+
+def _filters(connection: sqlite3.Connection, query: Query) -> list[_Filter]:
+    """What the query wishes; all emails, by status, if nothing."""
+    wanted: list[_Filter] = []
+    if query.to:
+        wanted.append(_with_term("recipient", rows.address_term(query.to)))
+    if query.tag:
+        wanted.append(_with_term("tag", f"#{query.tag}"))
+    if query.subject:
+        wanted.append(_with_subject(connection, query.account, query.subject.casefold()))
+    if query.status or not wanted:
+        wanted.append(_in_status(query.status or Status))
+    return wanted
+
+
+def _with_term(name: str, term: str) -> _Filter:
+    return _Filter(source=_WITH_TERM.format(name=name), condition=_HAS_TERM.format(name=name), values={name: term})
+
+
+def _with_subject(connection: sqlite3.Connection, account: str, beginning: str) -> _Filter:
+    """Few whole subjects, as of a newsletter, are listed one by one, each newest first; many must be sorted."""
+    span: dict[str, Value] = {"subject": beginning, "subject_end": f"{beginning}\U0010ffff"}
+    asked = {"account": account, "most_subjects": _MOST_SUBJECTS + 1, **span}
+    runs = [{"whole_subject": subject} for (subject,) in connection.execute(_WHOLE_SUBJECTS, asked)]
+    if len(runs) > _MOST_SUBJECTS:
+        return _Filter(source=_WITH_ANY_SUBJECT, condition=_HAS_SUBJECT, values=span)
+    return _Filter(source=_WITH_SUBJECT, condition=_HAS_SUBJECT, values=span, runs=runs)
+
+
+def _in_status(statuses: Iterable[Status]) -> _Filter:
+    names = sorted({status.value for status in statuses})
+    runs = tuple({"status": name} for name in names)
+    return _Filter(source=_IN_STATUS, condition=_HAS_STATUS, values={"statuses": rows.to_json(names)}, runs=runs)
+
+
+def _rarest(connection: sqlite3.Connection, filters: list[_Filter], values: Mapping[str, Value]) -> _Filter:
+    """The filter that fewest emails pass, so that few others have to be looked at; counting ends early."""
+    if len(filters) == 1:
+        return filters[0]
+
+    def size(wish: _Filter) -> int:
+        statement = f"SELECT count(*) FROM ({wish.source} LIMIT {_COUNTED_AT_MOST})"  # noqa: S608  # constants
+        return sum(connection.execute(statement, {**values, **run}).fetchone()[0] for run in wish.runs)
+
+    return min(filters, key=size)
+
+
+def _span(query: Query) -> dict[str, Value]:
+    """The ids between which the page lies. They begin with the time of acceptance (RFC 9562 §5.7)."""
+    above, below = query.before or "", query.after or _BEYOND_ALL_IDS
+    if query.created_after:
+        above = max(above, _id_from(query.created_after))
+    if query.created_before:
+        below = min(below, _id_from(query.created_before))
+    return {"above": above, "below": below}
+
+
+def _id_from(moment: datetime) -> str:
+    """A text that sorts after all ids of earlier milliseconds, and before all of this or, within one, of the next."""
+    rounded = moment + timedelta(microseconds=-moment.microsecond % 1000)
+    digits = f"{max(rows.to_ms(rounded), 0):012x}"
+    return f"{digits[:8]}-{digits[8:]}"

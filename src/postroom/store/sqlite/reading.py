@@ -1,0 +1,46 @@
+"""Reading single emails and counting them."""
+
+import sqlite3
+from collections.abc import Callable, Mapping
+
+from postroom.mail.email import Email, Status
+from postroom.store.sqlite import rows
+
+WHOLE = f"""
+    SELECT {rows.SELECTED}, html, text, headers FROM emails JOIN bodies USING (n) WHERE id = ? AND account = ?
+"""  # noqa: S608  # column names
+_ATTACHMENTS = """
+    SELECT content FROM attachments WHERE n = (SELECT n FROM emails WHERE id = ?) ORDER BY position
+"""
+_COUNTS = "SELECT status, count(*) FROM emails INDEXED BY emails_listed GROUP BY status"
+_BACKLOG = """
+    SELECT (SELECT count(*) FROM emails INDEXED BY emails_expiring WHERE due_at IS NOT NULL)
+         + (SELECT count(*) FROM emails INDEXED BY emails_claimed WHERE lease_until IS NOT NULL)
+"""
+
+
+def get(account: str, email_id: str) -> Callable[[sqlite3.Connection], Email | None]:
+    """The whole email but for attachment contents."""
+
+    def question(connection: sqlite3.Connection) -> Email | None:
+        row = connection.execute(WHOLE, (email_id, account)).fetchone()
+        return None if row is None else rows.whole_email_of(row)
+
+    return question
+
+
+def attachments(email_id: str) -> Callable[[sqlite3.Connection], list[bytes]]:
+    """The contents of an email's attachments, in order."""
+    return lambda connection: [content for (content,) in connection.execute(_ATTACHMENTS, (email_id,))]
+
+
+def counts(connection: sqlite3.Connection) -> Mapping[Status, int]:
+    """How many emails stand in each status, none left out."""
+    found = {row[0]: row[1] for row in connection.execute(_COUNTS)}
+    return {status: found.get(status, 0) for status in Status}
+
+
+def backlog(connection: sqlite3.Connection) -> int:
+    """How many emails wait or are claimed."""
+    unfinished: int = connection.execute(_BACKLOG).fetchone()[0]
+    return unfinished

@@ -1,0 +1,199 @@
+"""The store port on one SQLite file. Each method names its operation and who runs it: the writer, or a reader."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from postroom.errors import StoreUnavailable
+from postroom.mail import lifecycle
+from postroom.mail.api_key import ApiKey
+from postroom.mail.email import Email, Lane, Status
+from postroom.store.base import Added, Claim, KeyReused, Page, Query, Settlement, Submission
+from postroom.store.sqlite import claims, filesystem, keys, listing, reading, rows, schema, submission, upkeep, wishes
+from postroom.store.sqlite.clock import system_clock
+from postroom.store.sqlite.lock import StoreLock
+from postroom.store.sqlite.readers import Readers
+from postroom.store.sqlite.writer import Writer
+
+_PRUNE_SLICE = 100  # emails; each may lead to a dozen pages all over the file
+_PULSE = "INSERT OR REPLACE INTO pulse (n, at) VALUES (1, ?)"
+
+
+class SqliteStore:
+    """Emails in one SQLite file, for the threads of one process. What each method promises is said in `store.base`."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], datetime] = system_clock,
+        patience: timedelta = timedelta(seconds=3),
+        reserve_bytes: int = 32 * 1024 * 1024,
+        network_too: bool = False,
+    ) -> None:
+        """Opens the file, or makes it. Raises `StoreLocked` when another process has it, else `StoreError`.
+
+        A write waits no longer than `patience`. Submissions are refused while less than `reserve_bytes` are free on the
+        disk, so that accepted emails can still be finished. `network_too` permits a network file system.
+        """
+        self._path = path.resolve()
+        self._clock = clock
+        self._reserve_bytes = reserve_bytes
+        filesystem.prepare(self._path, network_too=network_too)
+        self._lock = StoreLock(self._path)
+        try:
+            connection = schema.open_writer(self._path)
+        except BaseException:
+            self._lock.release()
+            raise
+        self._identity = filesystem.identity(self._path)
+        self._writer = Writer(connection, self._path, patience_seconds=patience.total_seconds())
+        self._readers = Readers(self._path)
+
+    def clock(self) -> datetime:
+        """The system's time."""
+        return self._clock()
+
+    # -- submission ---------------------------------------------------------------------------------------------
+
+    def add(self, submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime) -> list[Added | KeyReused]:
+        """Stores submissions with the emails in them."""
+        filesystem.refuse_without_room(self._path, self._reserve_bytes)
+        return self._writer.run(submission.add(submissions, now=now, wake_up_at=wake_up_at))
+
+    # -- delivery -----------------------------------------------------------------------------------------------
+
+    def claim(self, ids: Sequence[str], *, worker: str, now: datetime, lease: timedelta) -> list[Claim]:
+        """Claims those of the emails that may be claimed."""
+        taking = claims.Taking(worker=worker, now=now, lease=lease)
+        numbers = self._writer.run(claims.claim(ids, taking))
+        place = {email_id: position for position, email_id in enumerate(ids)}
+        return sorted(self._claimed(numbers, taking.token), key=lambda claim: place[claim.email.id])
+
+    def claim_due(
+        self, limit: int, *, lowest: Lane = Lane.BULK, worker: str, now: datetime, lease: timedelta
+    ) -> list[Claim]:
+        """Claims what is due."""
+        taking = claims.Taking(worker=worker, now=now, lease=lease)
+        return list(self._claimed(self._writer.run(claims.claim_due(limit, lowest, taking)), taking.token))
+
+    def renew(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
+        """Extends leases."""
+        self._writer.run(claims.renew(tokens, now=now, lease=lease))
+
+    def fence(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> set[str]:
+        """Marks claims as about to write the final dot."""
+        return self._writer.run(claims.fence(tokens, now=now, lease=lease))
+
+    def settle(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
+        """Ends claims with new lives."""
+        return self._writer.run(claims.settle(settlements, now=now))
+
+    def settle_late(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
+        """Replaces lives after a fenced claim has lapsed."""
+        return self._writer.run(claims.settle(settlements, now=now, late=True))
+
+    def attachments(self, email_id: str) -> list[bytes]:
+        """Reads attachment contents."""
+        return self._readers.run(reading.attachments(email_id))
+
+    # -- upkeep -------------------------------------------------------------------------------------------------
+
+    def due(self, limit: int, *, now: datetime, wake_up_again_at: datetime) -> Mapping[Lane, list[str]]:
+        """Takes what is to be published."""
+        return self._writer.run(upkeep.due(limit, now=now, wake_up_again_at=wake_up_again_at))
+
+    def recover(self, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool = False) -> int:
+        """Ends lapsed claims."""
+        return self._writer.run(upkeep.recover(limit, now=now, doubt_delay=doubt_delay, everything=everything))
+
+    def expire(self, limit: int, *, now: datetime) -> int:
+        """Fails what is past its deadline."""
+        return self._writer.run(upkeep.expire(limit, now=now))
+
+    def prune(self, limit: int, *, now: datetime, finished_before: datetime) -> int:
+        """Deletes what ended long ago, in slices, between which others write."""
+        deleted = 0
+        while deleted < limit:
+            room = min(_PRUNE_SLICE, limit - deleted)
+            count = self._writer.run(upkeep.prune(room, now=now, finished_before=finished_before))
+            deleted += count
+            if count < room:
+                break
+        return deleted
+
+    # -- reading and the sender's wishes ---------------------------------------------------------------------------
+
+    def get(self, account: str, email_id: str) -> Email | None:
+        """Reads one email."""
+        return self._readers.run(reading.get(account, email_id))
+
+    def list(self, query: Query) -> Page:
+        """Reads a page of emails."""
+        return self._readers.run(listing.page(query))
+
+    def cancel(self, account: str, email_id: str, *, now: datetime) -> Email:
+        """Cancels an email that waits."""
+        return self._writer.run(wishes.fulfil(account, email_id, lambda life: lifecycle.cancel(life, now=now), now=now))
+
+    def reschedule(self, account: str, email_id: str, at: datetime, *, now: datetime) -> Email:
+        """Moves a scheduled email to another time."""
+        return self._writer.run(
+            wishes.fulfil(account, email_id, lambda life: lifecycle.reschedule(life, at, now=now), now=now)
+        )
+
+    def retry(self, account: str, email_id: str, *, now: datetime, max_age: timedelta, wake_up_at: datetime) -> Email:
+        """Queues an email anew."""
+        again = wishes.fulfil(
+            account,
+            email_id,
+            lambda life: lifecycle.retry(life, now=now, max_age=max_age),
+            now=now,
+            wake_up_at=wake_up_at,
+        )
+        return self._writer.run(again)
+
+    def counts(self) -> Mapping[Status, int]:
+        """Counts all emails by status."""
+        return self._readers.run(reading.counts)
+
+    def backlog(self) -> int:
+        """Counts unfinished emails."""
+        return self._readers.run(reading.backlog)
+
+    # -- keys ------------------------------------------------------------------------------------------------------
+
+    def add_key(self, key: ApiKey) -> None:
+        """Stores an API key."""
+        self._writer.run(keys.add(key))
+
+    def find_key(self, key_id: str) -> ApiKey | None:
+        """Reads one API key."""
+        return self._readers.run(keys.find(key_id))
+
+    def list_keys(self, account: str | None = None) -> Sequence[ApiKey]:
+        """Reads API keys."""
+        return self._readers.run(keys.listed(account))
+
+    def revoke_key(self, key_id: str, *, now: datetime) -> bool:
+        """Revokes an API key."""
+        return self._writer.run(keys.revoke(key_id, now=now))
+
+    # -- housekeeping ------------------------------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """Writes to the file, and sees that it is still in its place."""
+        now = rows.to_ms(self.clock())
+        self._writer.run(lambda connection: connection.execute(_PULSE, (now,)).close())
+        if filesystem.identity(self._path) != self._identity:
+            raise StoreUnavailable(f"{self._path} was moved or replaced while in use: put it back, or restart Postroom")
+
+    def close(self) -> None:
+        """Finishes waiting writes and closes the file."""
+        self._readers.close()
+        self._writer.close()
+        self._lock.release()
+
+    def _claimed(self, numbers: Sequence[int], token: str) -> Sequence[Claim]:
+        emails = self._readers.run(claims.claimed(numbers, token)) if numbers else []
+        return [Claim(email=email, token=token) for email in emails]

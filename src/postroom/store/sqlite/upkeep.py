@@ -1,0 +1,140 @@
+"""The sweep's writes: publish what is due, recover lapsed claims, fail what is too old, delete what is done."""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+
+from postroom.mail import lifecycle
+from postroom.mail.email import Lane, Life, OnUncertain, Status
+from postroom.store.sqlite import rows
+from postroom.store.sqlite.rows import LANES, Row, Value
+
+_UNPUBLISHED = f"""
+    SELECT {rows.SELECTED} FROM emails INDEXED BY emails_unpublished
+    WHERE lane = ? AND wake_up_at <= ? AND due_at <= ? ORDER BY wake_up_at LIMIT ?
+"""  # noqa: S608  # column names
+_PUBLISHED = "UPDATE emails SET wake_up_at = ? WHERE n IN (SELECT value FROM json_each(?))"
+_LAPSED = f"""
+    SELECT {rows.SELECTED} FROM emails INDEXED BY emails_claimed
+    WHERE lease_until <= ? ORDER BY lease_until LIMIT ?
+"""  # noqa: S608  # column names
+_EXPIRED = f"""
+    SELECT {rows.SELECTED} FROM emails INDEXED BY emails_expiring
+    WHERE due_at IS NOT NULL AND expires_at <= ? ORDER BY expires_at LIMIT ?
+"""  # noqa: S608  # column names
+_FINISHED = f"""
+    SELECT {rows.SELECTED} FROM emails INDEXED BY emails_finished
+    WHERE finished_at < ? ORDER BY finished_at LIMIT ?
+"""  # noqa: S608  # column names
+_FORGET = (
+    "DELETE FROM bodies WHERE n IN (SELECT value FROM json_each(?))",
+    "DELETE FROM attachments WHERE n IN (SELECT value FROM json_each(?))",
+    "DELETE FROM emails WHERE n IN (SELECT value FROM json_each(?))",
+)
+_FORGET_TERM = "DELETE FROM terms WHERE account = ? AND term = ? AND id = ?"
+_FORGET_KEYS = """
+    DELETE FROM idempotency WHERE (account, endpoint, key) IN (
+        SELECT account, endpoint, key FROM idempotency WHERE expires_at <= ? ORDER BY expires_at LIMIT ?
+    )
+"""
+_NEW_LIFE = f"""
+    UPDATE emails
+    SET {", ".join(f"{column} = ?" for column in rows.LIFE_COLUMNS)},
+        lease_token = NULL, lease_worker = NULL, lease_until = NULL, fenced = 0,
+        lapsed_token = coalesce(?, lapsed_token)
+    WHERE n = ?
+"""  # noqa: S608  # column names
+_FOR_EVER = 2**62
+
+
+def write_life(
+    connection: sqlite3.Connection, row: Row, life: Life, *, now: datetime, wake_up_at: datetime | None = None
+) -> None:
+    """Replaces the life of a row that this transaction has read. A fenced claim that ends here leaves its token."""
+    lapsed = row.lease_token if row.fenced else None
+    values = rows.life_values(life, now=now, wake_up_at=wake_up_at)
+    connection.execute(_NEW_LIFE, (*values, lapsed, row.n))
+
+
+def due(
+    limit: int, *, now: datetime, wake_up_again_at: datetime
+) -> Callable[[sqlite3.Connection], Mapping[Lane, list[str]]]:
+    """Takes what the sweep shall publish now."""
+
+    def operation(connection: sqlite3.Connection) -> Mapping[Lane, list[str]]:
+        found: dict[Lane, list[str]] = {}
+        room, moment = limit, rows.to_ms(now)
+        for rank, lane in enumerate(LANES):
+            waiting = _select(connection, _UNPUBLISHED, rank, moment, moment, room)
+            _publish(connection, waiting, now, wake_up_again_at)
+            if waiting:
+                found[lane] = [row.id for row in sorted(waiting, key=lambda row: (row.due_at, row.n))]
+            room -= len(waiting)
+        return found
+
+    return operation
+
+
+def recover(
+    limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool
+) -> Callable[[sqlite3.Connection], int]:
+    """Ends lapsed claims, or all."""
+
+    def operation(connection: sqlite3.Connection) -> int:
+        until = _FOR_EVER if everything else rows.to_ms(now)
+        lapsed = _select(connection, _LAPSED, until, limit)
+        for row in lapsed:
+            write_life(connection, row, _after_lapse(row, now, doubt_delay), now=now)
+        return len(lapsed)
+
+    return operation
+
+
+def expire(limit: int, *, now: datetime) -> Callable[[sqlite3.Connection], int]:
+    """Fails what has waited past its deadline."""
+
+    def operation(connection: sqlite3.Connection) -> int:
+        expired = _select(connection, _EXPIRED, rows.to_ms(now), limit)
+        for row in expired:
+            write_life(connection, row, lifecycle.expire(rows.life_of(row), now=now), now=now)
+        return len(expired)
+
+    return operation
+
+
+def prune(limit: int, *, now: datetime, finished_before: datetime) -> Callable[[sqlite3.Connection], int]:
+    """Deletes finished emails with all that belongs to them, and expired idempotency keys."""
+
+    def operation(connection: sqlite3.Connection) -> int:
+        old = _select(connection, _FINISHED, rows.to_ms(finished_before), limit)
+        terms = [(row.account, term, row.id) for row in old for term in rows.terms_of(row)]
+        connection.executemany(_FORGET_TERM, terms)
+        for statement in _FORGET:
+            connection.execute(statement, (_numbers(old),))
+        connection.execute(_FORGET_KEYS, (rows.to_ms(now), limit))
+        return len(old)
+
+    return operation
+
+
+def _select(connection: sqlite3.Connection, statement: str, *values: Value) -> list[Row]:
+    return [Row._make(columns) for columns in connection.execute(statement, values).fetchall()]
+
+
+def _publish(connection: sqlite3.Connection, waiting: list[Row], now: datetime, again_at: datetime) -> None:
+    connection.execute(_PUBLISHED, (rows.to_ms(again_at), _numbers(waiting)))
+    for row in waiting:
+        if row.status == Status.SCHEDULED:
+            write_life(connection, row, lifecycle.release(rows.life_of(row), now=now), now=now, wake_up_at=again_at)
+
+
+def _after_lapse(row: Row, now: datetime, doubt_delay: timedelta) -> Life:
+    life, worker = rows.life_of(row), row.lease_worker
+    if not row.fenced:
+        return lifecycle.lapse_before_fence(life, now=now, again_at=now, worker=worker)
+    choice = OnUncertain(row.on_uncertain)
+    return lifecycle.lapse_after_fence(life, now=now, again_at=now + doubt_delay, worker=worker, on_uncertain=choice)
+
+
+def _numbers(listed: Iterable[Row]) -> Value:
+    return rows.to_json([row.n for row in listed])

@@ -1,0 +1,28 @@
+"""What senders ask of a stored email: cancel, reschedule, retry. Claims and these exclude each other."""
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from postroom.errors import EmailNotFound
+from postroom.mail.email import Email, Life
+from postroom.store.sqlite import reading, rows, upkeep
+from postroom.store.sqlite.rows import Row
+
+
+def fulfil(
+    account: str, email_id: str, step: Callable[[Life], Life], *, now: datetime, wake_up_at: datetime | None = None
+) -> Callable[[sqlite3.Connection], Email]:
+    """Takes one step of the email's life, or raises what the step raises; brings the email as it is then."""
+
+    def operation(connection: sqlite3.Connection) -> Email:
+        columns = connection.execute(reading.WHOLE, (email_id, account)).fetchone()
+        if columns is None:
+            raise EmailNotFound(f"no email {email_id}")
+        email = rows.whole_email_of(columns)
+        email = replace(email, life=step(email.life))
+        upkeep.write_life(connection, Row._make(columns[:-3]), email.life, now=now, wake_up_at=wake_up_at)
+        return email
+
+    return operation

@@ -1,0 +1,192 @@
+"""Every store: the end of a claim is written once, by its holder, or late while nobody else has begun."""
+
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from postroom.mail.email import Email, Life, OnUncertain, Status
+from postroom.store.base import Claim, Settlement, Store
+from tests import make
+from tests.make import ACCOUNT, HOUR, LEASE, SECOND
+
+
+def one(store: Store, at: datetime | None = None, **changes: object) -> Email:
+    now = at or store.clock()
+    [email] = make.stored(store, now, make.email(now, **changes))
+    return email
+
+
+def life(store: Store, email: Email) -> Life:
+    found = store.get(email.account, email.id)
+    assert found
+    return found.life
+
+
+def in_doubt(store: Store, now: datetime, **changes: object) -> tuple[Email, Claim]:
+    """An email whose fenced claim has lapsed an hour later, and that claim."""
+    email = one(store, now, **changes)
+    [claim] = make.claimed(store, now, email)
+    store.fence({email.id: claim.token}, now=now, lease=LEASE)
+    assert store.recover(10, now=now + HOUR, doubt_delay=60 * SECOND) == 1
+    return email, claim
+
+
+def late(claim: Claim, now: datetime) -> list[Settlement]:
+    return [make.sent(claim, now)]
+
+
+def test_settled_life_is_kept_whole(store: Store) -> None:
+    email = one(store)
+    now = store.clock()
+    [claim] = make.claimed(store, now, email)
+    settlement = make.sent(claim, now)
+    assert store.settle([settlement], now=now) == {email.id}
+    assert store.get(ACCOUNT, email.id) == replace(email, life=settlement.life)
+
+
+def test_many_are_settled_at_once_and_only_the_holders(store: Store) -> None:
+    now = store.clock()
+    emails = make.stored(store, now, *(make.email(now) for _ in range(4)))
+    claims = make.claimed(store, now, *emails)
+    settlements = [make.sent(claim, now) for claim in claims]
+    settlements[1] = replace(settlements[1], token="wrong")
+    settlements[2] = replace(settlements[2], email_id=make.email_id(now))
+    assert store.settle(settlements, now=now) == {emails[0].id, emails[3].id}
+    assert [life(store, e).status for e in emails] == [Status.SENT, Status.SENDING, Status.SENDING, Status.SENT]
+    assert store.settle([], now=now) == set()
+
+
+def test_claim_is_settled_once(store: Store) -> None:
+    email = one(store)
+    now = store.clock()
+    [claim] = make.claimed(store, now, email)
+    store.settle([make.sent(claim, now)], now=now)
+    assert store.settle([make.failed(claim, now)], now=now) == set()
+    assert life(store, email).status is Status.SENT
+
+
+def test_claim_past_its_lease_is_settled_while_it_was_not_recovered(store: Store) -> None:
+    email = one(store)
+    now = store.clock()
+    [claim] = make.claimed(store, now, email)
+    assert store.settle([make.sent(claim, now)], now=now + HOUR) == {email.id}
+
+
+def test_recovered_claim_is_refused_and_its_email_untouched(store: Store) -> None:
+    email = one(store)
+    now = store.clock()
+    [claim] = make.claimed(store, now, email)
+    store.recover(10, now=now + HOUR, doubt_delay=SECOND)
+    before = store.get(ACCOUNT, email.id)
+    assert store.settle([make.sent(claim, now)], now=now) == set()
+    assert store.get(ACCOUNT, email.id) == before
+
+
+def test_lapsed_claim_does_not_settle_the_next_one(store: Store) -> None:
+    email = one(store)
+    now = store.clock()
+    [first] = make.claimed(store, now, email)
+    store.recover(10, now=now + HOUR, doubt_delay=SECOND)
+    [second] = make.claimed(store, now + HOUR, email)
+    assert store.settle([make.failed(first, now)], now=now) == set()
+    assert store.settle([make.sent(second, now)], now=now) == {email.id}
+
+
+def test_retrying_email_waits_for_its_next_attempt(store: Store) -> None:
+    email = one(store)
+    now = store.clock()
+    [claim] = make.claimed(store, now, email)
+    store.settle([make.retrying(claim, now, now + 60 * SECOND)], now=now)
+    assert store.claim_due(10, worker="w", now=now + 59 * SECOND, lease=LEASE) == []
+    assert make.claimed(store, now + 60 * SECOND, email)
+
+
+def test_email_handed_back_is_published_again_at_once(store: Store) -> None:
+    email = one(store)
+    now = store.clock()
+    [claim] = make.claimed(store, now, email)
+    back = replace(claim.email.life, status=Status.QUEUED, next_attempt_at=now, attempts=0)
+    store.settle([Settlement(email_id=email.id, token=claim.token, life=back)], now=now)
+    assert store.due(10, now=now, wake_up_again_at=now + SECOND) == {email.lane: [email.id]}
+
+
+@pytest.mark.parametrize(
+    ("choice", "status"), [(OnUncertain.RESEND, Status.QUEUED), (OnUncertain.HOLD, Status.UNCERTAIN)]
+)
+def test_late_success_is_written_while_nobody_else_has_begun(store: Store, choice: OnUncertain, status: Status) -> None:
+    now = store.clock()
+    email, claim = in_doubt(store, now, on_uncertain=choice)
+    assert life(store, email).status is status
+    settlement = make.sent(claim, now)
+    assert store.settle_late([settlement], now=now + HOUR) == {email.id}
+    assert life(store, email) == settlement.life
+    assert store.claim_due(10, worker="w", now=now + 2 * HOUR, lease=LEASE) == []
+
+
+def test_late_success_is_written_once(store: Store) -> None:
+    now = store.clock()
+    _, claim = in_doubt(store, now)
+    store.settle_late(late(claim, now), now=now)
+    assert store.settle_late(late(claim, now), now=now) == set()
+
+
+def test_late_success_is_refused_while_another_worker_is_sending(store: Store) -> None:
+    now = store.clock()
+    email, claim = in_doubt(store, now)
+    make.claimed(store, now + 2 * HOUR, email)
+    assert store.settle_late(late(claim, now), now=now) == set()
+    assert life(store, email).status is Status.SENDING
+
+
+def test_late_success_is_refused_after_another_worker_has_tried(store: Store) -> None:
+    now = store.clock()
+    email, claim = in_doubt(store, now)
+    [other] = make.claimed(store, now + 2 * HOUR, email)
+    store.settle([make.retrying(other, now, now + HOUR)], now=now)
+    assert store.settle_late(late(claim, now), now=now) == set()
+    assert life(store, email).status is Status.RETRYING
+
+
+def test_late_success_is_refused_for_a_claim_that_was_never_fenced(store: Store) -> None:
+    email = one(store)
+    now = store.clock()
+    [claim] = make.claimed(store, now, email)
+    store.recover(10, now=now + HOUR, doubt_delay=SECOND)
+    assert store.settle_late(late(claim, now), now=now) == set()
+    assert life(store, email).status is Status.QUEUED
+
+
+def test_late_success_is_refused_while_the_claim_still_holds(store: Store) -> None:
+    email = one(store)
+    now = store.clock()
+    [claim] = make.claimed(store, now, email)
+    store.fence({email.id: claim.token}, now=now, lease=LEASE)
+    assert store.settle_late(late(claim, now), now=now) == set()
+    assert life(store, email).status is Status.SENDING
+
+
+def test_late_success_does_not_undo_a_cancellation(store: Store) -> None:
+    now = store.clock()
+    email, claim = in_doubt(store, now)
+    store.cancel(ACCOUNT, email.id, now=now)
+    assert store.settle_late(late(claim, now), now=now) == set()
+    assert life(store, email).status is Status.CANCELED
+
+
+def test_late_success_of_an_email_queued_again_by_hand_is_written(store: Store) -> None:
+    now = store.clock()
+    email, claim = in_doubt(store, now, on_uncertain=OnUncertain.HOLD)
+    store.retry(ACCOUNT, email.id, now=now, max_age=HOUR, wake_up_at=now)
+    assert store.settle_late(late(claim, now), now=now) == {email.id}
+    assert life(store, email).status is Status.SENT
+
+
+def test_second_lapse_makes_the_first_claim_worthless(store: Store) -> None:
+    now = store.clock()
+    email, first = in_doubt(store, now)
+    [second] = make.claimed(store, now + 2 * HOUR, email)
+    store.fence({email.id: second.token}, now=now + 2 * HOUR, lease=LEASE)
+    store.recover(10, now=now + 3 * HOUR, doubt_delay=SECOND)
+    assert store.settle_late(late(first, now), now=now) == set()
+    assert store.settle_late(late(second, now), now=now) == {email.id}

@@ -1,0 +1,270 @@
+"""Every store: the sweep publishes what is due, brings back what was lost, ends what is too old and deletes it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+from threading import Barrier
+
+import pytest
+
+from postroom.mail import lifecycle
+from postroom.mail.email import Email, Lane, OnUncertain, Status
+from postroom.store.base import Claim, Store
+from tests import make
+from tests.make import ACCOUNT, HOUR, LEASE, SECOND
+
+DELAY = 60 * SECOND
+
+
+def one(store: Store, at: datetime | None = None, **changes: object) -> Email:
+    now = at or store.clock()
+    [email] = make.stored(store, now, make.email(now, **changes))
+    return email
+
+
+def found(store: Store, email: Email) -> Email:
+    email_now = store.get(email.account, email.id)
+    assert email_now
+    return email_now
+
+
+def published(store: Store, now: datetime, limit: int = 100, again: timedelta = 15 * SECOND) -> list[str]:
+    by_lane = store.due(limit, now=now, wake_up_again_at=now + again)
+    return [email_id for lane in Lane for email_id in by_lane.get(lane, [])]
+
+
+def claimed(store: Store, now: datetime, **changes: object) -> tuple[Email, Claim]:
+    email = one(store, now, **changes)
+    return email, make.claimed(store, now, email)[0]
+
+
+# -- due
+
+
+def test_new_email_counts_as_published_until_its_wake_up_time(store: Store) -> None:
+    now = store.clock()
+    [email] = make.stored(store, now, make.email(now))
+    assert published(store, now + 14 * SECOND) == []
+    assert published(store, now + 15 * SECOND) == [email.id]
+
+
+def test_published_email_is_not_published_again_until_its_next_wake_up(store: Store) -> None:
+    now = store.clock() + HOUR
+    email = one(store)
+    assert published(store, now) == [email.id]
+    assert published(store, now + 14 * SECOND) == []
+    assert published(store, now + 15 * SECOND) == [email.id]
+
+
+def test_due_ids_come_by_lane_and_oldest_first(store: Store) -> None:
+    now = store.clock()
+    emails = [make.email(now + i * SECOND, lane=lane) for lane in Lane for i in (2, 0, 1)]
+    make.stored(store, now, *emails)
+    by_lane = store.due(100, now=now + HOUR, wake_up_again_at=now + 2 * HOUR)
+    oldest_first = sorted(emails, key=lambda email: email.created_at)
+    assert {lane: list(ids) for lane, ids in by_lane.items()} == {
+        lane: [email.id for email in oldest_first if email.lane is lane] for lane in Lane
+    }
+
+
+def test_due_takes_no_more_than_the_limit_and_goes_on_next_time(store: Store) -> None:
+    now = store.clock()
+    emails = make.stored(store, now, *(make.email(now) for _ in range(5)))
+    taken = [published(store, now + HOUR, limit=2) for _ in range(4)]
+    assert [len(some) for some in taken] == [2, 2, 1, 0]
+    assert {i for some in taken for i in some} == {email.id for email in emails}
+
+
+def test_scheduled_email_becomes_queued_when_its_time_has_come(store: Store) -> None:
+    now = store.clock()
+    [email] = make.stored(store, now, make.scheduled(now, now + HOUR))
+    assert published(store, now + HOUR - SECOND) == []
+    assert found(store, email).life.status is Status.SCHEDULED
+    assert published(store, now + HOUR) == [email.id]
+    assert found(store, email).life == lifecycle.release(email.life, now=now + HOUR)
+
+
+def test_email_that_retries_is_published_at_its_next_attempt(store: Store) -> None:
+    now = store.clock()
+    email, claim = claimed(store, now)
+    store.settle([make.retrying(claim, now, now + DELAY)], now=now)
+    assert published(store, now + DELAY - SECOND) == []
+    assert published(store, now + DELAY) == [email.id]
+
+
+def test_claimed_and_finished_emails_are_not_published(store: Store) -> None:
+    now = store.clock()
+    claimed(store, now)
+    _, claim = claimed(store, now)
+    store.settle([make.sent(claim, now)], now=now)
+    assert published(store, now + HOUR) == []
+
+
+def test_two_sweeps_never_publish_the_same(store: Store) -> None:
+    now = store.clock()
+    emails = make.stored(store, now, *(make.email(now, lane=lane) for lane in Lane for _ in range(60)))
+    together = Barrier(4)
+
+    def sweep(_: int) -> list[str]:
+        together.wait(20)
+        return [i for _ in range(20) for i in published(store, now + HOUR, limit=10)]
+
+    with ThreadPoolExecutor(4) as pool:
+        ids = [email_id for some in pool.map(sweep, range(4)) for email_id in some]
+    assert sorted(ids) == sorted(email.id for email in emails)
+
+
+# -- recover
+
+
+def test_claim_that_lapsed_before_the_fence_goes_back_to_the_queue(store: Store) -> None:
+    now = store.clock()
+    email, claim = claimed(store, now)
+    late = now + LEASE
+    assert store.recover(10, now=late, doubt_delay=DELAY) == 1
+    life = lifecycle.lapse_before_fence(claim.email.life, now=late, again_at=late, worker="w1")
+    assert found(store, email).life == life
+    assert published(store, late) == [email.id]
+
+
+def test_claim_that_holds_is_left_alone(store: Store) -> None:
+    now = store.clock()
+    email, claim = claimed(store, now)
+    assert store.recover(10, now=now + LEASE - SECOND, doubt_delay=DELAY) == 0
+    assert found(store, email) == claim.email
+
+
+@pytest.mark.parametrize("choice", OnUncertain)
+def test_claim_that_lapsed_after_the_fence_ends_as_the_email_says(store: Store, choice: OnUncertain) -> None:
+    now = store.clock()
+    email, claim = claimed(store, now, on_uncertain=choice)
+    store.fence({email.id: claim.token}, now=now, lease=LEASE)
+    late = now + LEASE
+    assert store.recover(10, now=late, doubt_delay=DELAY) == 1
+    life = lifecycle.lapse_after_fence(
+        claim.email.life, now=late, again_at=late + DELAY, worker="w1", on_uncertain=choice
+    )
+    assert found(store, email).life == life
+    again = store.claim_due(10, worker="w2", now=late + DELAY, lease=LEASE)
+    assert len(again) == (choice is OnUncertain.RESEND)
+
+
+def test_email_in_doubt_is_not_sent_again_before_its_delay(store: Store) -> None:
+    now = store.clock()
+    email, claim = claimed(store, now)
+    store.fence({email.id: claim.token}, now=now, lease=LEASE)
+    store.recover(10, now=now + LEASE, doubt_delay=DELAY)
+    assert store.claim([email.id], worker="w2", now=now + LEASE + DELAY - SECOND, lease=LEASE) == []
+    assert published(store, now + LEASE + DELAY - SECOND) == []
+
+
+def test_recover_everything_does_not_wait_for_leases(store: Store) -> None:
+    now = store.clock()
+    email, _ = claimed(store, now)
+    assert store.recover(10, now=now, doubt_delay=DELAY, everything=True) == 1
+    assert found(store, email).life.status is Status.QUEUED
+
+
+def test_recover_takes_no_more_than_the_limit_and_drops_none(store: Store) -> None:
+    now = store.clock()
+    emails = make.stored(store, now, *(make.email(now) for _ in range(5)))
+    make.claimed(store, now, *emails)
+    assert [store.recover(2, now=now + HOUR, doubt_delay=DELAY) for _ in range(4)] == [2, 2, 1, 0]
+    assert store.counts()[Status.QUEUED] == 5
+
+
+def test_email_that_crashes_its_worker_every_time_fails_in_the_end(store: Store) -> None:
+    now = store.clock()
+    email = one(store, now)
+    for _ in range(lifecycle.CRASHES_ALLOWED):
+        make.claimed(store, now, email)
+        now += LEASE
+        assert store.recover(10, now=now, doubt_delay=DELAY) == 1
+    assert found(store, email).life.status is Status.FAILED
+    assert store.backlog() == 0
+
+
+# -- expire
+
+
+def test_email_fails_when_its_deadline_has_passed(store: Store) -> None:
+    email = one(store)
+    deadline = email.life.expires_at
+    assert store.expire(10, now=deadline - SECOND) == 0
+    assert store.expire(10, now=deadline) == 1
+    assert found(store, email).life == lifecycle.expire(email.life, now=deadline)
+    assert store.expire(10, now=deadline) == 0
+
+
+def test_claimed_email_does_not_expire(store: Store) -> None:
+    email, claim = claimed(store, store.clock())
+    assert store.expire(10, now=email.life.expires_at + HOUR) == 0
+    assert found(store, email) == claim.email
+
+
+def test_expire_takes_no_more_than_the_limit(store: Store) -> None:
+    now = store.clock()
+    make.stored(store, now, *(make.email(now) for _ in range(5)))
+    assert [store.expire(2, now=now + 100 * HOUR) for _ in range(4)] == [2, 2, 1, 0]
+
+
+# -- prune
+
+
+def test_only_emails_that_ended_before_the_time_are_deleted(store: Store) -> None:
+    now = store.clock()
+    old, recent, waiting = one(store, tags=(("kind", "a"),)), one(store), one(store)
+    store.cancel(ACCOUNT, old.id, now=now)
+    store.cancel(ACCOUNT, recent.id, now=now + SECOND)
+    assert store.prune(10, now=now + HOUR, finished_before=now + SECOND) == 1
+    assert store.get(ACCOUNT, old.id) is None
+    assert found(store, recent)
+    assert found(store, waiting)
+    assert sum(store.counts().values()) == 2
+
+
+def test_email_that_waits_for_a_decision_is_never_deleted(store: Store) -> None:
+    now = store.clock()
+    email, claim = claimed(store, now, on_uncertain=OnUncertain.HOLD)
+    store.fence({email.id: claim.token}, now=now, lease=LEASE)
+    store.recover(10, now=now + HOUR, doubt_delay=DELAY)
+    assert found(store, email).life.status is Status.UNCERTAIN
+    assert store.prune(10, now=now + 9000 * HOUR, finished_before=now + 8000 * HOUR) == 0
+
+
+def test_email_retried_by_hand_is_not_deleted(store: Store) -> None:
+    now = store.clock()
+    email = one(store)
+    store.cancel(ACCOUNT, email.id, now=now)
+    store.retry(ACCOUNT, email.id, now=now, max_age=HOUR, wake_up_at=now)
+    assert store.prune(10, now=now + HOUR, finished_before=now + HOUR) == 0
+
+
+def test_prune_takes_no_more_than_the_limit(store: Store) -> None:
+    now = store.clock()
+    life = make.new_life(now, status=Status.SUPPRESSED, next_attempt_at=None)
+    make.stored(store, now, *(make.email(now, life=life) for _ in range(5)))
+    assert [store.prune(2, now=now, finished_before=now + HOUR) for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_pruned_email_leaves_nothing_behind(store: Store) -> None:
+    now = store.clock()
+    attachment = make.attachment(b"content")
+    email = one(store, tags=(("kind", "a"),), attachments=(attachment,))
+    store.cancel(ACCOUNT, email.id, now=now)
+    store.prune(10, now=now + HOUR, finished_before=now + HOUR)
+    assert store.attachments(email.id) == []
+    again = replace(email, created_at=email.created_at + SECOND)
+    make.stored(store, now, again)
+    assert found(store, again).created_at == again.created_at
+
+
+def test_expired_keys_are_deleted_and_others_kept(store: Store) -> None:
+    now = store.clock()
+    kept = make.idempotency_key(now + 2 * HOUR, key="kept")
+    gone = make.idempotency_key(now + SECOND, key="gone")
+    store.add([make.submission(key=kept, answer="1"), make.submission(key=gone, answer="2")], now=now, wake_up_at=now)
+    assert store.prune(10, now=now + HOUR, finished_before=now) == 0
+    repeated = [make.submission(key=replace(key, expires_at=now + 9 * HOUR), answer="3") for key in (kept, gone)]
+    answers = store.add(repeated, now=now + HOUR, wake_up_at=now)
+    assert [(a.answer, a.replayed) for a in answers] == [("1", True), ("3", False)]  # type: ignore[union-attr]
