@@ -28,10 +28,10 @@ class Transport(Protocol):
         recipient of the envelope.
 
         Asks `take` again whenever hand-offs are free, at least once a second; yields an empty list at least once a
-        second so that the caller can see to its leases; ends when `take` brought nothing and nothing is under way. A refusal,
-        a time-out or a dead relay is an outcome, never an exception. The final dot is written only for what `fence`
-        returned; the rest ends as `RELEASED`. Closing the iterator drops what is under way without any further dot; the
-        caller knows from the fence which of those are in doubt.
+        second so that the caller can see to its leases; ends when `take` brought nothing and nothing is under way. A
+        refusal, a time-out or a dead relay is an outcome, never an exception. The final dot is written only for what
+        `fence` returned; the rest ends as `RELEASED`. Closing the iterator drops what is under way without any further
+        dot; the caller knows from the fence which of those are in doubt.
         """
 
     def resting(self) -> float:

@@ -1,0 +1,185 @@
+"""Which relay to hand mail to, and how to speak with it. Values and the parsing of relay URLs; nothing is connected."""
+
+import ipaddress
+import re
+import socket
+from dataclasses import dataclass, field
+from enum import StrEnum
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9])?\.?|::[0-9A-Fa-f:.]*")
+_EHLO_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[A-Za-z0-9:.]+\]")
+_DEFAULT_PORTS = {"smtp": 587, "smtps": 465}
+
+
+class Tls(StrEnum):
+    """When the connection is encrypted."""
+
+    STARTTLS = "starttls"  # after STARTTLS (RFC 3207), which must be offered
+    IMPLICIT = "implicit"  # from the first byte (RFC 8314)
+    OPPORTUNISTIC = "opportunistic"  # after STARTTLS if it is offered, else not at all; the certificate proves nothing
+    NONE = "none"  # never
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """How many seconds the relay may take over each phase; `body` is the time without any progress.
+
+    RFC 5321 §4.5.3.2 grants minutes. A short time for the final dot makes duplicates, so that one is the RFC's.
+    """
+
+    connect: float = 15.0
+    greeting: float = 60.0
+    command: float = 60.0
+    starttls: float = 60.0
+    auth: float = 60.0
+    body: float = 180.0
+    dot: float = 600.0
+
+
+def own_name() -> str:
+    """What to call ourselves in EHLO when nothing is configured: the host name, without asking any name server."""
+    name = socket.gethostname()
+    return name if _EHLO_NAME.fullmatch(name) else "localhost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """The next hop. `connections` is how many one `send` opens at most; `ca_file` is a PEM file of authorities to trust
+    in place of the system's. Raises `ValueError` with one sentence, which never holds the password."""
+
+    host: str
+    port: int
+    tls: Tls
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ehlo_name: str = field(default_factory=own_name)
+    connections: int = 20
+    ca_file: str | None = None
+    verify: bool = True
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+    @classmethod
+    def parse(
+        cls,
+        url: str,
+        *,
+        ehlo_name: str | None = None,
+        connections: int = 20,
+        ca_file: str | None = None,
+        verify: bool = True,
+        timeouts: Timeouts | None = None,
+    ) -> "Relay":
+        """Reads `smtp://user:password@host:587?tls=starttls` or `smtps://…`; user, password and query are
+        percent-decoded.
+
+        STARTTLS is required unless `tls=opportunistic` or `tls=none` says otherwise; for a relay on this machine
+        without credentials it is opportunistic. Raises `ValueError` with one sentence, which never holds the password.
+        """
+        parts = _split(url)
+        username, password = _credentials(parts)
+        host = parts.hostname or ""
+        return cls(
+            host=host,
+            port=_port(parts),
+            tls=_tls(parts, default=Tls.OPPORTUNISTIC if is_loopback(host) and username is None else Tls.STARTTLS),
+            username=username,
+            password=password,
+            ehlo_name=ehlo_name or own_name(),
+            connections=connections,
+            ca_file=ca_file,
+            verify=verify,
+            timeouts=timeouts or Timeouts(),
+        )
+
+    def __post_init__(self) -> None:
+        if not _HOST.fullmatch(self.host):
+            raise ValueError("the relay's host name is empty or has characters that no host name has")
+        if not 0 < self.port < 65536:
+            raise ValueError("the relay's port is not between 1 and 65535")
+        if not _EHLO_NAME.fullmatch(self.ehlo_name):
+            raise ValueError("the EHLO name is neither a host name nor an address in brackets")
+        if self.connections < 1:
+            raise ValueError("at least one connection to the relay is needed")
+        self._check_credentials()
+
+    def _check_credentials(self) -> None:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("the relay needs both a user name and a password, or neither")
+        if "\0" in (self.username or "") + (self.password or ""):
+            raise ValueError("the relay's user name or password has a NUL character, which SMTP cannot carry")
+        if self.username is not None and self.tls is Tls.NONE and not self.is_loopback:
+            raise ValueError("a password is never sent unencrypted: the relay needs tls=starttls or smtps://")
+
+    @property
+    def name(self) -> str:
+        """The relay as URL without user and password, for logs and timelines."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'smtps' if self.tls is Tls.IMPLICIT else 'smtp'}://{host}:{self.port}"
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the relay is this very machine."""
+        return is_loopback(self.host)
+
+    @property
+    def verifies_certificate(self) -> bool:
+        """Opportunistic encryption proves nothing about the other side, so that only a password makes it verify."""
+        if self.tls is Tls.OPPORTUNISTIC and (self.username is None or self.is_loopback):
+            return False
+        return self.verify
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine without asking any name server."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its text can hold the whole URL
+        raise ValueError("the relay URL cannot be read: is a special character in it not percent-encoded?") from None
+    if parts.scheme not in _DEFAULT_PORTS:
+        raise ValueError("the relay URL does not begin with smtp:// or smtps://")
+    if parts.path not in ("", "/") or parts.fragment:
+        raise ValueError("the relay URL has more than user, password, host, port and options after its scheme")
+    return parts
+
+
+def _port(parts: SplitResult) -> int:
+    try:
+        port = parts.port
+    except ValueError:  # its text can hold a part of the password
+        raise ValueError("the relay URL's port is not a number between 1 and 65535") from None
+    return _DEFAULT_PORTS[parts.scheme] if port is None else port
+
+
+def _credentials(parts: SplitResult) -> tuple[str | None, str | None]:
+    try:
+        username = unquote(parts.username, errors="strict") if parts.username else None
+        password = unquote(parts.password, errors="strict") if parts.password else None
+    except UnicodeDecodeError:
+        raise ValueError("the relay URL's user name or password is not percent-encoded UTF-8") from None
+    return username, password
+
+
+def _tls(parts: SplitResult, *, default: Tls) -> Tls:
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    chosen = options.pop("tls", None)
+    if options:
+        raise ValueError("the relay URL has an option other than tls")
+    if parts.scheme == "smtps":
+        if chosen not in (None, "implicit"):
+            raise ValueError("a relay URL with smtps:// is encrypted from the first byte and takes no other tls option")
+        return Tls.IMPLICIT
+    if chosen is None:
+        return default
+    if chosen not in ("starttls", "opportunistic", "none"):
+        raise ValueError("the relay URL's tls option is none of starttls, opportunistic, none")
+    return Tls(chosen)

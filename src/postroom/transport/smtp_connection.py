@@ -1,0 +1,200 @@
+"""One connection to the relay: a wire, the dialogue on it, what is left to write, and until when the relay may take."""
+
+import contextlib
+import ssl
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from postroom.mail.outcome import Envelope, Phase
+from postroom.transport import smtp_command
+from postroom.transport.relay import Relay, Timeouts
+from postroom.transport.smtp_dialogue import Dialogue
+from postroom.transport.smtp_lookup import Address
+from postroom.transport.smtp_wire import Wire, WireLost
+
+IDLE_SECONDS = 60.0
+_SENDS_PER_EVENT = 64  # a large message on a fast link must not keep the others waiting
+
+
+def limits(timeouts: Timeouts) -> Mapping[Phase, float]:
+    """How many seconds the relay may take over each phase."""
+    return {
+        Phase.CONNECT: timeouts.connect,
+        Phase.GREETING: timeouts.greeting,
+        Phase.EHLO: timeouts.command,
+        Phase.STARTTLS: timeouts.starttls,
+        Phase.AUTH: timeouts.auth,
+        Phase.MAIL: timeouts.command,
+        Phase.RCPT: timeouts.command,
+        Phase.DATA: timeouts.command,
+        Phase.BODY: timeouts.body,
+        Phase.DOT: timeouts.dot,
+    }
+
+
+class Connection:
+    """Nothing here raises for what the relay or the network does: `dialogue` says what became of it.
+
+    `other_addresses` are those to try where this one cannot be connected to. `is_fresh`: has not been used yet, so
+    that the relay can have had no reason to close it. `emails` counts finished transactions. `wants_write` says
+    that it must be woken up when it can write again.
+    """
+
+    __slots__ = (
+        "_context", "_host", "_limits", "_pending", "_progress", "_sends", "_since", "_wire",
+        "address", "dialogue", "emails", "is_fresh", "is_watched_for_write", "other_addresses", "wants_write",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        relay: Relay,
+        context: ssl.SSLContext | None,
+        addresses: Sequence[Address],
+        phase_limits: Mapping[Phase, float],
+        *,
+        now: float,
+    ) -> None:
+        self.address, *rest = addresses
+        self.other_addresses = rest
+        self.dialogue = Dialogue(relay)
+        self.emails = 0
+        self.is_fresh = True
+        self.wants_write = True
+        self.is_watched_for_write = False  # what the selector has been told
+        self._host = relay.host.rstrip(".")  # certificates name it without
+        self._context = context
+        self._limits = phase_limits
+        self._pending: deque[memoryview] = deque()
+        self._sends = 0
+        self._progress = 0
+        self._since = now  # when this side or that last got on
+        self._wire = Wire(self.address)
+
+    def fileno(self) -> int:
+        """For the selector."""
+        return self._wire.fileno()
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether everything but the final dot has been written."""
+        return not self._pending and self.dialogue.awaits_dot
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether the relay has taken longer than it may; or, where nothing is asked of it, whether idle long."""
+        idle = self.dialogue.is_open and self.dialogue.transaction is None
+        limit = IDLE_SECONDS if idle else self._limits[self.dialogue.phase]
+        return now >= self._since + limit and not self.is_parked
+
+    def on_event(self, now: float) -> None:
+        """Something has come in, or can be written: goes on as far as it goes without waiting."""
+        try:
+            if not self._wire.is_ready:
+                self._connect()
+            if self._wire.is_ready:
+                self._read()
+                if self._pending:
+                    self._flush()
+        except WireLost as lost:
+            self.dialogue.lose(str(lost), closed=lost.closed)
+        self._note_progress(now)
+
+    def begin(self, envelope: Envelope, now: float) -> None:
+        """Starts an email on an open, idle connection."""
+        self._say(self.dialogue.begin(envelope), now)
+
+    def write_dot(self, now: float) -> None:
+        """Ends the message of a parked connection."""
+        assert self.dialogue.transaction is not None
+        self._say(self.dialogue.transaction.write_dot(), now)
+
+    def time_out(self) -> None:
+        """The relay has taken too long."""
+        phase = self.dialogue.phase
+        self.dialogue.lose(f"no answer from the relay at {phase.upper()} within {self._limits[phase]:g} s")
+
+    def is_silent(self) -> bool:
+        """Whether an idle connection is still good: an idle relay speaks only to say farewell."""
+        try:
+            return not self._wire.receive()
+        except WireLost:
+            return False
+
+    def quit(self) -> None:
+        """Says goodbye, without waiting for the answer; `close` is still to be called."""
+        with contextlib.suppress(WireLost):
+            self._wire.send(smtp_command.QUIT)
+
+    def close(self) -> None:
+        """Lets go at once. A message without its final dot is not delivered."""
+        self._pending.clear()
+        self._wire.close()
+
+    # -- bytes ---------------------------------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        if not self._wire.is_connected:
+            self._wire.advance()
+            self.dialogue.connected()
+            self._sends += 1  # the time for the next phase begins
+            if self.dialogue.wants_tls:
+                self._encrypt()
+        else:
+            self._wire.advance()
+            self._go_on_encrypted()
+
+    def _encrypt(self) -> None:
+        assert self._context is not None
+        self._wire.encrypt(self._context, self._host)
+        self._go_on_encrypted()
+
+    def _go_on_encrypted(self) -> None:
+        if self._wire.is_ready:
+            self._write(self.dialogue.secured())
+
+    def _read(self) -> None:
+        dialogue, wire = self.dialogue, self._wire
+        while data := wire.receive():
+            self._write(dialogue.receive(data))
+            if dialogue.wants_tls:
+                return self._encrypt()
+            if dialogue.broken or not wire.is_encrypted:  # what is decrypted already, no selector would tell
+                return
+
+    def _say(self, data: bytes, now: float) -> None:
+        try:
+            self._write(data)
+        except WireLost as lost:
+            self.dialogue.lose(str(lost), closed=lost.closed)
+        self._sends += 1
+        self._note_progress(now)
+
+    def _write(self, data: bytes) -> None:
+        if not data:
+            return
+        if not self._pending:
+            sent = self._wire.send(data)
+            self._sends += sent > 0
+            if sent == len(data):
+                return
+            self._pending.append(memoryview(data)[sent:])
+        else:
+            self._pending.append(memoryview(data))
+
+    def _flush(self) -> None:
+        pending = self._pending
+        for _ in range(_SENDS_PER_EVENT):
+            if not pending or not (sent := self._wire.send(pending[0])):
+                return
+            self._sends += 1
+            if sent == len(pending[0]):
+                pending.popleft()
+            else:
+                pending[0] = pending[0][sent:]
+
+    def _note_progress(self, now: float) -> None:
+        """Only whole replies and written bytes give the relay more time: a reply in single bytes does not."""
+        self.wants_write = bool(self._pending) or self._wire.wants_write
+        progress = self._sends + self.dialogue.answered
+        if progress != self._progress:
+            self._progress = progress
+            self._since = now

@@ -1,0 +1,198 @@
+"""The connections of one `send`: which are idle, which are being opened, when to open more, and when to stop trying."""
+
+import selectors
+from collections.abc import Collection, Sequence
+
+from postroom.mail.outcome import Phase
+from postroom.transport.breaker import State
+from postroom.transport.smtp_connection import Connection
+from postroom.transport.smtp_lookup import Address
+from postroom.transport.smtp_opening import RouteTrouble
+from postroom.transport.smtp_route import Route
+
+OPENING_AT_ONCE = 4  # once one has worked; until then a single one probes
+GROW_AGAIN_SECONDS = 5.0  # after the relay refused one more connection while others work
+CHECK_SECONDS = 0.05
+
+
+class Crew:
+    """`trouble` holds the newest reason for which a connection could not be set up, until it is taken away.
+
+    Belongs to one thread. Connections come in through `hire` and `grow`, and go out through `drop` or `dismiss`.
+    """
+
+    def __init__(self, route: Route) -> None:
+        self.trouble: RouteTrouble | None = None
+        self.awaits_address = False
+        self._route = route
+        self._selector = selectors.DefaultSelector()
+        self._all: set[Connection] = set()
+        self._idle: list[Connection] = []
+        self._opening: set[Connection] = set()
+        self._grow_at = 0.0
+        self._at_once = OPENING_AT_ONCE
+        self._check_at = 0.0
+        self._is_probing = False
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether a connection is being set up."""
+        return bool(self._opening)
+
+    @property
+    def has_idle(self) -> bool:
+        """Whether a connection is ready for an email."""
+        return bool(self._idle)
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    def wait(self, seconds: float) -> list[Connection]:
+        """The connections on which something has happened, as soon as there is one."""
+        return [key.data for key, _ in self._selector.select(seconds)]
+
+    def overdue(self, now: float) -> list[Connection]:
+        """The connections whose time is up; looks only now and then."""
+        if now < self._check_at:
+            return []
+        self._check_at = now + CHECK_SECONDS
+        return [connection for connection in self._all if connection.is_overdue(now)]
+
+    def attend(self, connection: Connection, now: float) -> None:
+        """After an event on a connection that carries no email."""
+        if connection in self._opening:
+            self._attend_opening(connection, now)
+        elif connection.dialogue.broken and connection in self._all:
+            self._idle.remove(connection)
+            self.quit(connection)
+        if connection in self._all:
+            self.watch(connection)
+
+    def watch(self, connection: Connection) -> None:
+        """Tells the selector what this connection now waits for."""
+        if connection.wants_write is not connection.is_watched_for_write:
+            self._selector.modify(connection.fileno(), _events(connection), connection)
+            connection.is_watched_for_write = connection.wants_write
+
+    # -- coming and going --------------------------------------------------------------------------------------------
+
+    def hire(self, *, fresh: bool, now: float) -> Connection | None:
+        """A connection that is ready for an email, of this send or kept from an earlier one; `fresh` asks for one that
+        has never been idle."""
+        for i in range(len(self._idle) - 1, -1, -1):
+            if self._idle[i].is_fresh or not fresh:
+                return self._idle.pop(i)
+        if fresh or len(self._all) >= self._route.relay.connections:
+            return None
+        connection = self._route.borrow(now)
+        if connection is not None:
+            self._join(connection)
+        return connection
+
+    def rest(self, connection: Connection) -> None:
+        """This one has nothing to do."""
+        connection.is_fresh = False
+        self._idle.append(connection)
+        self.watch(connection)
+
+    def grow(self, wanted: int, now: float) -> None:
+        """Opens connections for so many waiting emails, gradually, as far as the relay may be troubled now."""
+        wanted -= len(self._opening)
+        while wanted > 0 and self._make_room() and (addresses := self._may_open(now)):
+            self._open(addresses, now)
+            wanted -= 1
+
+    def drop(self, connection: Connection) -> None:
+        """Closes it at once; a message without its final dot is not delivered."""
+        self._leave(connection)
+        connection.close()
+
+    def quit(self, connection: Connection) -> None:
+        """Says goodbye and closes it."""
+        connection.quit()
+        self.drop(connection)
+
+    def dismiss(self, busy: Collection[Connection], now: float) -> None:
+        """The send ends: keeps the idle for a later one, drops what is under way without any further dot."""
+        for connection in (*busy, *self._opening):
+            self.drop(connection)
+        for connection in self._idle:
+            self._leave(connection)
+            self._route.give_back(connection, now)
+        if self._is_probing:
+            self._route.breaker.abandon()
+        self._selector.close()
+
+    # -- opening -----------------------------------------------------------------------------------------------------
+
+    def _make_room(self) -> bool:
+        """Whether one more may be opened; an idle one that nobody can use goes for it."""
+        if len(self._all) >= self._route.relay.connections and self._idle:
+            self.quit(self._idle.pop(0))
+        return len(self._all) < self._route.relay.connections
+
+    def _may_open(self, now: float) -> Sequence[Address] | None:
+        breaker = self._route.breaker
+        if now < self._grow_at or len(self._opening) >= (self._at_once if breaker.proven else 1):
+            return None
+        try:
+            addresses = self._route.lookup.addresses(now)
+        except RouteTrouble as trouble:
+            self._fail(trouble, now)
+            return None
+        self.awaits_address = addresses is None
+        if addresses is None or not breaker.admit(now):
+            return None
+        self._is_probing = breaker.state is State.PROBING
+        return addresses
+
+    def _open(self, addresses: Sequence[Address], now: float) -> None:
+        try:
+            connection = self._route.connect(addresses, now)
+        except RouteTrouble as trouble:
+            self._try_next(addresses[1:], trouble, now)
+        else:
+            self._opening.add(connection)
+            self._join(connection)
+
+    def _try_next(self, addresses: Sequence[Address], trouble: RouteTrouble, now: float) -> None:
+        """This address cannot be connected to; only if it was the last one, the relay cannot."""
+        if addresses:
+            self._open(addresses, now)
+        else:
+            self._fail(trouble, now)
+
+    def _attend_opening(self, connection: Connection, now: float) -> None:
+        trouble = connection.dialogue.trouble
+        if trouble is None and not connection.dialogue.is_open:
+            return
+        self._opening.remove(connection)
+        if trouble is None:
+            self._is_probing = False
+            self._route.breaker.connected()
+            self._route.lookup.prefer(connection.address)
+            self._idle.append(connection)
+            return
+        self.drop(connection)
+        self._try_next(connection.other_addresses if trouble.phase is Phase.CONNECT else (), trouble, now)
+
+    def _fail(self, trouble: RouteTrouble, now: float) -> None:
+        """A relay that serves our other connections is not down: it allows no more of them for now."""
+        self.trouble = trouble
+        self._at_once = 1
+        self._grow_at = now + GROW_AGAIN_SECONDS if self._all else now
+        if trouble.lasting or self._is_probing or not self._all:
+            self._route.breaker.failed(now, str(trouble), lasting=trouble.lasting)
+        self._is_probing = False
+
+    def _join(self, connection: Connection) -> None:
+        self._all.add(connection)
+        self._selector.register(connection.fileno(), _events(connection), connection)
+        connection.is_watched_for_write = connection.wants_write
+
+    def _leave(self, connection: Connection) -> None:
+        self._all.discard(connection)
+        self._selector.unregister(connection.fileno())
+
+
+def _events(connection: Connection) -> int:
+    return selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.wants_write else 0)

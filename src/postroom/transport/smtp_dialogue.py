@@ -1,0 +1,113 @@
+"""One connection's whole talk: bytes in, bytes out, no sockets, no clock. First the opening, then email after email."""
+
+from postroom.mail.outcome import Envelope, Phase
+from postroom.transport.relay import Relay
+from postroom.transport.smtp_opening import Opening, RouteTrouble
+from postroom.transport.smtp_reply import Answer, ReplyReader
+from postroom.transport.smtp_transaction import Transaction
+
+
+class Dialogue:
+    """Where the talk stands, and what to write next.
+
+    `trouble` is set when the connection could not be made ready for mail. `broken` says that the connection must be
+    closed; then `transaction`, if there is one, is over and has its outcomes. `answered` counts whole replies.
+    """
+
+    __slots__ = ("_opening", "_replies", "answered", "broken", "transaction", "trouble")
+
+    def __init__(self, relay: Relay) -> None:
+        self._replies = ReplyReader()
+        self._opening = Opening(relay)
+        self.transaction: Transaction | None = None
+        self.trouble: RouteTrouble | None = None
+        self.broken = False
+        self.answered = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the relay has let us in."""
+        return self._opening.is_done
+
+    @property
+    def wants_tls(self) -> bool:
+        """Whether the connection must be encrypted now, and then `secured` be called."""
+        return self._opening.wants_tls
+
+    @property
+    def phase(self) -> Phase:
+        """How far the talk has come."""
+        return self.transaction.phase if self.transaction else self._opening.phase
+
+    @property
+    def awaits_dot(self) -> bool:
+        """Whether the body has been given out to be written, and the final dot has not."""
+        transaction = self.transaction
+        return transaction is not None and transaction.phase is Phase.BODY and not transaction.is_over
+
+    def connected(self) -> None:
+        """The connection stands."""
+        self._opening.connected()
+
+    def secured(self) -> bytes:
+        """The connection is encrypted now. Forgets what was read before (RFC 3207 §6); returns what to write."""
+        self._replies.clear()
+        return self._opening.secured()
+
+    def begin(self, envelope: Envelope) -> bytes:
+        """Starts an email on an open, idle connection; returns what to write."""
+        self.transaction = Transaction(envelope, self._opening.features)
+        return self.transaction.begin()
+
+    def finish(self) -> Transaction:
+        """Takes the finished transaction away, so that the next can begin."""
+        transaction, self.transaction = self.transaction, None
+        assert transaction is not None
+        if not (transaction.usable and self._replies.is_empty):
+            self.broken = True
+        return transaction
+
+    def receive(self, data: bytes) -> bytes:
+        """Takes bytes from the relay; returns what to write."""
+        written = b""
+        try:
+            for answer in self._replies.feed(data):
+                self.answered += 1
+                written += self._on_reply(answer)
+                if self.broken or self._opening.wants_tls:
+                    return written
+        except RouteTrouble as trouble:
+            self._fail(trouble)
+        if self._replies.garbage and not self.broken:
+            self.lose(self._replies.garbage)
+        return written
+
+    def release(self) -> None:
+        """The final dot is not allowed: the connection must be closed instead."""
+        assert self.transaction is not None
+        self.transaction.release()
+        self.broken = True
+
+    def lose(self, problem: str, *, closed: bool = False) -> None:
+        """The connection is lost, too slow or talks nonsense; `closed` when the relay ended it."""
+        self.broken = True
+        if self.transaction is None:
+            if not self._opening.is_done:
+                self._fail(RouteTrouble(self._opening.phase, problem))
+        elif not self.transaction.is_over:
+            self.transaction.lose(problem, closed=closed)
+
+    def _on_reply(self, answer: Answer) -> bytes:
+        transaction = self.transaction
+        if transaction is None and not self._opening.is_done:
+            return self._opening.on_reply(answer)
+        if transaction is None or transaction.is_over:
+            self.broken = True  # it speaks though nothing was asked: a farewell, or nonsense
+            return b""
+        written = transaction.on_reply(answer)
+        self.broken = not transaction.usable
+        return written
+
+    def _fail(self, trouble: RouteTrouble) -> None:
+        self.trouble = trouble
+        self.broken = True

@@ -1,0 +1,157 @@
+"""How a connection becomes ready for mail: greeting, EHLO, STARTTLS, EHLO, AUTH. Replies in, bytes out; no I/O."""
+
+from dataclasses import dataclass, replace
+
+from postroom.mail.outcome import Phase, Reply
+from postroom.transport import smtp_command, smtp_reply
+from postroom.transport.relay import Relay, Tls
+from postroom.transport.smtp_reply import Answer
+
+
+class RouteTrouble(Exception):
+    """The relay cannot be used, whatever the email. `lasting`: waiting will not mend it."""
+
+    def __init__(self, phase: Phase, problem: str, *, reply: Reply | None = None, lasting: bool = False) -> None:
+        super().__init__(f"{problem}: {smtp_reply.said(reply)}" if reply else problem)
+        self.phase = phase
+        self.reply = reply
+        self.lasting = lasting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """What the relay offers (RFC 5321 §4.1.1.1). `size` is its limit in bytes, 0 when it names none."""
+
+    pipelining: bool = False
+    eight_bit: bool = False
+    smtputf8: bool = False
+    starttls: bool = False
+    sizes: bool = False
+    size: int = 0
+    mechanisms: frozenset[str] = frozenset()
+
+
+def read_features(answer: Answer) -> Features:
+    """Reads the reply to EHLO; its first line is only a greeting."""
+    offered: dict[str, list[str]] = {}
+    for line in answer.lines[1:]:
+        keyword, *values = line.decode("ascii", "replace").upper().replace("AUTH=", "AUTH ").split() or [""]
+        offered.setdefault(keyword, []).extend(values)
+    limit = (offered.get("SIZE") or ["0"])[0]
+    return Features(
+        pipelining="PIPELINING" in offered,
+        eight_bit="8BITMIME" in offered,
+        smtputf8="SMTPUTF8" in offered and "8BITMIME" in offered,
+        starttls="STARTTLS" in offered,
+        sizes="SIZE" in offered,
+        size=int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 20 else 0,
+        mechanisms=frozenset(offered.get("AUTH", ())),
+    )
+
+
+class Opening:
+    """The talk from the greeting to the point where mail may be sent. Raises `RouteTrouble` where it cannot go on.
+
+    `wants_tls` says that the caller must now encrypt the connection, forget what it has read, and call `secured`.
+    """
+
+    __slots__ = ("_relay", "_secrets", "features", "is_done", "phase", "secure", "wants_tls")
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self._secrets: list[str] = []
+        self.features = Features()
+        self.phase = Phase.CONNECT
+        self.secure = False
+        self.wants_tls = False
+        self.is_done = False
+
+    def connected(self) -> None:
+        """The connection stands; the relay greets now, or after the handshake where that comes first."""
+        self.wants_tls = self._relay.tls is Tls.IMPLICIT
+        self.phase = Phase.STARTTLS if self.wants_tls else Phase.GREETING
+
+    def on_reply(self, answer: Answer) -> bytes:
+        """Takes the next reply; returns what to write, perhaps nothing."""
+        if self.phase is Phase.GREETING:
+            return self._greeted(answer)
+        if self.phase is Phase.EHLO:
+            return self._introduced(answer)
+        if self.phase is Phase.STARTTLS:
+            return self._may_encrypt(answer)
+        return self._authenticating(answer)
+
+    def secured(self) -> bytes:
+        """The connection is encrypted now; what was learnt before is void (RFC 3207 §4.2)."""
+        self.secure = True
+        self.wants_tls = False
+        self.features = Features()
+        if self._relay.tls is Tls.IMPLICIT:
+            self.phase = Phase.GREETING
+            return b""
+        return self._ehlo()
+
+    def _greeted(self, answer: Answer) -> bytes:
+        if answer.code != 220:
+            raise self._trouble("the relay does not greet us", answer)
+        return self._ehlo()
+
+    def _ehlo(self) -> bytes:
+        self.phase = Phase.EHLO
+        return smtp_command.line("EHLO", self._relay.ehlo_name)
+
+    def _introduced(self, answer: Answer) -> bytes:
+        if answer.code != 250:
+            raise self._trouble("the relay refuses EHLO", answer)
+        self.features = read_features(answer)
+        wanted = not self.secure and self._relay.tls in (Tls.STARTTLS, Tls.OPPORTUNISTIC)
+        if wanted and self.features.starttls:
+            self.phase = Phase.STARTTLS
+            return smtp_command.line("STARTTLS")
+        if wanted and self._relay.tls is Tls.STARTTLS:
+            raise RouteTrouble(Phase.STARTTLS, "the relay does not offer STARTTLS, which is required")
+        return self._authenticate()
+
+    def _may_encrypt(self, answer: Answer) -> bytes:
+        if answer.code == 220:
+            self.wants_tls = True
+            return b""
+        if self._relay.tls is Tls.OPPORTUNISTIC and answer.code != 421:
+            return self._authenticate()
+        raise self._trouble("the relay refuses STARTTLS", answer)
+
+    def _authenticate(self) -> bytes:
+        username, password = self._relay.username, self._relay.password
+        if username is None or password is None:
+            self.is_done = True
+            return b""
+        self.phase = Phase.AUTH
+        if not self.secure and not self._relay.is_loopback:
+            raise RouteTrouble(Phase.AUTH, "the password is not sent over an unencrypted connection", lasting=True)
+        if "PLAIN" in self.features.mechanisms:
+            return smtp_command.line("AUTH", "PLAIN", smtp_command.plain(username, password))
+        if "LOGIN" in self.features.mechanisms:
+            self._secrets = [smtp_command.base64_of(password), smtp_command.base64_of(username)]
+            return smtp_command.line("AUTH", "LOGIN")
+        raise RouteTrouble(Phase.AUTH, "the relay offers neither AUTH PLAIN nor AUTH LOGIN", lasting=True)
+
+    def _authenticating(self, answer: Answer) -> bytes:
+        if answer.code == 334 and self._secrets:
+            return smtp_command.answer(self._secrets.pop())
+        if answer.code != 235:
+            raise self._trouble("the relay refuses our user name and password", answer, lasting=answer.code >= 500)
+        self.is_done = True
+        return b""
+
+    def _trouble(self, problem: str, answer: Answer, *, lasting: bool = False) -> RouteTrouble:
+        return RouteTrouble(self.phase, problem, reply=self._without_secrets(answer), lasting=lasting)
+
+    def _without_secrets(self, answer: Answer) -> Reply:
+        """Some servers repeat the line that they refuse, and replies are logged."""
+        reply = smtp_reply.words(answer)
+        if self.phase is Phase.AUTH and self._relay.username is not None and self._relay.password is not None:
+            username, password = self._relay.username, self._relay.password
+            written = smtp_command.plain(username, password), smtp_command.base64_of(password)
+            for secret in (*written, smtp_command.base64_of(username), password, username):
+                reply = replace(reply, text=reply.text.replace(secret, "***"))
+        return reply

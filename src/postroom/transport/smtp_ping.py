@@ -1,0 +1,61 @@
+"""Finds out whether the relay would take mail from us: connects, greets, encrypts, authenticates, says goodbye."""
+
+import selectors
+from collections.abc import Callable, Sequence
+
+from postroom.mail.outcome import Phase
+from postroom.transport.smtp_connection import Connection
+from postroom.transport.smtp_lookup import Address
+from postroom.transport.smtp_opening import RouteTrouble
+from postroom.transport.smtp_route import Route
+
+LONGEST_WAIT_SECONDS = 0.05
+
+
+def ping(route: Route, *, clock: Callable[[], float]) -> None:
+    """Returns when the relay let us in, else raises `ConnectionError`; in any case within the time for connecting and
+    greeting together."""
+    give_up_at = clock() + route.relay.timeouts.connect + route.relay.timeouts.greeting
+    try:
+        addresses: Sequence[Address] = _find(route, clock, give_up_at)
+        while True:
+            try:
+                return _open(route, addresses, clock, give_up_at)
+            except RouteTrouble as trouble:
+                addresses = addresses[1:]
+                if trouble.phase is not Phase.CONNECT or not addresses:
+                    raise
+    except RouteTrouble as trouble:
+        raise ConnectionError(f"{route.relay.name} cannot be used: {trouble}") from trouble
+
+
+def _find(route: Route, clock: Callable[[], float], give_up_at: float) -> Sequence[Address]:
+    with selectors.DefaultSelector() as nothing:
+        while (addresses := route.lookup.addresses(clock())) is None:  # ends by itself: the look-up has its limit
+            nothing.select(LONGEST_WAIT_SECONDS)
+    return addresses
+
+
+def _open(route: Route, addresses: Sequence[Address], clock: Callable[[], float], give_up_at: float) -> None:
+    connection = route.connect(addresses, clock())
+    try:
+        _talk(connection, clock, give_up_at)
+        connection.quit()
+    finally:
+        connection.close()
+
+
+def _talk(connection: Connection, clock: Callable[[], float], give_up_at: float) -> None:
+    dialogue = connection.dialogue
+    while not dialogue.is_open:
+        with selectors.DefaultSelector() as selector:
+            writing = selectors.EVENT_WRITE if connection.wants_write else 0
+            selector.register(connection.fileno(), selectors.EVENT_READ | writing)
+            happened = selector.select(LONGEST_WAIT_SECONDS)
+        now = clock()
+        if happened:
+            connection.on_event(now)
+        elif connection.is_overdue(now) or now >= give_up_at:
+            connection.time_out()
+        if dialogue.trouble is not None:
+            raise dialogue.trouble

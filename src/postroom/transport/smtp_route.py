@@ -1,0 +1,75 @@
+"""What all sends of one process share about the relay: idle connections, the circuit breaker, the relay's addresses."""
+
+import os
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+
+from postroom.mail.outcome import Phase
+from postroom.transport.breaker import Breaker
+from postroom.transport.relay import Relay
+from postroom.transport.smtp_connection import IDLE_SECONDS, Connection, limits
+from postroom.transport.smtp_lookup import Address, Lookup
+from postroom.transport.smtp_opening import RouteTrouble
+
+EMAILS_PER_CONNECTION = 100
+
+
+class Route:
+    """Safe to use from many threads. A connection belongs to one send from `borrow` or `connect` until `give_back`."""
+
+    def __init__(self, relay: Relay, context: ssl.SSLContext | None, *, random: Callable[[], float]) -> None:
+        self.pid = os.getpid()
+        self.relay = relay
+        self.breaker = Breaker(relay.name, random=random)
+        self.lookup = Lookup(relay.host, relay.port, limit_seconds=relay.timeouts.connect)
+        self._context = context
+        self._limits = limits(relay.timeouts)
+        self._lock = threading.Lock()
+        self._idle: list[tuple[float, Connection]] = []  # since when; the newest last
+
+    def connect(self, addresses: Sequence[Address], now: float) -> Connection:
+        """Starts to connect to the first of these addresses. Raises `RouteTrouble` where no socket can be had."""
+        try:
+            return Connection(self.relay, self._context, addresses, self._limits, now=now)
+        except OSError as exc:
+            raise RouteTrouble(Phase.CONNECT, f"cannot connect: {exc.strerror}") from exc
+
+    def borrow(self, now: float) -> Connection | None:
+        """An idle connection that is still good, if there is one."""
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                since, connection = self._idle.pop()
+            if connection.is_silent():
+                if now < since + IDLE_SECONDS:
+                    return connection
+                connection.quit()
+            connection.close()
+
+    def give_back(self, connection: Connection, now: float) -> None:
+        """Keeps an idle connection for a later send, unless there are enough."""
+        connection.is_fresh = False
+        with self._lock:
+            if len(self._idle) < self.relay.connections:
+                self._idle.append((now, connection))
+                return
+        connection.quit()
+        connection.close()
+
+    def close(self) -> None:
+        """Says goodbye on idle connections."""
+        for connection in self._take_all():
+            connection.quit()
+            connection.close()
+
+    def forget(self) -> None:
+        """Lets go of connections that belong to another process, without a word on the wire they share."""
+        for _, connection in self._idle:  # without the lock: at the fork, a thread that is gone may have held it
+            connection.close()
+
+    def _take_all(self) -> list[Connection]:
+        with self._lock:
+            taken, self._idle = self._idle, []
+        return [connection for _, connection in taken]

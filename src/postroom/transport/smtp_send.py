@@ -1,0 +1,237 @@
+"""One `send`: a loop that drives many connections at once, from `take` through the fence to the hand-offs it yields.
+
+What is said on a connection is `smtp_dialogue`'s; how many connections there are and when to open more, `smtp_crew`'s.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from postroom.mail.outcome import Envelope, HandOff, Outcome, Phase, Verdict
+from postroom.transport.base import Fence, Take
+from postroom.transport.breaker import State
+from postroom.transport.smtp_connection import Connection
+from postroom.transport.smtp_crew import Crew
+from postroom.transport.smtp_opening import RouteTrouble
+from postroom.transport.smtp_route import EMAILS_PER_CONNECTION, Route
+
+log = logging.getLogger(__name__)
+
+ASK_AGAIN_SECONDS = 0.05  # how soon to ask `take` again after it had too little
+GATHER_SECONDS = 0.05  # how long the parked and the finished wait at most for company
+YIELD_SECONDS = 0.5
+LONGEST_WAIT_SECONDS = 0.25
+ADDRESS_WAIT_SECONDS = 0.02
+
+
+@dataclass(slots=True, kw_only=True)
+class _Errand:
+    """An envelope under way. `moved`: its first connection had ended before the relay heard of it."""
+
+    envelope: Envelope
+    since: float
+    moved: bool = False
+
+
+class SendLoop:
+    """The state of one `send`. `run` may be called once."""
+
+    def __init__(self, route: Route, *, take: Take, fence: Fence, clock: Callable[[], float]) -> None:
+        self._route = route
+        self._relay = route.relay.name
+        self._capacity = route.relay.connections
+        self._take = take
+        self._fence = fence
+        self._clock = clock
+        self._crew = Crew(route)
+        self._waiting: deque[_Errand] = deque()
+        self._moved: deque[_Errand] = deque()  # these wait for a connection that has never been idle
+        self._busy: dict[Connection, _Errand] = {}
+        self._parked: dict[Connection, _Errand] = {}
+        self._finished: list[HandOff] = []
+        self._ask_at = 0.0
+        self._is_halted = False
+
+    def run(self) -> Iterator[Sequence[HandOff]]:
+        """The generator behind `Transport.send`."""
+        try:
+            quiet_at = yielded_at = self._clock()
+            while self._has_work():
+                self._give_out(self._clock())
+                happened = self._serve(self._patience())
+                now = self._clock()
+                if happened and now < quiet_at + GATHER_SECONDS:
+                    continue
+                quiet_at = now
+                self._pass_fence()
+                if self._finished or now >= yielded_at + YIELD_SECONDS:
+                    batch, self._finished = self._finished, []
+                    yield batch
+                    yielded_at = self._clock()
+        finally:
+            self._crew.dismiss(self._busy, self._clock())
+
+    # -- taking ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _under_way(self) -> int:
+        return len(self._waiting) + len(self._moved) + len(self._busy)
+
+    def _has_work(self) -> bool:
+        """Asks for more where hand-offs are free; False when that brought nothing and nothing is under way."""
+        now = self._clock()
+        under_way = self._under_way
+        free = self._capacity - under_way
+        if not self._is_halted and free > 0 and (now >= self._ask_at or not under_way):
+            taken = self._take(free)
+            self._waiting.extend(_Errand(envelope=envelope, since=now) for envelope in taken)
+            self._ask_at = now if len(taken) == free else now + ASK_AGAIN_SECONDS
+        return bool(self._under_way or self._finished)
+
+    def _give_out(self, now: float) -> None:
+        """Gives waiting envelopes to connections, and has more opened where there are too few."""
+        self._halt_if_resting(now)
+        for queue, fresh in ((self._moved, True), (self._waiting, False)):
+            while queue and (connection := self._crew.hire(fresh=fresh, now=now)):
+                self._begin(connection, queue.popleft(), now)
+        if self._waiting or self._moved:
+            self._crew.grow(len(self._waiting) + len(self._moved), now)
+            self._heed_trouble(now)
+
+    def _patience(self) -> float:
+        if self._parked or self._finished:
+            return 0.0
+        if self._crew.awaits_address and (self._waiting or self._moved):
+            return ADDRESS_WAIT_SECONDS
+        return ASK_AGAIN_SECONDS if self._under_way < self._capacity else LONGEST_WAIT_SECONDS
+
+    # -- serving ---------------------------------------------------------------------------------------------------
+
+    def _serve(self, seconds: float) -> bool:
+        """Waits for events and answers them; says whether there were any."""
+        ready = self._crew.wait(seconds)
+        now = self._clock()
+        for connection in ready:
+            connection.on_event(now)
+            self._attend(connection, now)
+        for connection in self._crew.overdue(now):
+            connection.time_out()
+            self._attend(connection, now)
+        self._heed_trouble(now)
+        self._halt_if_resting(now)
+        return bool(ready)
+
+    def _attend(self, connection: Connection, now: float) -> None:
+        errand = self._busy.get(connection)
+        transaction = connection.dialogue.transaction
+        if errand is None or transaction is None:
+            self._crew.attend(connection, now)
+        elif transaction.is_over:
+            self._finish(connection, errand, now)
+        else:
+            if connection.is_parked:
+                self._parked[connection] = errand
+            self._crew.watch(connection)
+
+    def _begin(self, connection: Connection, errand: _Errand, now: float) -> None:
+        self._busy[connection] = errand
+        connection.begin(errand.envelope, now)
+        self._attend(connection, now)
+
+    def _finish(self, connection: Connection, errand: _Errand, now: float) -> None:
+        del self._busy[connection]
+        self._parked.pop(connection, None)
+        transaction = connection.dialogue.finish()
+        connection.emails += 1
+        if transaction.unheard and not connection.is_fresh and not errand.moved:
+            errand.moved = True
+            self._moved.append(errand)
+        else:
+            outcomes = transaction.outcomes
+            self._end(errand, outcomes, now)
+            if transaction.heard:
+                self._tell_breaker(outcomes, now)
+        if connection.dialogue.broken:
+            self._crew.drop(connection)
+        elif connection.emails >= EMAILS_PER_CONNECTION:
+            self._crew.quit(connection)
+        else:
+            self._crew.rest(connection)
+
+    def _pass_fence(self) -> None:
+        """Asks once for all that are parked, then ends the messages that may go on."""
+        if not self._parked:
+            return
+        allowed = self._ask_fence([errand.envelope.email_id for errand in self._parked.values()])
+        asked = list(self._parked.items())
+        self._serve(0.0)  # while the fence was asked, a relay may have left: then there is no doubt yet
+        now = self._clock()
+        for connection, errand in asked:
+            if self._parked.pop(connection, None) is None:
+                continue
+            if errand.envelope.email_id in allowed:
+                connection.write_dot(now)
+            else:
+                connection.dialogue.release()
+            self._attend(connection, now)
+
+    def _ask_fence(self, ids: Sequence[str]) -> Collection[str]:
+        try:
+            return self._fence(ids)
+        except Exception as exc:
+            log.warning("fence failed", extra={"count": len(ids), "reason": type(exc).__name__}, exc_info=True)
+            return frozenset()
+
+    # -- ending ----------------------------------------------------------------------------------------------------
+
+    def _end(self, errand: _Errand, outcomes: Sequence[Outcome], now: float) -> None:
+        self._ask_at = now
+        envelope = errand.envelope
+        self._finished.append(
+            HandOff(email_id=envelope.email_id, relay=self._relay, seconds=now - errand.since, outcomes=outcomes)
+        )
+
+    def _tell_breaker(self, outcomes: Sequence[Outcome], now: float) -> None:
+        """What the relay has answered about one email says whether it is good for others."""
+        for outcome in outcomes:
+            if outcome.reply is None:
+                continue
+            if outcome.verdict is not Verdict.ROUTE:
+                return self._route.breaker.succeeded()
+            said = f"the relay answers {outcome.reply.code} at {outcome.phase.upper()}"
+            return self._route.breaker.refused(now, f"{said}: it wants other credentials or encryption")
+
+    def _heed_trouble(self, now: float) -> None:
+        """A connection could not be set up: the envelopes that wait for one end, unless others work."""
+        trouble, self._crew.trouble = self._crew.trouble, None
+        if trouble is None or self._crew.is_opening:
+            return
+        self._route_out(self._moved, trouble, now)
+        if not self._busy and not self._crew.has_idle:
+            self._route_out(self._waiting, trouble, now)
+
+    def _halt_if_resting(self, now: float) -> None:
+        """While the breaker is open nothing new is begun; this send takes no more and ends."""
+        breaker = self._route.breaker
+        if self._is_halted or breaker.state is State.CLOSED or not breaker.resting(now):
+            return
+        self._is_halted = True
+        trouble = RouteTrouble(Phase.CONNECT, f"the relay is left alone for a while: {breaker.reason}")
+        self._route_out(self._moved, trouble, now)
+        self._route_out(self._waiting, trouble, now)
+
+    def _route_out(self, queue: deque[_Errand], trouble: RouteTrouble, now: float) -> None:
+        while queue:
+            errand = queue.popleft()
+            outcomes = [
+                Outcome(
+                    recipient=recipient,
+                    verdict=Verdict.ROUTE,
+                    phase=trouble.phase,
+                    message=str(trouble),
+                    reply=trouble.reply,
+                )
+                for recipient in errand.envelope.rcpt_to
+            ]
+            self._end(errand, outcomes, now)

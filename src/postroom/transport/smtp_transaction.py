@@ -1,0 +1,208 @@
+"""One email over one connection: MAIL, RCPT, DATA, body, final dot. Replies in, bytes and outcomes out; no I/O.
+
+The dot is never written by itself: after the body the transaction waits for `write_dot`.
+"""
+
+from collections.abc import Callable
+
+from postroom.mail.outcome import Envelope, Outcome, Phase, Reply, Verdict
+from postroom.transport import smtp_command, smtp_plan, smtp_reply
+from postroom.transport.smtp_opening import Features
+from postroom.transport.smtp_reply import Answer
+
+CLOSING = 421
+ROUTE_CODES = frozenset({530, 535, 538})  # it wants other credentials or encryption (RFC 4954 §6)
+_REFUSED = {
+    "mail": "the relay refuses the sender",
+    "rcpt": "the relay refuses the recipient",
+    "data": "the relay refuses to take the message",
+    "dot": "the relay refuses the message",
+}
+
+
+class Transaction:
+    """The course of one email. `phase` is how far the dialogue has come; when `is_over`, `outcomes` has all of them.
+
+    Then `usable` says whether the connection may carry another email, `heard` that the relay answered something about
+    this one, and `unheard` that it ended the connection in place of its first answer.
+    """
+
+    __slots__ = (
+        "_handle", "_open", "_outcomes", "_pipelining", "_plan", "_rcpt", "_sender_taken",
+        "envelope", "heard", "is_over", "phase", "unheard", "usable",
+    )  # fmt: skip
+
+    def __init__(self, envelope: Envelope, features: Features) -> None:
+        self.envelope = envelope
+        self.phase = Phase.MAIL
+        self.is_over = False
+        self.usable = True
+        self.heard = False
+        self.unheard = False
+        self._handle: Callable[[Transaction, Answer], bytes] = Transaction._on_mail
+        self._pipelining = features.pipelining
+        self._plan = smtp_plan.plan(envelope, features)
+        self._outcomes: dict[int, Outcome] = self._plan.refused
+        self._open = len(self._plan.recipients)  # how many have no outcome yet
+        self._rcpt = 0  # how many have been answered
+        self._sender_taken = False
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """An outcome for every recipient, once it is over."""
+        outcomes = self._outcomes
+        return tuple([outcomes[i] for i in range(len(outcomes))])
+
+    # -- what the connection does with it --------------------------------------------------------------------------
+
+    def begin(self) -> bytes:
+        """The first bytes to write; none, and it is over at once, where nobody is left that the relay can be told."""
+        if not self._plan.recipients:
+            return self._end()
+        if self._pipelining:
+            return b"".join(self._plan.commands) + smtp_command.DATA
+        return self._plan.commands[0]
+
+    def on_reply(self, answer: Answer) -> bytes:
+        """Takes the next reply; returns what to write, perhaps nothing."""
+        if answer.code == CLOSING:
+            self.unheard = not self.heard
+            self._settle_rest(Verdict.TRANSIENT, "the relay closes the connection", answer)
+            return self._break()
+        self.heard = True
+        return self._handle(self, answer)
+
+    def write_dot(self) -> bytes:
+        """The final dot, which the fence has allowed. From here on a lost connection means doubt."""
+        self.phase = Phase.DOT
+        self._handle = Transaction._on_dot
+        return smtp_command.DOT
+
+    def release(self) -> None:
+        """The fence forbids the dot. Only closing the connection ends a message without delivering it."""
+        self._settle_rest(Verdict.RELEASED, "handed back before the final dot")
+        self._break()
+
+    def lose(self, problem: str, *, closed: bool = False) -> None:
+        """The connection talks nonsense or is too slow; or, `closed`, the relay has ended it."""
+        self.unheard = closed and not self.heard
+        if self.phase is Phase.DOT:
+            self._settle_rest(Verdict.UNCERTAIN, f"{problem}, after the final dot")
+        else:
+            self._settle_rest(Verdict.TRANSIENT, problem)
+        self._break()
+
+    # -- replies, phase by phase -----------------------------------------------------------------------------------
+
+    def _on_mail(self, answer: Answer) -> bytes:
+        if answer.code >= 400:
+            self._refuse_rest(answer)
+            if not self._pipelining:
+                return self._end()
+        elif answer.code >= 300:
+            return self._nonsense(answer)
+        else:
+            self._sender_taken = True
+        self.phase = Phase.RCPT
+        self._handle = Transaction._on_rcpt
+        return self._next_recipient()
+
+    def _on_rcpt(self, answer: Answer) -> bytes:
+        recipients = self._plan.recipients
+        index = recipients[self._rcpt]
+        if answer.code >= 400:
+            if index not in self._outcomes:
+                self._settle(index, self._verdict(answer.code), _REFUSED["rcpt"], answer)
+        elif answer.code >= 300:
+            return self._nonsense(answer)
+        self._rcpt += 1
+        if self._rcpt < len(recipients):
+            return self._next_recipient()
+        if not self._pipelining and not self._open:
+            return self._reset()
+        self.phase = Phase.DATA
+        self._handle = Transaction._on_data
+        return b"" if self._pipelining else smtp_command.DATA
+
+    def _on_data(self, answer: Answer) -> bytes:
+        if answer.code == 354 and self._open:
+            self.phase = Phase.BODY
+            self._handle = Transaction._nonsense
+            return self._plan.body
+        if answer.code == 354:  # though no recipient is left: the end of an empty message (RFC 2920 §3.1)
+            self._handle = Transaction._on_empty_dot
+            return smtp_command.DOT
+        if answer.code < 400:
+            return self._nonsense(answer)
+        self._refuse_rest(answer)
+        return self._reset() if self._sender_taken else self._end()
+
+    def _on_dot(self, answer: Answer) -> bytes:
+        if answer.code >= 400:
+            self._refuse_rest(answer)
+        elif answer.code >= 300:
+            return self._nonsense(answer)
+        else:
+            self._settle_rest(Verdict.ACCEPTED, "", answer)
+        return self._end()
+
+    def _on_empty_dot(self, answer: Answer) -> bytes:
+        return self._end()
+
+    def _on_reset(self, answer: Answer) -> bytes:
+        return self._end() if answer.code == 250 else self._break()
+
+    def _nonsense(self, answer: Answer) -> bytes:
+        said = smtp_reply.said(smtp_reply.words(answer))
+        self.lose(f"the relay answered out of turn at {self.phase.upper()}: {said}")
+        return b""
+
+    # -- moves and outcomes ----------------------------------------------------------------------------------------
+
+    def _next_recipient(self) -> bytes:
+        return b"" if self._pipelining else self._plan.commands[self._rcpt + 1]
+
+    def _reset(self) -> bytes:
+        self._handle = Transaction._on_reset
+        return smtp_command.RSET
+
+    def _end(self) -> bytes:
+        self.is_over = True
+        return b""
+
+    def _break(self) -> bytes:
+        self.usable = False
+        return self._end()
+
+    def _verdict(self, code: int) -> Verdict:
+        """What a refusal (4xx, 5xx) means at this phase."""
+        if code in ROUTE_CODES and self.phase is not Phase.DOT:
+            return Verdict.ROUTE
+        if code < 500:
+            return Verdict.TRANSIENT
+        return Verdict.PERMANENT if self.phase is Phase.RCPT else Verdict.REJECTED
+
+    def _refuse_rest(self, answer: Answer) -> None:
+        self._settle_rest(self._verdict(answer.code), _REFUSED[self.phase], answer)
+
+    def _settle_rest(self, verdict: Verdict, problem: str, answer: Answer | None = None) -> None:
+        for index in self._plan.recipients:
+            if index not in self._outcomes:
+                self._settle(index, verdict, problem, answer)
+
+    def _settle(self, index: int, verdict: Verdict, problem: str, answer: Answer | None) -> None:
+        reply = smtp_reply.words(answer) if answer else None
+        self._open -= 1
+        self._outcomes[index] = Outcome(
+            recipient=self.envelope.rcpt_to[index],
+            verdict=verdict,
+            phase=self.phase,
+            message=_message(problem, reply),
+            reply=reply,
+        )
+
+
+def _message(problem: str, reply: Reply | None) -> str:
+    if reply is None:
+        return problem
+    return f"{problem}: {smtp_reply.said(reply)}" if problem else smtp_reply.said(reply)
