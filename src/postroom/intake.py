@@ -43,6 +43,11 @@ class Intake:
         self._waiting.put((submission, future))
         return future
 
+    @property
+    def alive(self) -> bool:
+        """Whether it still commits."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Commits what waits, then ends. No submission may follow."""
         self._waiting.put(None)

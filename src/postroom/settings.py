@@ -14,14 +14,31 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from postroom.errors import SettingsError
 
 PREFIX = "POSTROOM_"
+UNPREFIXED = frozenset({"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"})  # Celery and Flower read them by these names
 CLIENT_VARIABLES = frozenset({"POSTROOM_API_KEY", "POSTROOM_API_URL"})  # read by the command line, not by the service
 
 MiB = 1024 * 1024
 
 
+SQLITE = "sqlite:///"
+SHARED_STORES = ("mongodb://", "mongodb+srv://", "redis://", "rediss://")
+
+
 def _known_store(url: SecretStr) -> SecretStr:
-    if not url.get_secret_value().startswith("sqlite:///"):
-        raise ValueError("must be sqlite:///PATH (relative) or sqlite:////PATH (absolute)")
+    if not url.get_secret_value().startswith((SQLITE, *SHARED_STORES)):
+        raise ValueError("must be sqlite:///PATH (relative), sqlite:////PATH (absolute), mongodb://… or redis://…")
+    return url
+
+
+def _known_broker(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("amqp://", "amqps://")):
+        raise ValueError("must begin with amqp:// or amqps:// (RabbitMQ)")
+    return url
+
+
+def _known_results(url: SecretStr | None) -> SecretStr | None:
+    if url and not url.get_secret_value().startswith(SHARED_STORES):
+        raise ValueError("must begin with mongodb:// or redis://")
     return url
 
 
@@ -42,7 +59,18 @@ class Settings(BaseSettings):
 
     # -- what it is made of
     store_url: Annotated[SecretStr, AfterValidator(_known_store)] = Field(
-        SecretStr("sqlite:///data/postroom.sqlite3"), description="Where emails are kept: `sqlite:///PATH`."
+        SecretStr("sqlite:///data/postroom.sqlite3"),
+        description="Where emails are kept: `sqlite:///PATH`; or, for many processes, `mongodb://…` or `redis://…`.",
+    )
+    redis_durability: Literal["strict", "relaxed"] = Field(
+        "strict", description="`relaxed` accepts a Redis that may lose what it acknowledged when its machine fails."
+    )
+    celery_broker_url: Annotated[SecretStr, AfterValidator(_known_broker)] = Field(
+        SecretStr("amqp://guest:guest@127.0.0.1:5672//"),
+        description="RabbitMQ, which carries wake-ups to workers; not used with SQLite.",
+    )
+    celery_result_backend: Annotated[SecretStr | None, AfterValidator(_known_results)] = Field(
+        None, description="Where the counts of each chunk are kept for a day: `mongodb://…`, `redis://…`; or the store."
     )
     relay_url: Annotated[SecretStr, AfterValidator(_known_relay)] = Field(
         SecretStr("simulated://"),
@@ -56,18 +84,25 @@ class Settings(BaseSettings):
     # -- the API
     host: str = Field("127.0.0.1", description="Address that the API listens on.")
     port: int = Field(8022, ge=0, le=65_535, description="Port that the API listens on.")
+    api_processes: int = Field(2, ge=1, le=64, description="Processes of `postroom serve`.")
     docs: bool = Field(True, description="Whether `/docs`, `/redoc` and `/openapi.json` are served.")
     max_body_bytes: Count = Field(42 * MiB, description="Largest request body.")
     max_json_depth: Count = Field(20, description="Deepest nesting of a request body.")
     max_recipients: Count = Field(50, le=1000, description="Most recipients (to, cc and bcc) of one email.")
-    max_attachments: Count = Field(50, description="Most attachments of one email.")
+    max_attachments: Count = Field(50, le=1000, description="Most attachments of one email.")
     max_attachment_bytes: Count = Field(30 * MiB, description="All attachments of one email together, decoded.")
     max_text_bytes: Count = Field(2 * MiB, description="Longest `text` and longest `html`, each.")
     max_subject_chars: Count = Field(998, le=998, description="Longest subject.")
     max_metadata_bytes: Count = Field(16_384, description="Largest `metadata`, as JSON.")
     max_batch: Count = Field(100, le=1000, description="Most emails in one batch.")
+    bulk_batch_size: Count = Field(
+        20, description="Emails of a batch with more than this many wait in the lane `bulk`, unless they say otherwise."
+    )
     max_schedule_days: Count = Field(30, description="Furthest ahead that an email can be scheduled.")
     max_requests: Count = Field(1000, description="Requests under way at once; more are answered 503.")
+    max_bytes_under_way: Count = Field(
+        256 * MiB, description="Request bodies in memory at once, in bytes; more are answered 503."
+    )
     max_connections: Count = Field(4000, description="Open client connections; more are closed at once.")
     max_backlog: Count = Field(1_000_000, description="Unfinished emails in the store; with more, submissions get 503.")
     header_seconds: Seconds = Field(10, description="How long a client may take to send its request head.")
@@ -81,6 +116,11 @@ class Settings(BaseSettings):
 
     # -- delivery
     worker_threads: int = Field(2, ge=1, le=64, description="Threads that deliver, in the embedded worker.")
+    worker_processes: int = Field(2, ge=1, le=256, description="Child processes of `postroom worker`.")
+    worker_alive_file: Path | None = Field(
+        None, description="File that a worker touches every few seconds while it works, for health checks."
+    )
+    poll_seconds: Seconds = Field(10, description="A worker that no wake-up reached for so long asks the store itself.")
     chunk_size: int = Field(100, ge=1, le=1000, description="Most emails in one wake-up, and in one claim.")
     lease_seconds: Seconds = Field(30, ge=1, description="How long a claim lasts before the final dot; it is renewed.")
     doubt_lease_seconds: Seconds = Field(
@@ -144,25 +184,32 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
 def _values_from(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     values: dict[str, str] = {}
     problems: list[str] = []
+    fields = {_variable((name,)): name for name in Settings.model_fields}
     for variable in sorted(environ):
-        if not variable.startswith(PREFIX) or variable in CLIENT_VARIABLES or variable.startswith("POSTROOM_TEST_"):
-            continue
-        name = variable.removeprefix(PREFIX).lower()
-        if name in Settings.model_fields:
-            values[name] = environ[variable]
-        elif name.endswith("_file") and name.removesuffix("_file") in Settings.model_fields:
+        setting = variable.removesuffix("_FILE")
+        if variable in fields:
+            values[fields[variable]] = environ[variable]
+        elif setting in fields:
             try:
-                values[name.removesuffix("_file")] = Path(environ[variable]).read_text(encoding="utf-8").strip()
+                values[fields[setting]] = Path(environ[variable]).read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
                 problems.append(f"{variable}: cannot read that file ({reason})")
-        else:
+        elif _is_ours(variable):
             problems.append(f"{variable}: is not a setting; `postroom settings` lists them all")
     return values, problems
 
 
+def _is_ours(variable: str) -> bool:
+    ours = variable.startswith(PREFIX) and not variable.startswith("POSTROOM_TEST_")
+    return ours and variable not in CLIENT_VARIABLES
+
+
 def _variable(location: tuple[int | str, ...]) -> str:
-    return PREFIX + str(location[0]).upper() if location else "settings"
+    if not location:
+        return "settings"
+    name = str(location[0]).upper()
+    return name if name in UNPREFIXED else PREFIX + name
 
 
 def reference() -> str:
@@ -173,5 +220,5 @@ def reference() -> str:
         if isinstance(default, SecretStr):
             default = default.get_secret_value()
         shown = "unset" if default is None else f"`{default}`"
-        lines.append(f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |")
+        lines.append(f"| `{_variable((name,))}` | {shown} | {field.description} |")
     return "\n".join(lines) + "\n"

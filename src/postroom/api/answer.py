@@ -1,0 +1,38 @@
+"""What a handler returns: status, headers and body, ready to be sent."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+JSON = "application/json"
+
+
+class Answer:
+    """One answer. The framework's own class does the same, at several times the cost."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(
+        self, body: bytes, status: int = 200, *, headers: Mapping[str, str] | None = None, media_type: str = JSON
+    ) -> None:
+        self.body = body
+        self.status = status
+        self.headers = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(body))]
+        if headers:
+            self.headers += [(name.encode(), value.encode()) for name, value in headers.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def as_json(value: Any, status: int = 200) -> Answer:
+    """A JSON answer; times as ISO 8601 with Z."""
+    return Answer(packed(value), status)
+
+
+def packed(value: Any) -> bytes:
+    """A value as JSON."""
+    return orjson.dumps(value, option=orjson.OPT_UTC_Z)

@@ -1,0 +1,111 @@
+"""Who asks, and may they: bearer keys, their scopes, and how often a key or an address may knock."""
+
+import hashlib
+import time
+from dataclasses import dataclass
+
+from starlette.concurrency import run_in_threadpool
+
+from postroom.api.buckets import Buckets, Standing
+from postroom.api.errors import Name, Refusal
+from postroom.api.exchange import Exchange
+from postroom.mail import api_key
+from postroom.mail.api_key import ApiKey, Scope
+from postroom.store.base import Store
+
+CACHE_SECONDS = 5.0  # a revoked key works no longer than this
+MOST_CACHED = 10_000
+FAILURES_A_MINUTE = 60  # of one address
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    key: ApiKey
+    until: float
+
+
+class Doorman:
+    """Lets requests in. Keys that proved right are remembered for a few seconds, by the hash of their text."""
+
+    def __init__(self, store: Store, *, rate_limit: int) -> None:
+        self._store = store
+        self._known: dict[bytes, _Known] = {}
+        self._rates = Buckets(rate=rate_limit, size=rate_limit) if rate_limit else None
+        self._failures = Buckets(rate=FAILURES_A_MINUTE / 60, size=FAILURES_A_MINUTE)
+
+    async def admit(self, exchange: Exchange, scope: Scope | None = None) -> ApiKey:
+        """The key of this request, which has the scope. Raises `Refusal`: for key, rate or scope, in that order."""
+        key = await self._key(exchange)
+        if self._rates:
+            self._count(exchange, key, self._rates)
+        if scope and scope not in key.scopes:
+            message = f"this API key is restricted: it lacks the scope `{scope}`"
+            raise Refusal(401, Name.RESTRICTED_API_KEY, message)
+        return key
+
+    def forget(self, key_id: str) -> None:
+        """The key was revoked here: it stops at once in this process."""
+        self._known = {digest: known for digest, known in self._known.items() if known.key.id != key_id}
+
+    async def _key(self, exchange: Exchange) -> ApiKey:
+        token = _token(exchange)
+        digest = hashlib.sha256(token).digest()
+        known = self._known.get(digest)
+        if known is None or known.until < time.monotonic():
+            known = await self._look_up(token, digest, exchange)
+        return known.key
+
+    async def _look_up(self, token: bytes, digest: bytes, exchange: Exchange) -> _Known:
+        text = token.decode("ascii", "replace")
+        key_id = api_key.key_id_of(text)
+        key = await run_in_threadpool(self._store.find_key, key_id) if key_id else None
+        now = self._store.clock()
+        if not api_key.proves(text, key) or key is None or not key.usable(now):
+            raise self._wrong(exchange)
+        left = min(CACHE_SECONDS, (key.expires_at - now).total_seconds() if key.expires_at else CACHE_SECONDS)
+        return self._remember(digest, _Known(key, time.monotonic() + left))
+
+    def _remember(self, digest: bytes, known: _Known) -> _Known:
+        now = time.monotonic()
+        if len(self._known) >= MOST_CACHED:
+            self._known = {d: k for d, k in self._known.items() if k.until > now}
+            self._known.pop(next(iter(self._known), digest), None)
+        self._known[digest] = known
+        return known
+
+    def _wrong(self, exchange: Exchange) -> Refusal:
+        """One answer for keys that are unknown, revoked or expired; another only for addresses that try too often."""
+        standing = self._failures.take(exchange.client())
+        if not standing.taken:
+            return _too_many("too many requests with a wrong API key", standing)
+        return Refusal(403, Name.INVALID_API_KEY, "the API key is invalid")
+
+    def _count(self, exchange: Exchange, key: ApiKey, rates: Buckets) -> None:
+        standing = rates.take(key.id)
+        for name, value in (
+            (b"ratelimit-limit", rates.size),
+            (b"ratelimit-remaining", standing.remaining),
+            (b"ratelimit-reset", standing.full_in_seconds),
+        ):
+            exchange.added.append((name, b"%d" % value))
+        exchange.added.append((b"ratelimit-policy", b"%d;w=1" % rates.size))
+        if not standing.taken:
+            raise _too_many("too many requests with this API key", standing)
+
+
+def _token(exchange: Exchange) -> bytes:
+    values = exchange.all(b"authorization")
+    scheme, _, token = values[0].strip().partition(b" ") if len(values) == 1 else (b"", b"", b"")
+    if scheme.lower() != b"bearer" or not token.strip():
+        raise Refusal(
+            401,
+            Name.MISSING_API_KEY,
+            "the API key is missing; send it in one header: Authorization: Bearer KEY",
+            headers={"www-authenticate": "Bearer"},
+        )
+    return token.strip()
+
+
+def _too_many(message: str, standing: Standing) -> Refusal:
+    headers = {"retry-after": str(standing.next_in_seconds)}
+    return Refusal(429, Name.RATE_LIMIT_EXCEEDED, f"{message}; try again later", headers=headers)

@@ -1,0 +1,61 @@
+"""Reads a request body: its type and coding checked, its length limited while it arrives, never inflated.
+
+How long a client may take is the HTTP protocol's part.
+"""
+
+import re
+
+from starlette.types import Receive
+
+from postroom.api.errors import Name, Refusal
+from postroom.api.exchange import Exchange
+from postroom.api.load import Load
+
+_JSON = re.compile(rb"(?:application/(?:[a-z0-9.!#$&^_-]+\+)?json|)[ \t]*(?:;.*)?", re.IGNORECASE)
+CLOSE = {"connection": "close"}
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was complete; there is nobody to answer."""
+
+
+async def read(exchange: Exchange, receive: Receive, *, limit: int, load: Load) -> bytes:
+    """The whole body. Raises `Refusal` for a foreign type or coding, or for one that is too large, and `ClientGone`."""
+    _check_type(exchange)
+    _check_length(exchange, limit)
+    chunks: list[bytes] = []
+    while True:
+        load.under_way -= 1  # while it waits for its client it does not count
+        try:
+            message = await receive()
+        finally:
+            load.under_way += 1
+        if message["type"] != "http.request":
+            raise ClientGone
+        chunk = message.get("body", b"")
+        exchange.body_bytes += len(chunk)
+        load.hold(len(chunk))
+        if exchange.body_bytes > limit:
+            raise _too_large(limit)
+        if not message.get("more_body", False):
+            return b"".join((*chunks, chunk)) if chunks else chunk
+        chunks.append(chunk)
+
+
+def _check_type(exchange: Exchange) -> None:
+    coding = exchange.headers.get(b"content-encoding", b"identity")
+    if coding.strip().lower() not in (b"identity", b""):
+        raise Refusal(415, Name.VALIDATION_ERROR, "a compressed body is not accepted; send it without Content-Encoding")
+    if not _JSON.fullmatch(exchange.headers.get(b"content-type", b"").strip()):
+        raise Refusal(415, Name.VALIDATION_ERROR, "the body must be JSON, with Content-Type application/json")
+
+
+def _check_length(exchange: Exchange, limit: int) -> None:
+    length = exchange.headers.get(b"content-length")
+    if length is not None and (not length.isdigit() or len(length) > 18 or int(length) > limit):
+        raise _too_large(limit)
+
+
+def _too_large(limit: int) -> Refusal:
+    message = f"the body is larger than {limit} bytes"
+    return Refusal(413, Name.VALIDATION_ERROR, message, headers=CLOSE)

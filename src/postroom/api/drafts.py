@@ -1,0 +1,273 @@
+"""From what a client sent to a draft: every rule applied, every problem collected, no value repeated."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import ParamSpec, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from postroom.api.errors import InvalidEmails
+from postroom.api.schemas import AttachmentIn, EmailIn
+from postroom.errors import InvalidAttachment, InvalidEmail, MissingMember
+from postroom.mail import address, attachments, headers, when
+from postroom.mail.draft import Draft
+from postroom.mail.email import Address, Attachment, Json, Lane, OnUncertain
+from postroom.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+MOST_METADATA = 50
+LONGEST_LIFE = timedelta(days=366)
+MOST_PROBLEMS = 100
+
+_TAG = re.compile(r"[A-Za-z0-9_-]{1,256}")
+_METADATA_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_MEMBER = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class Problems:
+    """Collects what is wrong, so that a client hears of everything at once."""
+
+    def __init__(self) -> None:
+        self.found: list[InvalidEmail] = []
+
+    def guard(self, rule: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """What the rule returns; None, and a problem noted, when it raises."""
+        try:
+            return rule(*args, **kwargs)
+        except InvalidEmail as problem:
+            self.found.append(problem)
+            return None
+
+    def note(self, problem: InvalidEmail) -> None:
+        """One more."""
+        self.found.append(problem)
+
+    def raise_any(self) -> None:
+        """Raises `InvalidEmails` when there are any."""
+        if self.found:
+            raise InvalidEmails(self.found)
+
+
+def shaped(model: type[M], value: Json) -> M:
+    """The value as that schema. Raises `InvalidEmails` with every member that has the wrong shape."""
+    if not isinstance(value, dict):
+        raise InvalidEmails([InvalidEmail("", "a JSON object is needed")])
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise InvalidEmails(_problems_of(error)) from None
+
+
+def draft(value: Json, *, settings: Settings, now: datetime, lane: Lane = Lane.NORMAL) -> Draft:
+    """A draft of one email; `lane` is what it gets when it names no priority. Raises `InvalidEmails`."""
+    sent = shaped(EmailIn, value)
+    problems = Problems()
+    _check_offered(sent, problems)
+    sender = problems.guard(address.parse, sent.sender, member="from") or _NOBODY
+    to, cc, bcc, reply_to = _all_addresses(sent, settings, problems)
+    html, text = _bodies(sent, settings, problems)
+    made = Draft(
+        sender=sender,
+        to=to,
+        cc=cc,
+        bcc=bcc,
+        reply_to=reply_to,
+        subject=problems.guard(_subject, sent.subject, settings.max_subject_chars) or "",
+        html=html,
+        text=text,
+        headers=(problems.guard(headers.clean, sent.headers, member="headers") or ()) if sent.headers else (),
+        attachments=_attachments(sent.attachments, settings, problems) if sent.attachments else (),
+        tags=_tags(sent.tags, problems) if sent.tags else (),
+        metadata=(problems.guard(_metadata, sent.metadata, settings) or {}) if sent.metadata else {},
+        lane=Lane(sent.priority) if sent.priority else lane,
+        scheduled_at=problems.guard(scheduled_at, sent.scheduled_at, settings, now)
+        if sent.scheduled_at is not None
+        else None,
+        expires_at=problems.guard(_expires_at, sent, settings, now) if sent.expires_at is not None else None,
+        max_attempts=sent.max_attempts,
+        on_uncertain=OnUncertain(sent.on_uncertain) if sent.on_uncertain else OnUncertain.RESEND,
+    )
+    problems.raise_any()
+    return made
+
+
+_NOBODY = Address("")
+
+
+def scheduled_at(text: str, settings: Settings, now: datetime) -> datetime:
+    """When to send; a time that has passed means now. Raises `InvalidEmail`."""
+    return when.parse(text, member="scheduled_at", now=now, furthest=timedelta(days=settings.max_schedule_days))
+
+
+def _check_offered(sent: EmailIn, problems: Problems) -> None:
+    for member in ("template", "topic_id"):
+        if getattr(sent, member) is not None:
+            problems.note(InvalidEmail(member, "is not offered by this service"))
+
+
+def _all_addresses(sent: EmailIn, settings: Settings, problems: Problems) -> Sequence[tuple[Address, ...]]:
+    to, cc, bcc, reply_to = sent.to or (), sent.cc or (), sent.bcc or (), sent.reply_to or ()
+    if not to:
+        problems.note(MissingMember("to", "at least one address is needed"))
+    if len(to) + len(cc) + len(bcc) > settings.max_recipients:
+        problems.note(InvalidEmail("to", f"more than {settings.max_recipients} recipients (to, cc and bcc together)"))
+        return ((), (), (), ())
+    if len(reply_to) > settings.max_recipients:
+        problems.note(InvalidEmail("reply_to", f"more than {settings.max_recipients} addresses"))
+        return ((), (), (), ())
+    named = (("to", to), ("cc", cc), ("bcc", bcc), ("reply_to", reply_to))
+    return [_addresses(texts, member, problems) if texts else () for member, texts in named]
+
+
+def _addresses(texts: Sequence[str], member: str, problems: Problems) -> tuple[Address, ...]:
+    parsed = (problems.guard(address.parse, text, member=f"{member}[{i}]") for i, text in enumerate(texts))
+    return tuple(one for one in parsed if one)
+
+
+def _bodies(sent: EmailIn, settings: Settings, problems: Problems) -> tuple[str | None, str | None]:
+    if sent.text is None and not sent.html:
+        problems.note(MissingMember("html", "`html` or `text` is needed"))
+    for member, body in (("html", sent.html), ("text", sent.text)):
+        if body:
+            problems.guard(headers.check_body, body, member=member, limit=settings.max_text_bytes)
+    return sent.html, sent.text
+
+
+def _subject(subject: str, limit: int) -> str:
+    if not subject:
+        raise MissingMember("subject", "it is empty")
+    if subject.isspace():
+        raise InvalidEmail("subject", "has nothing that can be seen")
+    if "\t" in subject:  # a header may be folded there, and come back as a blank
+        raise InvalidEmail("subject", "holds a tab")
+    return headers.check_text(subject, member="subject", limit=limit)
+
+
+def _tags(pairs: Iterable[tuple[str, str]], problems: Problems) -> tuple[tuple[str, str], ...]:
+    kept = []
+    for i, (name, value) in enumerate(pairs):
+        for member, text in (("name", name), ("value", value)):
+            if not _TAG.fullmatch(text):
+                problem = "must be 1 to 256 ASCII letters, digits, underscores and hyphens"
+                problems.note(InvalidEmail(f"tags[{i}].{member}", problem))
+        kept.append((name, value))
+    return tuple(kept)
+
+
+def _metadata(metadata: dict[str, Json], settings: Settings) -> dict[str, Json]:
+    if len(metadata) > MOST_METADATA:
+        raise InvalidEmail("metadata", f"has more than {MOST_METADATA} members")
+    if not all(map(_METADATA_NAME.fullmatch, _names_in(metadata))):
+        problem = "has a name that is not 1 to 64 ASCII letters, digits, underscores and hyphens"
+        raise InvalidEmail("metadata", problem)
+    packed = orjson.dumps(metadata, default=float)
+    if len(packed) > settings.max_metadata_bytes:
+        raise InvalidEmail("metadata", f"is larger than {settings.max_metadata_bytes} bytes as JSON")
+    plain: dict[str, Json] = orjson.loads(packed)
+    return plain
+
+
+def _names_in(value: Json) -> Iterator[str]:
+    """The names of all members, at every depth (the reading of JSON has bounded it)."""
+    if isinstance(value, dict):
+        yield from value
+        for member in value.values():
+            yield from _names_in(member)
+    elif isinstance(value, list):
+        for member in value:
+            yield from _names_in(member)
+
+
+def _expires_at(sent: EmailIn, settings: Settings, now: datetime) -> datetime:
+    expires = when.parse(sent.expires_at or "", member="expires_at", now=now, furthest=LONGEST_LIFE)
+    if expires <= now:
+        raise InvalidEmail("expires_at", "must be in the future")
+    if sent.scheduled_at is not None:
+        try:
+            starts = scheduled_at(sent.scheduled_at, settings, now)
+        except InvalidEmail:
+            return expires  # noted already
+        if expires <= starts:
+            raise InvalidEmail("expires_at", "must be after scheduled_at")
+    return expires
+
+
+def _attachments(sent: Sequence[AttachmentIn], settings: Settings, problems: Problems) -> tuple[Attachment, ...]:
+    if len(sent) > settings.max_attachments:
+        problems.note(InvalidAttachment("attachments", f"more than {settings.max_attachments} attachments"))
+        return ()
+    room = settings.max_attachment_bytes
+    kept = []
+    for i, one in enumerate(sent):
+        described = problems.guard(_attachment, one, f"attachments[{i}]", room)
+        if described:
+            kept.append(described)
+            room -= described.size
+    return tuple(kept)
+
+
+def _attachment(sent: AttachmentIn, member: str, room: int) -> Attachment:
+    if sent.path is not None:
+        raise InvalidAttachment(f"{member}.path", "is not offered: no file is fetched; send its content")
+    if sent.content is None:
+        raise InvalidAttachment(member, "has no content")
+    if not isinstance(sent.content, str | list):
+        raise InvalidAttachment(f"{member}.content", "must be base64 text or a list of octets")
+    content = attachments.decode(
+        sent.content, content_type=sent.content_type, member=f"{member}.content", limit=max(room, 0)
+    )
+    return attachments.describe(
+        filename=sent.filename,
+        content_type=sent.content_type,
+        content_id=sent.content_id,
+        content=content,
+        member=member,
+    )
+
+
+def _problems_of(error: ValidationError) -> list[InvalidEmail]:
+    listed = error.errors(include_url=False, include_input=False)
+    return [_problem(one["type"], one["loc"], one.get("ctx", {})) for one in listed[:MOST_PROBLEMS]]
+
+
+def _problem(kind: str, location: Sequence[int | str], context: dict[str, object]) -> InvalidEmail:
+    member = _path(location)
+    if kind == "missing":
+        return MissingMember(member, "it is required")
+    if location[0] == "attachments":
+        return InvalidAttachment(member, _SAYING.get(kind, "has the wrong form").format(**context))
+    return InvalidEmail(member, _SAYING.get(kind, "has the wrong form").format(**context))
+
+
+def _path(location: Sequence[int | str]) -> str:
+    """`to[0]`, `attachments[2].content`; a name that is no plain name is not repeated."""
+    path = ""
+    if len(location) == 3 and location[0] in ("tags", "headers"):  # pairs, to pydantic; objects, to the client
+        location = (*location[:2], ("name", "value")[location[2] == 1])
+    for step in location:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        elif _MEMBER.fullmatch(step):
+            path += f".{step}" if path else step
+    return path
+
+
+_SAYING = {
+    "string_type": "must be text",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "tuple_type": "must be an object with name and value",
+    "int_type": "must be a whole number",
+    "literal_error": "must be {expected}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "too_long": "has more than {max_length} members",
+    "string_too_short": "must not be empty",
+    "string_too_long": "is longer than {max_length} characters",
+}

@@ -1,0 +1,103 @@
+"""The outermost layer: request ids, slashes, load, and an answer of the one shape for whatever goes wrong within."""
+
+import logging
+
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from postroom.api import errors
+from postroom.api.bodies import ClientGone
+from postroom.api.desk import Desk
+from postroom.api.errors import Name, Refusal
+from postroom.api.exchange import Exchange
+
+log = logging.getLogger(__name__)
+
+PUBLIC = frozenset({"/livez", "/healthz", "/readyz", "/health", "/docs", "/redoc", "/openapi.json"})
+
+
+class Edge:
+    """Wraps the router. Takes the place of the framework's middleware, whose error answers have other shapes."""
+
+    def __init__(self, router: ASGIApp, *, routes: list[BaseRoute], desk: Desk) -> None:
+        self._router = router
+        self._routes = routes
+        self._desk = desk
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._router(scope, receive, send)
+            return
+        exchange = Exchange(scope)
+        started = False
+
+        async def send_on(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                message["headers"] = [*message.get("headers", ()), *exchange.added]
+            await send(message)
+
+        try:
+            await self._handle(scope, receive, send_on, exchange)
+        except ClientGone:
+            return
+        except Exception as error:
+            refusal = await self._refusal_of(error, exchange)
+            if started:  # the server sees that the answer stays incomplete, and closes the connection
+                return
+            answer = errors.answer(refusal, request_id=exchange.request_id, accept=exchange.headers.get(b"accept", b""))
+            await answer(scope, receive, send_on)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
+        path = scope["path"]
+        if path.startswith("//"):  # one client wants a slash after the base URL, the others none
+            scope["path"] = "/" + path.lstrip("/")
+        if path in PUBLIC:
+            await self._router(scope, receive, send)
+            return
+        load = self._desk.load
+        load.enter()
+        try:
+            await self._router(scope, receive, send)
+        finally:
+            load.leave(exchange.body_bytes)
+
+    async def _refusal_of(self, error: Exception, exchange: Exchange) -> Refusal:
+        if isinstance(error, HTTPException):
+            return await self._astray(error, exchange)
+        refusal = errors.refusal_of(error)
+        if refusal is None:
+            log.error("unexpected error", exc_info=_nameless(error), extra={"request_id": exchange.request_id})
+            return errors.unexpected()
+        return refusal
+
+    async def _astray(self, error: HTTPException, exchange: Exchange) -> Refusal:
+        """What the router says of a path or a method that it does not know; the key is judged first."""
+        try:
+            if exchange.scope["path"] not in PUBLIC:
+                await self._desk.doorman.admit(exchange)
+        except Exception as refused:
+            return errors.refusal_of(refused) or errors.unexpected()
+        if error.status_code == 405:
+            allow = {"allow": ", ".join(self._methods(exchange.scope))}
+            return Refusal(405, Name.METHOD_NOT_ALLOWED, "this path does not take this method", headers=allow)
+        return errors.not_found("there is nothing at this path")
+
+    def _methods(self, scope: Scope) -> list[str]:
+        found: set[str] = set()
+        for route in self._routes:
+            if isinstance(route, Route) and route.matches(scope)[0] is not Match.NONE:
+                found |= route.methods or set()
+        return sorted(found)
+
+
+def _nameless(error: BaseException) -> BaseException:
+    """The error with its traceback and its causes, but without its words, which may repeat what a client sent."""
+    copy = RuntimeError(type(error).__name__).with_traceback(error.__traceback__)
+    if error.__cause__:
+        copy.__cause__ = _nameless(error.__cause__)
+    elif error.__context__ and not error.__suppress_context__:
+        copy.__context__ = _nameless(error.__context__)
+    return copy

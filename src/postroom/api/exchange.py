@@ -1,0 +1,41 @@
+"""One request and what goes back with its answer whatever it is. Lives in the ASGI scope, from edge to handler."""
+
+import re
+from typing import cast
+
+import uuid_utils
+from starlette.types import Scope
+
+_SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+_KEY = "postroom"
+
+
+class Exchange:
+    """The request's headers by name, its id, headers to add to the answer, and the bytes that it holds."""
+
+    __slots__ = ("added", "body_bytes", "headers", "request_id", "scope")
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        given = self.headers.get(b"x-request-id")
+        self.request_id = given.decode() if given and _SANE_ID.fullmatch(given) else str(uuid_utils.uuid4())
+        self.added: list[tuple[bytes, bytes]] = [(b"x-request-id", self.request_id.encode())]
+        self.body_bytes = 0
+        scope[_KEY] = self
+
+    @classmethod
+    def of(cls, scope: Scope) -> "Exchange":
+        """The exchange of this request."""
+        return cast(Exchange, scope[_KEY])
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Every value of a header, for those that must not be given twice."""
+        if len(self.headers) == len(self.scope["headers"]):
+            return [self.headers[name]] if name in self.headers else []
+        return [value for given, value in self.scope["headers"] if given == name]
+
+    def client(self) -> str:
+        """The address of the client, '' where there is none."""
+        client = self.scope.get("client")
+        return str(client[0]) if client else ""

@@ -1,0 +1,280 @@
+"""HTTP/1.1 on one connection, with an end to patience: how much a client may send, how oddly, and how slowly.
+
+uvicorn's protocol has no such limits. Every refusal made here has the shape of all others, and can be read: a client
+that is still sending is listened to for a moment before its connection is closed.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from uvicorn._types import ASGIReceiveEvent
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from postroom.api import errors, http_refusal
+from postroom.api.errors import Refusal
+
+HEAD_BYTES = 32 * 1024
+MOST_HEADERS = 100
+DRAINED_BYTES = 1024 * 1024  # of a body that nobody wanted, before the connection is given up
+SLOWEST_BYTES_A_SECOND = 1024
+LINGER_SECONDS = 5.0
+MOST_LINGERING = 500  # connections above the limit that are told so; the rest are cut
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one connection may do; times are seconds."""
+
+    connections: int
+    head_seconds: float
+    body_seconds: float
+
+
+class _Phase(IntEnum):
+    """What the parser is in the middle of."""
+
+    IDLE = 0
+    HEAD = 1
+    BODY = 2
+    DONE = 3  # the request has arrived; its answer is under way
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with limits. One object per connection."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        limits: Limits,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = limits
+        self._phase = _Phase.IDLE
+        self._timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._refusal: Refusal | None = None
+        self._incoming = 0
+        self._head_bytes = 0
+        self._head_tail = b""
+        self._body_bytes = 0
+        self._body_began = 0.0
+        self._drained = 0
+        self._deaf = False
+        self._parting = False
+
+    # -- the life of the connection -------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        """Begins to wait for a request, or says that there are too many connections."""
+        super().connection_made(transport)
+        beyond = len(self.connections) - self._limits.connections
+        if beyond > MOST_LINGERING:
+            transport.abort()
+        elif beyond > 0:
+            self._refuse(errors.unavailable("too many connections; try again", retry_after_seconds=1))
+        else:
+            self._wait(self._limits.head_seconds, self._head_is_late)
+
+    def data_received(self, data: bytes) -> None:
+        """Feeds the parser, within the limits."""
+        if self._deaf or self._parting:
+            return
+        if self._phase is not _Phase.BODY and self._has_bare_line_feed(data):
+            self._refuse(http_refusal.malformed("lines of a request head must end with CR LF"))
+            return
+        self._incoming = len(data)
+        super().data_received(data)
+        if not (self._deaf or self._parting or self.transport.is_closing()):
+            self._watch(len(data))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forgets the timers."""
+        self._wait(0, None)
+        self.resume_writing()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """Goes on with the next request, unless the connection is being closed."""
+        if self._parting:
+            return
+        if self._phase is _Phase.DONE:
+            self._phase = _Phase.IDLE
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """The client does not read its answer: it gets a while, for what it does not read is kept in memory."""
+        super().pause_writing()
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(self._limits.body_seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        if self._write_timer:
+            self._write_timer.cancel()
+            self._write_timer = None
+        super().resume_writing()
+
+    # -- what the parser tells ------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._phase = _Phase.HEAD
+
+    def on_headers_complete(self) -> None:
+        """Checks the head as a whole before anything is done for it; an exception reaches `send_400_response`."""
+        self._check_head()
+        super().on_headers_complete()
+        self.cycle.__class__ = _Cycle  # uvicorn does not ask which
+        self.cycle.transport = _Parting(self)  # type: ignore[assignment]  # has all that the cycle uses
+        self._phase = _Phase.BODY
+        self._head_bytes, self._head_tail = 0, b""
+        self._body_bytes, self._drained, self._body_began = 0, 0, self.loop.time()
+
+    def on_message_complete(self) -> None:
+        """The request has arrived."""
+        super().on_message_complete()
+        self._phase = _Phase.IDLE if self.cycle.response_complete else _Phase.DONE
+
+    def send_400_response(self, msg: str) -> None:
+        """The parser, or a check of ours within it, has given up on this connection."""
+        self._refuse(self._refusal or http_refusal.malformed("this is not a valid HTTP/1.1 request"))
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nobody needs to know."""
+
+    def _check_head(self) -> None:
+        size = self._head_bytes + self._incoming
+        if size > HEAD_BYTES:
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > HEAD_BYTES or len(self.headers) > MOST_HEADERS:
+            self._refusal = http_refusal.head_too_large()
+            raise ValueError("head too large")
+        names = dict(self.headers)
+        if b"transfer-encoding" in names and b"content-length" in names:  # RFC 9112 §6.3: a sign of smuggling
+            self._refusal = http_refusal.malformed("a request has a Content-Length or a Transfer-Encoding, not both")
+            raise ValueError("two lengths")
+
+    def _has_bare_line_feed(self, data: bytes) -> bool:
+        """Whether a line of the head ends with LF alone, which servers and proxies read differently."""
+        if self._phase is not _Phase.HEAD:
+            self._head_tail = b""
+        before = len(self._head_tail)
+        seen = self._head_tail + data
+        end = seen.find(b"\r\n\r\n")
+        head = seen if end < 0 else seen[: end + 4]
+        self._head_tail = seen[-3:]
+        return head.count(b"\n", before) != head.count(b"\r\n", max(0, before - 1))
+
+    # -- patience -----------------------------------------------------------------------------------------------------
+
+    def _watch(self, size: int) -> None:
+        """Sets the time by which more must have come."""
+        if self._phase is _Phase.DONE:
+            self._wait(0, None)
+            return
+        if self._phase is _Phase.BODY:
+            self._watch_body(size)
+            return
+        if self._phase is _Phase.HEAD:
+            self._head_bytes += size
+            if self._head_bytes > HEAD_BYTES:
+                self._refuse(http_refusal.head_too_large())
+                return
+        if self._timer is None:
+            self._wait(self._limits.head_seconds, self._head_is_late)
+
+    def _watch_body(self, size: int) -> None:
+        self._body_bytes += size
+        if self.cycle.response_complete:
+            self._drained += size
+            if self._drained > DRAINED_BYTES:
+                self.part()
+                return
+        taken = self.loop.time() - self._body_began
+        if taken > self._limits.body_seconds and self._body_bytes < taken * SLOWEST_BYTES_A_SECOND:
+            self._body_is_late()
+        else:
+            self._wait(self._limits.body_seconds, self._body_is_late)
+
+    def _wait(self, seconds: float, then: Callable[[], None] | None) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(seconds, then) if then else None
+
+    def _head_is_late(self) -> None:
+        self._timer = None
+        if self._phase is _Phase.IDLE:
+            self.transport.close()
+        else:
+            self._refuse(http_refusal.too_slow("the request head took too long"))
+
+    def _body_is_late(self) -> None:
+        self._timer = None
+        if self.flow.read_paused:  # it is we who do not read
+            self._wait(self._limits.body_seconds, self._body_is_late)
+        else:
+            self._refuse(http_refusal.too_slow("the request body took too long"))
+
+    # -- parting ------------------------------------------------------------------------------------------------------
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answers in place of the application, if nothing else has been answered, and closes the connection."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if self._phase is not _Phase.BODY:  # what is wrong is the next request; those before it get their answers
+                cycle.keep_alive = False
+                self._deaf = True
+                return
+            if self.pipeline or cycle.response_started:
+                self.transport.close()
+                return
+            cycle.disconnected = True
+            cycle.message_event.set()
+        if cycle is None or not cycle.response_complete or self._phase is not _Phase.BODY:
+            self.transport.write(http_refusal.written(refusal, self.server_state.default_headers))
+        self.part()
+
+    def part(self) -> None:
+        """Closes the connection; a client that is still sending gets time to read its answer first, which a reset would
+        take away (RFC 9112 §9.6)."""
+        self._wait(0, None)
+        self._unset_keepalive_if_required()
+        if self._phase is _Phase.DONE or not self.transport.can_write_eof():
+            self.transport.close()
+        elif not (self._parting or self.transport.is_closing()):
+            self._parting = True
+            self.flow.resume_reading()
+            self.transport.write_eof()
+            self._wait(LINGER_SECONDS, self.transport.close)
+
+
+class _Cycle(RequestResponseCycle):
+    """One request and its answer."""
+
+    async def receive(self) -> ASGIReceiveEvent:
+        """As uvicorn's; but a request that has arrived whole is carried out, also when its client has gone since."""
+        if self.disconnected and self.body and not self.more_body:
+            body, self.body = bytes(self.body), bytearray()
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await super().receive()
+
+
+class _Parting:
+    """What a request sees of its connection: closing it is parting."""
+
+    __slots__ = ("close", "is_closing", "write")
+
+    def __init__(self, protocol: GuardedProtocol) -> None:
+        self.write = protocol.transport.write
+        self.is_closing = protocol.transport.is_closing
+        self.close = protocol.part

@@ -1,0 +1,85 @@
+"""API keys over the API: make one (shown once), list them, revoke one."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from starlette.requests import Request
+
+from postroom import keyring
+from postroom.api import drafts, render
+from postroom.api.answer import Answer, as_json
+from postroom.api.desk import Desk
+from postroom.api.errors import Name, Refusal, not_found
+from postroom.api.schemas import ApiKeyIn
+from postroom.errors import InvalidEmail
+from postroom.mail import address, headers, when
+from postroom.mail.api_key import FULL_ACCESS, SENDING_ACCESS, ApiKey, Scope
+
+LONGEST_LIFE = timedelta(days=3660)
+
+_KEY_ID = re.compile(r"[0-9a-f]{12}")
+
+
+async def create(request: Request) -> Answer:
+    """Makes a key, at most as powerful as the one that asks."""
+    desk = Desk.of(request)
+    asking = await desk.admit(request, Scope.KEYS)
+    sent = drafts.shaped(ApiKeyIn, await desk.read_json(request))
+    made, token = await desk.ask(
+        keyring.create,
+        asking.account,
+        headers.check_text(sent.name, member="name", limit=100),
+        scopes=SENDING_ACCESS if sent.permission == "sending_access" else FULL_ACCESS,
+        domains=_domains(sent.domains, asking),
+        expires_at=_expires_at(sent.expires_at, desk.postroom.clock()),
+        store=desk.postroom.store,
+    )
+    return as_json({**render.key(made), "token": token}, 201)
+
+
+async def list_all(request: Request) -> Answer:
+    """All keys of the account, oldest first, without their secrets."""
+    desk = Desk.of(request)
+    asking = await desk.admit(request, Scope.KEYS)
+    keys = await desk.ask(desk.postroom.store.list_keys, asking.account)
+    return as_json({"object": "list", "has_more": False, "data": [render.key(one) for one in keys]})
+
+
+async def revoke(request: Request) -> Answer:
+    """Revokes a key: at once in this process, within seconds in others."""
+    desk = Desk.of(request)
+    asking = await desk.admit(request, Scope.KEYS)
+    store = desk.postroom.store
+    key_id = str(request.path_params["id"])
+    found = await desk.ask(store.find_key, key_id) if _KEY_ID.fullmatch(key_id) else None
+    if found is None or found.account != asking.account:
+        raise not_found("no such API key")
+    await desk.ask(store.revoke_key, key_id, now=desk.postroom.clock())
+    desk.doorman.forget(key_id)
+    return as_json({"object": "api_key", "id": key_id, "deleted": True})
+
+
+def _domains(written: Sequence[str] | None, asking: ApiKey) -> frozenset[str]:
+    """The sender domains of the new key. A key that is bound to some gives no others away."""
+    domains = frozenset(_domain(one, f"domains[{i}]") for i, one in enumerate(written or ()))
+    if asking.domains and not domains <= asking.domains:
+        message = "domains: this API key is bound to sender domains and cannot give others away"
+        raise Refusal(403, Name.VALIDATION_ERROR, message)
+    return domains or asking.domains
+
+
+def _domain(written: str, member: str) -> str:
+    try:
+        return address.domain_of(address.parse(f"x@{written}", member=member).addr)
+    except InvalidEmail:
+        raise InvalidEmail(member, "is not a domain name") from None
+
+
+def _expires_at(text: str | None, now: datetime) -> datetime | None:
+    if text is None:
+        return None
+    expires = when.parse(text, member="expires_at", now=now, furthest=LONGEST_LIFE)
+    if expires <= now:
+        raise InvalidEmail("expires_at", "must be in the future")
+    return expires

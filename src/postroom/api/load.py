@@ -1,0 +1,82 @@
+"""Backpressure: refuses work (503 with Retry-After) rather than queueing it without end."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from starlette.concurrency import run_in_threadpool
+
+from postroom.errors import Overloaded, StoreError
+
+FRESH_SECONDS = 1.0
+
+
+class Load:
+    """Requests under way in this process, and the bytes of their bodies. A request that still waits for its body counts
+    by its bytes only: slow clients are many, and cheap."""
+
+    def __init__(self, *, most: int, most_bytes: int) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self.under_way = 0
+        self.bytes = 0
+
+    def enter(self) -> None:
+        """Counts a request; raises `Overloaded` when there are too many."""
+        if self.under_way >= self._most:
+            raise Overloaded("too many requests are under way; try again", retry_after_seconds=1)
+        self.under_way += 1
+
+    def leave(self, body_bytes: int) -> None:
+        """The request has its answer and lets go of its body."""
+        self.under_way -= 1
+        self.bytes -= body_bytes
+
+    def hold(self, body_bytes: int) -> None:
+        """Counts bytes of a body; raises `Overloaded` when too many are in memory. `leave` must give them back."""
+        self.bytes += body_bytes
+        if self.bytes > self._most_bytes:
+            raise Overloaded("too many large requests are under way; try again", retry_after_seconds=2)
+
+
+class Backlog:
+    """Unfinished emails in the store, read at most once a second; what was accepted since is added."""
+
+    def __init__(self, read: Callable[[], int], *, most: int) -> None:
+        self._read = read
+        self._most = most
+        self._known = 0
+        self._read_at = -FRESH_SECONDS
+        self._reading: asyncio.Task[None] | None = None
+
+    async def reading(self) -> int:
+        """How many there are, not older than a second while the store answers."""
+        self._refresh_if_stale()
+        if self._reading is not None:
+            await asyncio.shield(self._reading)
+        return self._known
+
+    def added(self, count: int) -> None:
+        """So many emails were accepted."""
+        self._known += count
+
+    async def check(self, count: int = 1) -> None:
+        """Raises `Overloaded` when there is no room for so many more. Waits for a reading only before it refuses."""
+        self._refresh_if_stale()
+        if self._known + count <= self._most:
+            return
+        if await self.reading() + count > self._most:
+            raise Overloaded("too many emails wait to be sent; try again later", retry_after_seconds=5)
+
+    def _refresh_if_stale(self) -> None:
+        if self._reading is None and time.monotonic() - self._read_at >= FRESH_SECONDS:
+            self._reading = asyncio.create_task(self._refresh())
+
+    async def _refresh(self) -> None:
+        try:
+            self._known = await run_in_threadpool(self._read)
+        except StoreError:
+            pass  # the submission will meet the same trouble, and say so
+        finally:
+            self._read_at = time.monotonic()
+            self._reading = None

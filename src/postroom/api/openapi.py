@@ -1,0 +1,146 @@
+"""The OpenAPI document: what the handlers really take and give, errors included."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, TypeAdapter
+
+from postroom import __version__
+from postroom.api import paging
+from postroom.api.answers import Refused
+from postroom.api.schemas import ApiKeyIn, EmailIn, ScheduleIn
+from postroom.mail.email import Status
+
+Json = dict[str, Any]
+
+DESCRIPTION = """
+Hand an email over, get an id back at once; it is delivered in the background, retried, and accounted for.
+Clients of the Resend API work unchanged with this base URL and a key of this service.
+"""
+_REFERENCE = "#/components/schemas/"
+_BODIES: tuple[type[BaseModel], ...] = (EmailIn, ScheduleIn, ApiKeyIn)
+_UUID: Json = {"type": "string", "format": "uuid"}
+
+PERMISSION = (401, 403)
+ALWAYS = (429, 500, 503)
+BODY = (400, 408, 413, 415, 422)
+_MEANING = {
+    400: "The request is malformed, or its Idempotency-Key is.",
+    401: "No API key, or one that may not do this.",
+    403: "An unknown, revoked or expired API key; or a sender domain that it may not use.",
+    404: "No such thing.",
+    405: "This path does not take this method.",
+    408: "The request came too slowly.",
+    409: "The Idempotency-Key was used with another payload.",
+    413: "The body is too large.",
+    415: "The body is compressed, or not JSON.",
+    422: "Something in the request is missing or invalid; `details` names the members.",
+    429: "Too many requests; come back after `Retry-After` seconds.",
+    500: "A fault of the service.",
+    503: "The service cannot take this now; come back after `Retry-After` seconds.",
+}
+
+
+def refusals(*codes: int) -> dict[int | str, Json]:
+    """Answers other than success, as they really are."""
+    headers = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds."}}
+    found: dict[int | str, Json] = {}
+    for code in sorted({*codes, *PERMISSION, *ALWAYS}):
+        found[code] = {"model": Refused, "description": _MEANING[code]}
+        if code in (429, 503):
+            found[code]["headers"] = headers
+    return found
+
+
+def takes(model: type[BaseModel], *, many: bool = False) -> Json:
+    """The body of an operation, for `openapi_extra`."""
+    one: Json = {"$ref": _REFERENCE + model.__name__}
+    schema = {"type": "array", "items": one, "minItems": 1, "maxItems": 100} if many else one
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def parameters(*found: Json) -> Json:
+    """Parameters of an operation, for `openapi_extra`."""
+    return {"parameters": list(found)}
+
+
+def header(name: str, description: str, schema: Json) -> Json:
+    """A request header."""
+    return {"name": name, "in": "header", "description": description, "schema": schema}
+
+
+def in_query(name: str, description: str, schema: Json) -> Json:
+    """A query parameter."""
+    return {"name": name, "in": "query", "description": description, "schema": schema}
+
+
+def in_path(name: str, schema: Json) -> Json:
+    """A path parameter."""
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+EMAIL_ID = in_path("id", _UUID)
+KEY_ID = in_path("id", {"type": "string", "pattern": "^[0-9a-f]{12}$"})
+IDEMPOTENCY = header(
+    "Idempotency-Key",
+    "Your word for this request. Sent again within 24 hours with the same payload, it brings the first answer back"
+    " and sends nothing anew.",
+    {"type": "string", "pattern": "^[!-~]([ -~]{0,254}[!-~])?$"},
+)
+PREFER = header("Prefer", "`respond-async` asks for 202 in place of 200.", {"type": "string", "pattern": "^[!-~]*$"})
+VALIDATION = header(
+    "x-batch-validation",
+    "`strict`: all or nothing. `permissive`: those that are valid.",
+    {"enum": ["strict", "permissive"], "default": "strict"},
+)
+PAGE = (
+    in_query("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": paging.MOST, "default": 20}),
+    in_query("after", "Older than this email. Excludes `before`.", _UUID),
+    in_query("before", "Just newer than this email. Excludes `after`.", _UUID),
+    in_query(
+        "status",
+        "In one of these states, with commas between.",
+        {"type": "string", "pattern": f"^({'|'.join(Status)})(,({'|'.join(Status)}))*$"},
+    ),
+    in_query("to", "To this address (to, cc or bcc).", {"type": "string"}),
+    in_query("subject", "Subject begins with this, letter case ignored.", {"type": "string"}),
+    in_query("tag", "With this tag: `name` or `name:value`.", {"type": "string"}),
+    in_query("created_after", "ISO 8601.", {"type": "string", "format": "date-time"}),
+    in_query("created_before", "ISO 8601.", {"type": "string", "format": "date-time"}),
+)
+
+
+def document(app: FastAPI) -> Callable[[], Json]:
+    """Makes the document when it is first asked for."""
+
+    def made() -> Json:
+        if not app.openapi_schema:
+            found = get_openapi(
+                title="Postroom", version=__version__, description=DESCRIPTION.strip(), routes=app.routes
+            )
+            _complete(found)
+            app.openapi_schema = found
+        return app.openapi_schema
+
+    return made
+
+
+def _complete(found: Json) -> None:
+    components = found.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for model in _BODIES:
+        schema = model.model_json_schema(ref_template=_REFERENCE + "{model}", by_alias=True)
+        schemas.update(schema.pop("$defs", {}))
+        schemas[model.__name__] = schema
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "An API key."}}
+    for path in found["paths"].values():
+        for operation in path.values():
+            if "401" in operation["responses"]:
+                operation["security"] = [{"key": []}]
+
+
+def schema_of(answer: Any) -> Mapping[str, Any]:
+    """The JSON schema of an answer type."""
+    return TypeAdapter(answer).json_schema(mode="serialization")

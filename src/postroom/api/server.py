@@ -1,0 +1,41 @@
+"""Serves the application on a listening socket: uvicorn, its fast loop and parser, and our protocol."""
+
+import socket
+from functools import partial
+from typing import cast
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from postroom.api.http_protocol import GuardedProtocol, Limits
+from postroom.settings import Settings
+
+GRACE_SECONDS = 15  # how long a stop waits for requests under way
+
+
+def server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
+    """A server for the application. Its `run(sockets=[…])` returns after a signal, or once `should_exit` is set."""
+    limits = Limits(
+        connections=settings.max_connections,
+        head_seconds=settings.header_seconds,
+        body_seconds=settings.body_seconds,
+    )
+    config = uvicorn.Config(
+        app,
+        http=cast(type[GuardedProtocol], partial(GuardedProtocol, limits=limits)),
+        loop="uvloop",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        log_level="error",
+        timeout_keep_alive=cast(int, settings.keep_alive_seconds),
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    return uvicorn.Server(config)
+
+
+def serve(app: ASGIApp, settings: Settings, listening: socket.socket) -> None:
+    """Serves until SIGTERM or SIGINT, then finishes the requests under way. Closes the socket."""
+    server(app, settings).run(sockets=[listening])

@@ -1,0 +1,170 @@
+"""POST /emails and POST /emails/batch: from the body to a durable submission and its answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import orjson
+from starlette.requests import Request
+
+from postroom.api import drafts, idempotency, render
+from postroom.api.answer import Answer, as_json, packed
+from postroom.api.answers import RefusedEmail
+from postroom.api.desk import Desk
+from postroom.api.errors import InvalidEmails, Name, Refusal, refusal_of
+from postroom.api.exchange import Exchange
+from postroom.errors import InvalidEmail
+from postroom.mail import draft as drafting
+from postroom.mail.address import domain_of
+from postroom.mail.api_key import ApiKey, Scope
+from postroom.mail.draft import Draft
+from postroom.mail.email import Email, Json, Lane
+from postroom.settings import Settings
+from postroom.store.base import KeyReused, Submission
+
+STRICT, PERMISSIVE = "strict", "permissive"
+
+
+async def submit(request: Request) -> Answer:
+    """Accepts one email."""
+    desk = Desk.of(request)
+    key = await desk.admit(request, Scope.SEND)
+    idempotency_key = idempotency.key_of(Exchange.of(request.scope))
+    await desk.backlog.check()
+    payload = await desk.read_json(request)
+    intent = _Intent(request, desk, key, "emails", STRICT, idempotency_key, payload, desk.postroom.clock())
+    draft = drafts.draft(payload, settings=desk.postroom.settings, now=intent.now)
+    _check_sender(draft, key)
+    email = intent.accept(draft)
+    return await intent.store((email,), packed(render.accepted(email)))
+
+
+async def submit_batch(request: Request) -> Answer:
+    """Accepts a list of emails: all or none, or in permissive mode those that are valid."""
+    desk = Desk.of(request)
+    key = await desk.admit(request, Scope.SEND)
+    idempotency_key = idempotency.key_of(Exchange.of(request.scope))
+    mode = _mode(Exchange.of(request.scope))
+    await desk.backlog.check()
+    payload = _listed(await desk.read_json(request), desk.postroom.settings)
+    await desk.backlog.check(len(payload))
+    intent = _Intent(request, desk, key, "emails/batch", mode, idempotency_key, payload, desk.postroom.clock())
+    emails, refused = intent.accept_each(payload)
+    answer: dict[str, object] = {"data": [render.accepted(email) for email in emails]}
+    if mode == PERMISSIVE:
+        answer["errors"] = refused
+    if not emails:
+        return as_json(answer)
+    return await intent.store(emails, packed(answer))
+
+
+@dataclass(frozen=True, slots=True)
+class _Intent:
+    """One request to submit, read and permitted."""
+
+    request: Request
+    desk: Desk
+    key: ApiKey
+    endpoint: str
+    mode: str
+    idempotency_key: str | None
+    payload: Json
+    now: datetime
+
+    def accept(self, draft: Draft) -> Email:
+        """The email that this draft becomes."""
+        settings = self.desk.postroom.settings
+        return drafting.accept(
+            draft,
+            account=self.key.account,
+            key_id=self.key.id,
+            idempotency_key=self.idempotency_key,
+            max_attempts=settings.max_attempts,
+            max_age=timedelta(hours=settings.max_age_hours),
+            now=self.now,
+        )
+
+    def accept_each(self, payload: Sequence[Json]) -> tuple[tuple[Email, ...], list[RefusedEmail]]:
+        """The emails of a batch, and what was refused. In strict mode the first problem is raised, with its index."""
+        settings = self.desk.postroom.settings
+        lane = Lane.BULK if len(payload) > settings.bulk_batch_size else Lane.NORMAL
+        emails: list[Email] = []
+        refused: list[RefusedEmail] = []
+        for index, one in enumerate(payload):
+            try:
+                draft = drafts.draft(one, settings=settings, now=self.now, lane=lane)
+                _check_sender(draft, self.key)
+            except (InvalidEmails, Refusal) as error:
+                refusal = _of_one(error, index)
+                if self.mode == STRICT:
+                    raise refusal from None
+                refused.append({"index": index, "message": refusal.message})
+            else:
+                emails.append(self.accept(draft))
+        return tuple(emails), refused
+
+    async def store(self, emails: tuple[Email, ...], answer: bytes) -> Answer:
+        """Makes them durable and answers; or answers as when the same request first came."""
+        settings = self.desk.postroom.settings
+        bound = idempotency.bind(
+            self.idempotency_key,
+            self.payload,
+            endpoint=self.endpoint,
+            mode=self.mode,
+            now=self.now,
+            hours=settings.idempotency_hours,
+        )
+        submission = Submission(account=self.key.account, emails=emails, answer=answer.decode(), idempotency=bound)
+        added = await self.desk.submit(submission)
+        if isinstance(added, KeyReused):
+            raise idempotency.reused()
+        if added.replayed:
+            Exchange.of(self.request.scope).added.append((b"idempotent-replayed", b"true"))
+        else:
+            self.desk.backlog.added(len(emails))
+        return _respond(self.request, added.answer)
+
+
+def _respond(request: Request, answer: str) -> Answer:
+    """200; or 202 for those who ask for it (RFC 7240)."""
+    exchange = Exchange.of(request.scope)
+    if b"respond-async" not in exchange.headers.get(b"prefer", b"").lower():
+        return Answer(answer.encode())
+    email_id = orjson.loads(answer).get("id", "")
+    headers = {"preference-applied": "respond-async", "location": f"/emails/{email_id}" if email_id else "/emails"}
+    return Answer(answer.encode(), 202, headers=headers)
+
+
+def _check_sender(draft: Draft, key: ApiKey) -> None:
+    if key.domains and domain_of(draft.sender.addr) not in key.domains:
+        detail = {"member": "from", "message": "this API key may not send from that domain"}
+        message = "from: this API key may not send from that domain"
+        raise Refusal(403, Name.VALIDATION_ERROR, message, details=[detail])
+
+
+def _mode(exchange: Exchange) -> str:
+    mode = exchange.headers.get(b"x-batch-validation", b"strict").strip().lower().decode("latin-1")
+    if mode not in (STRICT, PERMISSIVE):
+        problem = InvalidEmail("x-batch-validation", "must be strict or permissive")
+        raise InvalidEmails([problem])
+    return mode
+
+
+def _listed(payload: Json, settings: Settings) -> list[Json]:
+    if not isinstance(payload, list):
+        raise InvalidEmail("", "a JSON list of emails is needed")
+    if not 1 <= len(payload) <= settings.max_batch:
+        raise InvalidEmail("", f"a list of 1 to {settings.max_batch} emails is needed")
+    return payload
+
+
+def _of_one(error: InvalidEmails | Refusal, index: int) -> Refusal:
+    """The refusal of one email of a batch; message and members name its index."""
+    refusal = refusal_of(error)
+    assert refusal is not None
+    details = [{**detail, "member": _below(index, detail["member"])} for detail in refusal.details]
+    return Refusal(refusal.status, refusal.name, f"Email at index {index}: {refusal.message}", details=details)
+
+
+def _below(index: int, member: str) -> str:
+    return f"[{index}].{member}" if member and not member.startswith("[") else f"[{index}]{member}"

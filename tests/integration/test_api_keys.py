@@ -1,0 +1,90 @@
+"""/api-keys: made, listed, revoked, and never more powerful than the key that asks."""
+
+from typing import Any
+
+import pytest
+
+from postroom.mail.api_key import FULL_ACCESS
+from tests.product import EMAIL, Product
+from tests.refusals import CANARY, assert_refused
+
+
+def make(product: Product, *, key: str | None = None, **members: Any) -> dict[str, Any]:
+    """Makes a key over the API."""
+    answer = product.request("POST", "/api-keys", json={"name": "shop", **members}, key=key)
+    assert answer.status_code == 201, answer.text
+    return dict(answer.json())
+
+
+def test_new_key_works_and_is_shown_once(product: Product) -> None:
+    made = make(product, domain_id=None, unknown=1)
+    assert product.request("GET", "/emails", key=made["token"]).status_code == 200
+    listed = product.request("GET", "/api-keys")
+    body = listed.json()
+    assert (body["object"], body["has_more"]) == ("list", False)
+    (found,) = [one for one in body["data"] if one["id"] == made["id"]]
+    assert (found["name"], found["permission"], found["domains"]) == ("shop", "full_access", [])
+    assert made["token"] not in listed.text
+    assert "token" not in found
+
+
+def test_sending_key_with_domains_and_an_end(product: Product) -> None:
+    made = make(product, permission="sending_access", domains=["EXAMPLE.com"], expires_at="in 2 days")
+    assert (made["permission"], made["domains"]) == ("sending_access", ["example.com"])
+    assert made["expires_at"]
+    assert product.request("POST", "/emails", json=EMAIL, key=made["token"]).status_code == 200
+    assert_refused(product.request("GET", "/emails", key=made["token"]), 401, "restricted_api_key")
+
+
+def test_revoked_key_stops_at_once(product: Product) -> None:
+    made = make(product)
+    assert product.request("GET", "/emails", key=made["token"]).status_code == 200
+    answer = product.request("DELETE", f"/api-keys/{made['id']}", content=b"{}")
+    assert answer.status_code == 200
+    assert answer.json() == {"object": "api_key", "id": made["id"], "deleted": True}
+    assert_refused(product.request("GET", "/emails", key=made["token"]), 403, "invalid_api_key")
+
+
+@pytest.mark.parametrize("key_id", ["0123456789ab", "nothing", "%00"])
+def test_unknown_key_is_not_found(product: Product, key_id: str) -> None:
+    assert_refused(product.request("DELETE", f"/api-keys/{key_id}"), 404, "not_found")
+
+
+def test_keys_of_another_account_do_not_exist(product: Product) -> None:
+    stranger = product.make_key(account="stranger")
+    made = make(product)
+    assert_refused(product.request("DELETE", f"/api-keys/{made['id']}", key=stranger), 404, "not_found")
+    listed = product.request("GET", "/api-keys", key=stranger).json()["data"]
+    assert made["id"] not in [one["id"] for one in listed]
+    assert product.request("GET", "/emails", key=made["token"]).status_code == 200
+
+
+def test_bound_key_gives_away_no_more_than_it_has(product: Product) -> None:
+    bound = product.make_key(scopes=FULL_ACCESS, domains=frozenset({"example.com"}))
+    assert make(product, key=bound)["domains"] == ["example.com"]
+    assert make(product, key=bound, domains=["example.com"])["domains"] == ["example.com"]
+    answer = product.request("POST", "/api-keys", json={"name": "x", "domains": ["example.org"]}, key=bound)
+    assert_refused(answer, 403, "validation_error")
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ({}, "missing_required_field"),
+        ({"name": ""}, "validation_error"),
+        ({"name": "x" * 101}, "validation_error"),
+        ({"name": f"{CANARY}\nx"}, "validation_error"),
+        ({"name": 7}, "validation_error"),
+        ({"name": "x", "permission": CANARY}, "validation_error"),
+        ({"name": "x", "domains": [CANARY]}, "validation_error"),
+        ({"name": "x", "domains": [f"{CANARY}@example.com"]}, "validation_error"),
+        ({"name": "x", "domains": "example.com"}, "validation_error"),
+        ({"name": "x", "expires_at": CANARY}, "validation_error"),
+        ({"name": "x", "expires_at": "2020-01-01T00:00:00Z"}, "validation_error"),
+        ([], "validation_error"),
+    ],
+)
+def test_bad_key_is_not_made(product: Product, body: Any, name: str) -> None:
+    before = len(product.request("GET", "/api-keys").json()["data"])
+    assert_refused(product.request("POST", "/api-keys", json=body), 422, name)
+    assert len(product.request("GET", "/api-keys").json()["data"]) == before

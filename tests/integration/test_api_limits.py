@@ -1,0 +1,145 @@
+"""Backpressure: refused in time, told when to come back, and fine again afterwards."""
+
+import socket
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.product import EMAIL, Product, running
+from tests.refusals import assert_refused
+from tests.wire import Wire
+
+
+def test_full_backlog_refuses_submissions_and_nothing_else(tmp_path: Path) -> None:
+    with running(tmp_path, deliver=False, environ={"POSTROOM_MAX_BACKLOG": "3"}) as product:
+        ids = [product.submit(scheduled_at="in 1 hour") for _ in range(3)]
+        for path, payload in (("/emails", EMAIL), ("/emails/batch", [EMAIL])):
+            answer = product.request("POST", path, json=payload)
+            assert_refused(answer, 503, "application_error")
+            assert int(answer.headers["retry-after"]) >= 1
+        assert product.email(ids[0])["status"] == "scheduled"
+        product.request("POST", f"/emails/{ids[0]}/cancel")
+        began = time.monotonic()
+        while product.request("POST", "/emails", json=EMAIL).status_code == 503:
+            assert time.monotonic() - began < 5
+            time.sleep(0.05)
+        assert product.count() == 4
+
+
+def test_batch_larger_than_the_room_is_refused_whole(tmp_path: Path) -> None:
+    with running(tmp_path, deliver=False, environ={"POSTROOM_MAX_BACKLOG": "5"}) as product:
+        assert_refused(product.request("POST", "/emails/batch", json=[EMAIL] * 6), 503, "application_error")
+        assert product.request("POST", "/emails/batch", json=[EMAIL] * 5).status_code == 200
+        assert product.count() == 5
+
+
+def test_rate_of_one_key_is_limited_and_told(tmp_path: Path) -> None:
+    with running(tmp_path, deliver=False, environ={"POSTROOM_RATE_LIMIT": "5"}) as product:
+        answers = [product.request("GET", "/emails") for _ in range(20)]
+        limited = [answer for answer in answers if answer.status_code == 429]
+        assert limited
+        assert_refused(limited[0], 429, "rate_limit_exceeded")
+        assert int(limited[0].headers["retry-after"]) >= 1
+        for answer in answers:
+            assert answer.headers["ratelimit-limit"] == "5"
+            assert answer.headers["ratelimit-remaining"].isdigit()
+            assert answer.headers["ratelimit-reset"].isdigit()
+            assert answer.headers["ratelimit-policy"] == "5;w=1"
+        assert product.request("GET", "/emails", key=product.make_key()).status_code == 200
+        assert "ratelimit-limit" in product.request("GET", "/nothing", key=product.make_key()).headers
+
+
+def test_without_a_limit_there_are_no_rate_headers(product: Product) -> None:
+    assert not [name for name in product.request("GET", "/emails").headers if name.startswith("ratelimit")]
+
+
+def test_address_with_many_wrong_keys_is_slowed_down_but_right_keys_work(tmp_path: Path) -> None:
+    with running(tmp_path, deliver=False) as product, product.client(key="wrong") as client:
+        answers = [client.get("/emails") for _ in range(100)]
+        assert {answer.status_code for answer in answers[:60]} == {403}
+        assert_refused(answers[-1], 429, "rate_limit_exceeded")
+        assert int(answers[-1].headers["retry-after"]) >= 1
+        assert product.request("GET", "/emails").status_code == 200
+
+
+def test_connections_above_the_limit_are_told_so(tmp_path: Path) -> None:
+    with running(tmp_path, deliver=False, environ={"POSTROOM_MAX_CONNECTIONS": "20"}) as product:
+        idle = [socket.create_connection(("127.0.0.1", product.port), timeout=10) for _ in range(20)]
+        try:
+            with Wire(product.port) as wire:
+                answer = wire.read_answer()
+                assert answer.status == 503
+                assert answer.json()["name"] == "application_error"
+                assert answer.headers["retry-after"]
+                assert wire.is_closed()
+        finally:
+            for one in idle:
+                one.close()
+        _wait_until_served(product)
+
+
+def test_requests_above_the_limit_are_refused_while_slow_bodies_do_not_count(tmp_path: Path) -> None:
+    head = "POST /emails HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 1000\r\n\r\n"
+    with running(tmp_path, deliver=False, environ={"POSTROOM_MAX_REQUESTS": "3"}) as product:
+        slow = [Wire(product.port) for _ in range(10)]
+        try:
+            for wire in slow:
+                wire.send(head.format(key=product.key).encode() + b'{"from": ')
+            assert product.submit()
+        finally:
+            for wire in slow:
+                wire.close()
+
+
+def test_bodies_in_memory_are_limited(tmp_path: Path) -> None:
+    with running(tmp_path, deliver=False, environ={"POSTROOM_MAX_BYTES_UNDER_WAY": "100000"}) as product:
+        answer = product.request("POST", "/emails", json=EMAIL | {"text": "x" * 200_000})
+        assert_refused(answer, 503, "application_error")
+        assert answer.headers["retry-after"]
+        assert product.submit(text="x" * 1000)
+
+
+def test_store_that_does_not_answer_is_503_within_three_seconds(tmp_path: Path) -> None:
+    with running(tmp_path, deliver=False) as product:
+        product.submit()
+        other = sqlite3.connect(tmp_path / "postroom.sqlite3", timeout=5, isolation_level=None)
+        try:
+            other.execute("BEGIN IMMEDIATE")
+            began = time.monotonic()
+            answer = product.request("POST", "/emails", json=EMAIL)
+            assert time.monotonic() - began < 3
+            assert_refused(answer, 503, "application_error")
+            assert answer.headers["retry-after"]
+            other.execute("ROLLBACK")
+        finally:
+            other.close()
+        _wait_until_served(product)
+
+
+def _wait_until_served(product: Product, seconds: float = 10) -> Any:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if product.request("POST", "/emails", json=EMAIL).status_code == 200:
+                return
+        except OSError:
+            pass
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_2000_silent_connections_do_not_disturb_others(tmp_path: Path) -> None:
+    with running(tmp_path, deliver=False) as product:
+        silent = [socket.create_connection(("127.0.0.1", product.port), timeout=10) for _ in range(2000)]
+        try:
+            for _ in range(20):
+                began = time.monotonic()
+                assert product.request("GET", "/livez").status_code == 200
+                assert time.monotonic() - began < 0.5
+        finally:
+            for one in silent:
+                one.close()
