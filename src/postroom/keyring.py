@@ -1,10 +1,9 @@
-"""Makes API keys and says what may be shown of them. Checking them at the door is `api.auth`."""
+"""Makes API keys. Checking them at the door is `api.auth`."""
 
 from datetime import datetime
 
 from postroom.mail import api_key
 from postroom.mail.api_key import ApiKey, Scope
-from postroom.mail.email import Json
 from postroom.store.base import Store
 
 DEFAULT_ACCOUNT = "default"
@@ -40,16 +39,3 @@ def create_first(*, store: Store) -> str | None:
     if store.list_keys():
         return None
     return create(DEFAULT_ACCOUNT, "first key", scopes=api_key.FULL_ACCESS, store=store)[1]
-
-
-def public(key: ApiKey) -> dict[str, Json]:
-    """What may be shown of a key; times as ISO 8601."""
-    return {
-        "id": key.id,
-        "name": key.name,
-        "permission": "full_access" if key.scopes == api_key.FULL_ACCESS else "sending_access",
-        "domains": sorted(key.domains),
-        "created_at": key.created_at.isoformat(),
-        "expires_at": key.expires_at.isoformat() if key.expires_at else None,
-        "revoked_at": key.revoked_at.isoformat() if key.revoked_at else None,
-    }

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TypeAlias
 
-from postroom.errors import StoreError
+from postroom.errors import QueueUnavailable, StoreError
 from postroom.queue.base import Queue
 from postroom.queue.publisher import publish_chunks
 from postroom.store.base import Store
@@ -17,6 +17,7 @@ from postroom.store.base import Store
 log = logging.getLogger(__name__)
 
 STEP = 1000  # emails per duty and step
+LONG_QUEUE = 1000  # wake-ups; behind so many, more would help nobody: every turn also looks for what is due
 
 Duty: TypeAlias = tuple[Callable[[], int], float]
 """One step, and the pause in seconds until the next."""
@@ -39,11 +40,35 @@ def fail_expired(*, store: Store) -> int:
 
 
 def publish_due(*, store: Store, queue: Queue, chunk_size: int, again_after: timedelta) -> int:
-    """Publishes what has come due, and what was published and nobody claimed."""
+    """Publishes what has come due, and what was published and nobody claimed. Waits while the broker is away, so that
+    all is published the moment it is back, and while many wake-ups wait already."""
+    try:
+        if queue.depth() >= LONG_QUEUE:
+            return 0
+    except QueueUnavailable as error:
+        log.warning("wake-up not published", extra={"reason": str(error)})
+        return 0
     now = store.clock()
     by_lane = store.due(STEP, now=now, wake_up_again_at=now + again_after)
     publish_chunks(by_lane.items(), queue=queue, chunk_size=chunk_size)
     return sum(map(len, by_lane.values()))
+
+
+def rebuild_queue(*, store: Store, queue: Queue, chunk_size: int, again_after: timedelta) -> int:
+    """Publishes everything due at once, for a broker that has lost its data; returns how many emails.
+
+    What was published counts as published for `again_after`; looking that far ahead finds all of it, and what comes due
+    meanwhile. Raises `QueueUnavailable`; without this step, the sweep does the same a little later.
+    """
+    queue.ping()
+    horizon, count = store.clock() + again_after, 0
+    while by_lane := store.due(STEP, now=horizon, wake_up_again_at=horizon + timedelta(milliseconds=1)):
+        taken = sum(map(len, by_lane.values()))
+        published = publish_chunks(by_lane.items(), queue=queue, chunk_size=chunk_size)
+        count += published
+        if published < taken:
+            raise QueueUnavailable("the broker stopped taking wake-ups; the sweep publishes the rest")
+    return count
 
 
 def prune_finished(*, store: Store, retention: timedelta) -> int:

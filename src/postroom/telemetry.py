@@ -5,14 +5,17 @@ The keys, where they apply: `email_id`, `attempt`, `worker`, `relay`, `lane`, `c
 | event                 | level   | when |
 | --- | --- | --- |
 | started / stopped     | info    | a process begins to serve, or has handed everything back |
-| key created           | info    | the first API key, or another one, was made |
-| emails accepted       | debug   | a group of submissions is durable |
 | turn ended            | info    | a worker finished a chunk: counts by verdict |
 | email failed          | warning | Postroom stopped trying |
 | relay down / relay up | error / info | the circuit breaker opened or closed |
+| claim had lapsed      | warning | a worker finished what had been taken from it meanwhile |
 | claims recovered      | warning | claims lapsed and went back |
 | emails expired        | warning | deadlines passed |
 | wake-up not published | warning | the broker did not confirm; the sweep will |
+| wake-up dead-lettered | error   | a worker cannot read a wake-up; it is kept in the queue `postroom.dead` |
+| broker refuses us     | error   | user, password, virtual host or arguments are wrong; work goes on without it |
+| API process died      | error   | another one takes its place |
+| fence failed          | warning | the store did not answer before the final dot; it was not written |
 | store unavailable     | error   | the store did not answer; work goes on when it does |
 | unexpected error      | error   | a bug, with its traceback |
 """

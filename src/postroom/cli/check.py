@@ -1,0 +1,63 @@
+"""The command that says what is wrong with the configuration, all of it at once."""
+
+import socket
+from collections.abc import Callable
+
+import click
+
+from postroom import settings as settings_module
+from postroom import wiring
+from postroom.cli.output import as_json, clear_errors, show
+from postroom.errors import PostroomError, StoreLocked
+from postroom.settings import Settings
+
+
+@click.command()
+@as_json
+@clear_errors
+def check(as_json: bool) -> None:
+    """Check the settings and reach every part: store, relay, port. Exit code 1 names what is missing."""
+    settings = settings_module.load()
+    parts: dict[str, Callable[[Settings], str]] = {"store": _store, "relay": _relay, "port": _port}
+    found = {name: _try(step, settings) for name, step in parts.items()}
+    lines = [f"{name:<6} {'ok' if ok else 'WRONG':<6} {what}" for name, (ok, what) in found.items()]
+    show({name: {"ok": ok, "detail": what} for name, (ok, what) in found.items()}, lines, as_json=as_json)
+    if not all(ok for ok, _ in found.values()):
+        raise SystemExit(1)
+
+
+def _try(step: Callable[[Settings], str], settings: Settings) -> tuple[bool, str]:
+    try:
+        return True, step(settings)
+    except (PostroomError, OSError) as error:
+        return False, str(error)
+
+
+def _store(settings: Settings) -> str:
+    try:
+        store = wiring.open_store(settings)
+    except StoreLocked as error:
+        return f"in use: {error}"
+    try:
+        store.ping()
+    finally:
+        store.close()
+    return "can be written to"
+
+
+def _relay(settings: Settings) -> str:
+    transport = wiring.open_transport(settings)
+    try:
+        transport.ping()
+    finally:
+        transport.close()
+    return f"{transport.relay} answers"
+
+
+def _port(settings: Settings) -> str:
+    where = f"{settings.host}:{settings.port}"
+    try:
+        with socket.create_server((settings.host, settings.port)):
+            return f"{where} is free"
+    except OSError as error:
+        raise OSError(f"{where} cannot be listened on ({error.strerror}); is Postroom running already?") from None

@@ -1,0 +1,47 @@
+"""The commands' side of the HTTP API."""
+
+from typing import Any
+
+import click
+import httpx
+
+from postroom.cli.output import fail
+
+url_option = click.option(
+    "--url", envvar="POSTROOM_API_URL", default="http://127.0.0.1:8022", show_default=True, help="Address of the API."
+)
+key_option = click.option("--key", envvar="POSTROOM_API_KEY", help="API key; better given as POSTROOM_API_KEY.")
+
+
+def call(
+    method: str,
+    path: str,
+    *,
+    url: str,
+    key: str | None,
+    body: Any = None,
+    query: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None,
+) -> Any:
+    """Makes one request and returns the decoded answer. Ends the process with a sentence when it is refused."""
+    if not key:
+        fail("no API key: set POSTROOM_API_KEY to the key that `postroom run` printed at its first start", code=2)
+    headers = {"Authorization": f"Bearer {key}", **(headers or {})}
+    try:
+        answer = httpx.request(
+            method, url.rstrip("/") + path, json=body, params=query, headers=headers, timeout=30, trust_env=False
+        )
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+        fail(f"cannot reach {url} ({error}); is `postroom run` running?")
+    return _decoded(answer)
+
+
+def _decoded(answer: httpx.Response) -> Any:
+    try:
+        content = answer.json()
+    except ValueError:
+        fail(f"the answer is not JSON (HTTP {answer.status_code}); is this address a Postroom?")
+    if answer.is_success:
+        return content
+    message = content.get("message", "no reason given") if isinstance(content, dict) else "no reason given"
+    fail(f"{message} (HTTP {answer.status_code})")

@@ -1,0 +1,96 @@
+"""Commands about API keys. They open the store; while a running Postroom owns it, they ask that one over the API."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from postroom import keyring, wiring
+from postroom import settings as settings_module
+from postroom.api import render
+from postroom.cli.client import call, key_option, url_option
+from postroom.cli.output import as_json, clear_errors, fail, show
+from postroom.errors import StoreLocked
+from postroom.mail import api_key
+from postroom.store.base import Store
+
+
+@click.group()
+def keys() -> None:
+    """Create, list and revoke API keys."""
+
+
+@contextmanager
+def _own_store() -> Iterator[Store | None]:
+    """The store, or None while another process owns it."""
+    try:
+        store = wiring.open_store(settings_module.load())
+    except StoreLocked:
+        yield None
+        return
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@keys.command()
+@click.argument("name", default="cli")
+@click.option("--sending-only", is_flag=True, help="The key may submit emails and nothing else.")
+@click.option("--domain", "domains", multiple=True, help="Only senders of this domain; may be repeated.")
+@click.option("--account", default=keyring.DEFAULT_ACCOUNT, show_default=True, help="Whose emails it sees.")
+@url_option
+@key_option
+@as_json
+@clear_errors
+def create(
+    name: str, sending_only: bool, domains: tuple[str, ...], account: str, url: str, key: str | None, as_json: bool
+) -> None:
+    """Make a key and print it. It cannot be shown again."""
+    scopes = api_key.SENDING_ACCESS if sending_only else api_key.FULL_ACCESS
+    with _own_store() as store:
+        if store:
+            made, token = keyring.create(account, name, scopes=scopes, domains=frozenset(domains), store=store)
+            answer = {"id": made.id, "token": token}
+        elif account != keyring.DEFAULT_ACCOUNT:
+            fail("a running Postroom owns the store, and makes keys of its caller's account only; stop it first")
+        else:
+            permission = "sending_access" if sending_only else "full_access"
+            body = {"name": name, "permission": permission, "domains": list(domains)}
+            answer = call("POST", "/api-keys", url=url, key=key, body=body)
+    show(answer, [answer["token"]], as_json=as_json)
+
+
+@keys.command("list")
+@url_option
+@key_option
+@as_json
+@clear_errors
+def list_keys(url: str, key: str | None, as_json: bool) -> None:
+    """List keys; what is secret about them is not kept."""
+    with _own_store() as store:
+        if store:
+            found: list[dict[str, Any]] = [dict(render.key(k)) for k in store.list_keys()]
+        else:
+            found = call("GET", "/api-keys", url=url, key=key)["data"]
+    lines = [
+        f"{k['id']}  {k['permission']:<15} {'revoked' if k['revoked_at'] else 'active':<8} {k['name']}" for k in found
+    ]
+    show(found, lines, as_json=as_json)
+
+
+@keys.command()
+@click.argument("key_id")
+@url_option
+@key_option
+@as_json
+@clear_errors
+def revoke(key_id: str, url: str, key: str | None, as_json: bool) -> None:
+    """Revoke a key for good; running processes notice within 5 seconds."""
+    with _own_store() as store:
+        if store is None:
+            call("DELETE", f"/api-keys/{key_id}", url=url, key=key)
+        elif not store.revoke_key(key_id, now=store.clock()):
+            fail("there is no such key; `postroom keys list` shows them")
+    show({"id": key_id, "revoked": True}, [f"{key_id} revoked"], as_json=as_json)

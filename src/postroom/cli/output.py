@@ -1,0 +1,51 @@
+"""How commands speak: one sentence and an exit code for trouble, text for people or JSON for machines."""
+
+import functools
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NoReturn, ParamSpec
+
+import click
+
+from postroom.errors import PostroomError, SettingsError
+
+P = ParamSpec("P")
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+def show(value: Any, lines: list[str], *, as_json: bool) -> None:
+    """Prints the value as JSON, or the lines."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=_times) if as_json else "\n".join(lines)
+    click.echo(text)
+
+
+def _times(value: object) -> str:
+    """Times as ISO 8601; there is nothing else that JSON does not know."""
+    if not isinstance(value, datetime):
+        raise TypeError(type(value).__name__)
+    return value.isoformat()
+
+
+def fail(sentence: str, *, code: int = 1) -> NoReturn:
+    """Says what is wrong on standard error, and ends."""
+    click.echo(f"postroom: {sentence}", err=True)
+    raise SystemExit(code)
+
+
+def clear_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Turns the errors that Postroom raises on purpose into sentences and exit codes."""
+
+    @functools.wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except SettingsError as error:
+            for problem in error.problems:
+                click.echo(f"postroom: {problem}", err=True)
+            raise SystemExit(2) from None
+        except PostroomError as error:
+            fail(str(error))
+
+    return guarded

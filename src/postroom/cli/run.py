@@ -1,0 +1,84 @@
+"""The command that runs everything in one process: API, store, queue, worker and sweep."""
+
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from postroom import __version__, keyring, telemetry, wiring
+from postroom import settings as settings_module
+from postroom.api.app import create_app
+from postroom.api.server import serve
+from postroom.cli.output import clear_errors, fail
+from postroom.settings import Settings
+from postroom.worker.embedded import EmbeddedWorker
+
+log = logging.getLogger(__name__)
+
+
+@click.command()
+@clear_errors
+def run() -> None:
+    """Serve the API and deliver, all in this process. Ctrl-C finishes or hands back what is in hand."""
+    settings = settings_module.load()
+    telemetry.set_up(settings.log_level, settings.log_format)
+    with listening(settings) as listener:
+        postroom = wiring.build(settings)
+        try:
+            worker = EmbeddedWorker(postroom)
+            worker.start()
+            postroom.start()
+            _greet(postroom, listener)
+            with quiet_signals():
+                serve(create_app(postroom), settings, listener)
+            worker.close()
+        finally:
+            postroom.close()
+    log.info("stopped")
+
+
+@contextmanager
+def quiet_signals() -> Iterator[None]:
+    """The server ends on SIGINT or SIGTERM and then raises that signal once more; by then it has done its work. A
+    second one, while work is handed back, ends the process at once: the next start recovers what it held."""
+    kept = {sig: signal.signal(sig, lambda *_: None) for sig in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for sig, handler in kept.items():
+            signal.signal(sig, handler)
+
+
+def listening(settings: Settings) -> socket.socket:
+    """The listening socket; taken before anything else starts, so that a port in use costs nothing."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        fail(
+            f"cannot listen on {settings.host}:{settings.port} ({reason}); "
+            "is Postroom running already? POSTROOM_PORT and POSTROOM_HOST choose another address"
+        )
+
+
+def _greet(postroom: wiring.Postroom, listener: socket.socket) -> None:
+    """Tells where it serves; at the first start also the key, and a line to paste."""
+    host, port = listener.getsockname()[:2]
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    log.info("started", extra={"version": __version__, "address": address, "relay": postroom.transport.relay})
+    token = keyring.create_first(store=postroom.store)
+    click.echo(f"\nPostroom serves {address}   (documentation: {address}/docs)")
+    click.echo(f"Emails go to {postroom.transport.relay}")
+    if token is None:
+        click.echo("Your API key is the one shown at the first start; `postroom keys create` makes another.\n")
+        return
+    body = '{"from": "Ann <ann@example.com>", "to": "bob@example.com", "subject": "Hello", "text": "First email"}'
+    click.echo(f"Your API key, shown only now: {token}\n\nSend a first email:\n")
+    click.echo(f"  curl -s {address}/emails -H 'Authorization: Bearer {token}' \\")
+    click.echo(f"    -H 'Content-Type: application/json' -d '{body}'\n")
+    click.echo("and follow it, with the id from the answer:\n")
+    click.echo(f"  curl -s {address}/emails/ID -H 'Authorization: Bearer {token}'\n")

@@ -1,0 +1,94 @@
+"""The command that serves the API alone, from several processes on one port."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+
+import click
+
+from postroom import __version__, telemetry, wiring
+from postroom import settings as settings_module
+from postroom.api.app import create_app
+from postroom.api.server import serve as serve_until_stopped
+from postroom.cli.output import clear_errors
+from postroom.cli.run import listening, quiet_signals
+from postroom.settings import Settings
+
+log = logging.getLogger(__name__)
+
+RESTART_SECONDS = 1.0  # between the death of an API process and its successor
+
+
+@click.command()
+@clear_errors
+def serve() -> None:
+    """Serve the API; `postroom worker` and `postroom sweep` do the rest. SIGTERM finishes the requests under way."""
+    settings = settings_module.load()
+    wiring.require_shared(settings, "serve")
+    telemetry.set_up(settings.log_level, settings.log_format)
+    with listening(settings) as listener:
+        host, port = listener.getsockname()[:2]
+        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        log.info("started", extra={"version": __version__, "address": address, "count": settings.api_processes})
+        click.echo(f"Postroom serves {address}   (documentation: {address}/docs)")
+        _Processes(settings, listener).run()
+    log.info("stopped")
+
+
+class _Processes:
+    """The API processes: forked with the listening socket and nothing else, replaced when they die."""
+
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
+        self._settings = settings
+        self._listener = listener
+        self._pids: set[int] = set()
+        self._stopping = False
+
+    def run(self) -> None:
+        """Keeps them running until SIGTERM or SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        for _ in range(self._settings.api_processes):
+            self._fork()
+        while self._pids:
+            pid, status = os.wait()
+            self._pids.discard(pid)
+            if not self._stopping:
+                log.error("API process died", extra={"reason": f"wait status {status}"})
+                time.sleep(RESTART_SECONDS)
+                self._fork()
+
+    def _stop(self, *_: object) -> None:
+        self._stopping = True
+        for pid in self._pids:
+            os.kill(pid, signal.SIGTERM)
+
+    def _fork(self) -> None:
+        if self._stopping:
+            return
+        sys.stdout.flush()
+        if pid := os.fork():
+            self._pids.add(pid)
+            return
+        code = 1
+        try:
+            _serve_here(self._settings, self._listener)
+            code = 0
+        except Exception:
+            log.exception("unexpected error")
+        finally:
+            os._exit(code)
+
+
+def _serve_here(settings: Settings, listener: socket.socket) -> None:
+    """One API process, with its own store and broker connections."""
+    postroom = wiring.build(settings)
+    try:
+        postroom.start()
+        with quiet_signals():
+            serve_until_stopped(create_app(postroom), settings, listener)
+    finally:
+        postroom.close()

@@ -1,0 +1,35 @@
+"""The command that does the upkeep; two of them may run, and do not get into each other's way."""
+
+import logging
+import signal
+import threading
+
+import click
+
+from postroom import __version__, sweep, telemetry, wiring
+from postroom import settings as settings_module
+from postroom.cli.output import clear_errors
+from postroom.worker.duties import duties_of
+
+log = logging.getLogger(__name__)
+
+
+@click.command("sweep")
+@clear_errors
+def run_sweep() -> None:
+    """Publish what is due, bring back what crashed workers held, fail what is too old, delete what ended long ago."""
+    settings = settings_module.load()
+    wiring.require_shared(settings, "sweep")
+    telemetry.set_up(settings.log_level, settings.log_format)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    store, queue = wiring.open_store(settings), wiring.open_queue(settings)
+    sweeping = sweep.Sweep(duties_of(settings, store=store, queue=queue))
+    sweeping.start()
+    log.info("started", extra={"version": __version__})
+    stop.wait()
+    sweeping.close()
+    queue.close()
+    store.close()
+    log.info("stopped")

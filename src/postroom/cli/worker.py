@@ -1,0 +1,23 @@
+"""The command that delivers, in child processes that Celery keeps; any number of them on any hosts."""
+
+import click
+
+from postroom import settings as settings_module
+from postroom import wiring
+from postroom.cli.output import clear_errors
+
+
+@click.command()
+@click.option("--concurrency", type=click.IntRange(1, 256), help="Child processes; POSTROOM_WORKER_PROCESSES if unset.")
+@click.option("--hostname", default="postroom@%h", show_default=True, help="What Flower calls it; %h is this host.")
+@clear_errors
+def worker(concurrency: int | None, hostname: str) -> None:
+    """Deliver what RabbitMQ and the store say is due. SIGTERM finishes or hands back what is in hand."""
+    settings = settings_module.load()
+    wiring.require_shared(settings, "worker")
+    from postroom.worker.celery_app import app  # reads the settings again, as Celery's own command line makes it do
+
+    processes = concurrency or settings.worker_processes
+    app.worker_main(
+        ["worker", f"--concurrency={processes}", f"--hostname={hostname}", "--without-gossip", "--without-mingle"]
+    )

@@ -1,0 +1,187 @@
+"""Settings in, a working Postroom out: the only place that picks adapters."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from postroom.errors import SettingsError
+from postroom.intake import Intake
+from postroom.mail.retry import RetryPolicy
+from postroom.queue.base import Queue
+from postroom.queue.memory import MemoryQueue
+from postroom.queue.publisher import Publisher
+from postroom.settings import SQLITE, Settings
+from postroom.store.base import Store
+from postroom.store.sqlite import SqliteStore
+from postroom.transport.base import Transport
+from postroom.transport.simulated import SimulatedTransport
+from postroom.transport.smtp import Relay, SmtpTransport, Timeouts
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postroom:
+    """The parts of one process, started and closed together."""
+
+    settings: Settings
+    store: Store
+    queue: Queue
+    transport: Transport
+    policy: RetryPolicy
+    publisher: Publisher
+    intake: Intake
+
+    @property
+    def clock(self) -> Callable[[], datetime]:
+        """The store's clock."""
+        return self.store.clock
+
+    @property
+    def wake_ups(self) -> MemoryQueue:
+        """The queue of an embedded worker, which takes from it in the same process."""
+        assert isinstance(self.queue, MemoryQueue)
+        return self.queue
+
+    def start(self) -> None:
+        """Begins to accept."""
+        self.publisher.start()
+        self.intake.start()
+
+    def close(self) -> None:
+        """Commits and publishes what waits, then lets go of everything."""
+        self.intake.close()
+        self.publisher.close()
+        self.queue.close()
+        self.transport.close()
+        self.store.close()
+
+
+def build(settings: Settings) -> Postroom:
+    """Opens the parts that the settings name. Raises `SettingsError` or `StoreError`, each with one clear sentence."""
+    transport = open_transport(settings)
+    store = open_store(settings)
+    queue = open_queue(settings)
+    publisher = Publisher(queue=queue, chunk_size=settings.chunk_size)
+    return Postroom(
+        settings=settings,
+        store=store,
+        queue=queue,
+        transport=transport,
+        policy=retry_policy(settings),
+        publisher=publisher,
+        intake=Intake(
+            store=store,
+            publisher=publisher,
+            linger=timedelta(milliseconds=settings.commit_linger_ms),
+            wake_up_after=timedelta(seconds=settings.wake_up_seconds),
+        ),
+    )
+
+
+def open_store(settings: Settings) -> Store:
+    """The store that `POSTROOM_STORE_URL` names. Raises `StoreLocked` while another process owns it.
+
+    What only a distributed Postroom needs is imported when it is: the embedded one runs without those packages.
+    """
+    url = settings.store_url.get_secret_value()
+    if url.startswith(SQLITE):
+        return SqliteStore(Path(url.removeprefix(SQLITE)))
+    try:
+        if url.startswith("mongodb"):
+            from postroom.store.mongo import MongoStore
+
+            return MongoStore(url)
+        from postroom.store.redis import RedisStore
+
+        return RedisStore(url, durability=settings.redis_durability)
+    except ModuleNotFoundError as error:
+        raise _not_installed(error) from None
+    except ValueError as error:
+        raise SettingsError([f"POSTROOM_STORE_URL: {error}"]) from None
+
+
+def open_queue(settings: Settings) -> Queue:
+    """In this process beside SQLite, else RabbitMQ; connects to nothing yet."""
+    if is_embedded(settings):
+        return MemoryQueue()
+    try:
+        from postroom.queue.celery import CeleryQueue
+    except ModuleNotFoundError as error:
+        raise _not_installed(error) from None
+    return CeleryQueue(settings.celery_broker_url.get_secret_value())
+
+
+def open_celery(settings: Settings) -> Any:
+    """The Celery application, for workers and for whoever looks at them; connects to nothing yet."""
+    try:
+        from postroom.queue.celery import create_app
+    except ModuleNotFoundError as error:
+        raise _not_installed(error) from None
+    results = settings.celery_result_backend or settings.store_url
+    return create_app(settings.celery_broker_url.get_secret_value(), results.get_secret_value())
+
+
+def is_embedded(settings: Settings) -> bool:
+    """Whether one process does everything, because it owns the store."""
+    return settings.store_url.get_secret_value().startswith(SQLITE)
+
+
+def require_embedded(settings: Settings, command: str) -> None:
+    """Raises `SettingsError` when the command would meet other processes in the store."""
+    if not is_embedded(settings):
+        sentence = "is for one process, with SQLite; with MongoDB or Redis start `serve`, `worker` and `sweep`"
+        raise SettingsError([f"POSTROOM_STORE_URL: `postroom {command}` {sentence}"])
+
+
+def require_shared(settings: Settings, command: str) -> None:
+    """Raises `SettingsError` when the command could not share the store with the other processes."""
+    if is_embedded(settings):
+        sentence = "needs mongodb://… or redis://…; with SQLite one process does everything: `postroom run`"
+        raise SettingsError([f"POSTROOM_STORE_URL: `postroom {command}` {sentence}"])
+
+
+def _not_installed(error: ModuleNotFoundError) -> SettingsError:
+    return SettingsError([f"POSTROOM_STORE_URL: needs the package {error.name}; pip install 'postroom[distributed]'"])
+
+
+def open_transport(settings: Settings) -> Transport:
+    """The transport that `POSTROOM_RELAY_URL` names; connects to nothing yet."""
+    url = settings.relay_url.get_secret_value()
+    if url.startswith("simulated://"):
+        return SimulatedTransport(
+            min_seconds=settings.simulated_min_seconds,
+            max_seconds=settings.simulated_max_seconds,
+            capacity=settings.simulated_capacity,
+        )
+    timeouts = Timeouts(
+        connect=settings.relay_connect_seconds,
+        greeting=settings.relay_command_seconds,
+        command=settings.relay_command_seconds,
+        body=settings.relay_body_seconds,
+        dot=settings.relay_dot_seconds,
+    )
+    try:
+        relay = Relay.parse(
+            url,
+            ehlo_name=settings.relay_ehlo_name,
+            connections=settings.relay_connections,
+            ca_file=str(settings.relay_ca_file) if settings.relay_ca_file else None,
+            timeouts=timeouts,
+        )
+    except ValueError as error:
+        raise SettingsError([f"POSTROOM_RELAY_URL: {error}"]) from None
+    return SmtpTransport(relay)
+
+
+def retry_policy(settings: Settings) -> RetryPolicy:
+    """The retry arithmetic's constants."""
+    return RetryPolicy(
+        base=timedelta(seconds=settings.retry_base_seconds),
+        cap=timedelta(seconds=settings.retry_cap_seconds),
+        route_delay=timedelta(seconds=settings.route_delay_seconds),
+        doubt_delay=timedelta(seconds=settings.doubt_delay_seconds),
+    )

@@ -1,0 +1,50 @@
+"""The application that `celery -A postroom.worker.celery_app worker` runs; `postroom worker` is the same in one word.
+
+The parent process opens neither store nor relay: what a fork would copy breaks in the child.
+"""
+
+import logging
+from typing import Any
+
+from celery import signals
+
+from postroom import settings as settings_module
+from postroom import telemetry, wiring
+from postroom.settings import Settings
+from postroom.worker import tasks
+from postroom.worker.child import Children
+from postroom.worker.stop import StopFlag
+
+LEAST_LEVELS = {  # what these say below it is said better by our own events, or is no concern of anybody
+    "amqp": logging.INFO,
+    "celery.worker.strategy": logging.WARNING,
+    "celery.app.trace": logging.WARNING,
+    "celery.worker.consumer.delayed_delivery": logging.ERROR,  # we delay nothing in the broker
+}
+
+
+def build(settings: Settings) -> Any:
+    """The application with its task, its signals and its settings."""
+    wiring.require_shared(settings, "worker")
+    app = wiring.open_celery(settings)
+    app.set_current()
+    stop = StopFlag()
+    children = Children(settings, asked_to_stop=stop.is_set)
+    tasks.register(app, children)
+    _connect_signals(settings, stop, children)
+    return app
+
+
+def _connect_signals(settings: Settings, stop: StopFlag, children: Children) -> None:
+    def log_as_we_do(**_: object) -> None:
+        telemetry.set_up(settings.log_level, settings.log_format)
+        for name, level in LEAST_LEVELS.items():
+            logging.getLogger(name).setLevel(level)
+
+    signals.setup_logging.connect(log_as_we_do, weak=False)
+    signals.worker_shutting_down.connect(lambda **_: stop.set(), weak=False)
+    signals.worker_process_init.connect(lambda **_: children.mine().start(), weak=False)
+    signals.worker_process_shutdown.connect(lambda **_: children.mine().close(), weak=False)
+
+
+app = build(settings_module.load())

@@ -1,0 +1,127 @@
+"""The command line against a running product, and without one."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.conftest import Start
+from tests.acceptance.service import Service, environment
+
+
+def postroom(
+    *arguments: str, service: Service | None = None, folder: Path | None = None, **env: str
+) -> tuple[int, str, str]:
+    """Runs the command; returns exit code, standard output, standard error."""
+    variables = environment({})
+    if service:
+        variables |= {"POSTROOM_API_URL": service.address, "POSTROOM_API_KEY": service.key}
+    done = subprocess.run(
+        [sys.executable, "-m", "postroom", *arguments],
+        cwd=service.folder if service else folder,
+        env=variables | env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+SEND = ("send", "--from", "ann@example.com", "--to", "bob@example.com", "--subject", "Hello", "--text", "Hi")
+
+
+def test_send_status_list_cancel_and_retry_work_from_the_shell(start: Start) -> None:
+    service = start(simulated_min_seconds="0", simulated_max_seconds="0")
+    code, out, _ = postroom(*SEND, "--at", "in 1 hour", "--json", service=service)
+    assert code == 0
+    email_id = json.loads(out)["id"]
+    assert postroom("cancel", email_id, service=service)[:2] == (0, f"{email_id} canceled\n")
+    assert "canceled" in postroom("status", email_id, service=service)[1]
+    assert postroom("retry", email_id, service=service)[0] == 0
+    service.wait_for(email_id, "sent")
+    listed = json.loads(postroom("list", "--status", "sent", "--json", service=service)[1])
+    assert [email["id"] for email in listed["data"]] == [email_id]
+
+
+def test_send_can_wait_for_the_end_and_shows_its_steps(start: Start, tmp_path: Path) -> None:
+    service = start(simulated_min_seconds="0.3", simulated_max_seconds="0.3")
+    (tmp_path / "notes.txt").write_text("as attached")
+    code, out, err = postroom(*SEND, "--attach", "notes.txt", "--wait", service=service)
+    assert code == 0
+    assert out.splitlines()[0].endswith("sent")
+    assert "sent" in err
+
+
+def test_refusal_is_a_sentence_and_exit_code_one(start: Start) -> None:
+    service = start()
+    code, out, err = postroom(
+        "send", "--from", "nobody", "--to", "b@example.com", "--subject", "x", "--text", "y", service=service
+    )
+    assert (code, out) == (1, "")
+    assert "from" in err
+    assert "Traceback" not in err
+
+
+def test_keys_are_made_listed_and_revoked_while_the_service_runs_and_while_it_does_not(start: Start) -> None:
+    service = start()
+    code, token, _ = postroom("keys", "create", "reporting", "--sending-only", service=service)
+    assert code == 0
+    assert service.request("GET", "/emails", key=token.strip()).json()["name"] == "restricted_api_key"
+    service.stop()
+    keys = json.loads(postroom("keys", "list", "--json", service=service)[1])
+    made = next(key for key in keys if key["name"] == "reporting")
+    assert made["permission"] == "sending_access"
+    assert postroom("keys", "revoke", made["id"], service=service)[0] == 0
+    service.start()
+    assert service.request("POST", "/emails", key=token.strip(), json={}).json()["name"] == "invalid_api_key"
+
+
+def test_check_names_every_part_and_all_wrong_settings_at_once(tmp_path: Path) -> None:
+    code, out, _ = postroom("check", "--json", folder=tmp_path)
+    assert code == 0
+    assert {name for name, part in json.loads(out).items() if part["ok"]} == {"store", "relay", "port"}
+    code, _, err = postroom("check", folder=tmp_path, POSTROOM_PORT="x", POSTROOM_RELAY_URL="y", POSTROOM_TYPO="z")
+    assert code == 2
+    assert len(err.strip().splitlines()) == 3
+
+
+def test_check_says_that_the_relay_is_down(tmp_path: Path) -> None:
+    code, out, _ = postroom("check", folder=tmp_path, POSTROOM_RELAY_URL="smtp://127.0.0.1:1")
+    assert code == 1
+    assert "relay  WRONG" in out
+
+
+@pytest.mark.parametrize("wrong", ["corrupt", "folder", "newer"])
+def test_unusable_database_is_one_sentence(tmp_path: Path, wrong: str) -> None:
+    path = tmp_path / "data.sqlite3"
+    if wrong == "corrupt":
+        path.write_bytes(b"this is no database, and never was one" * 100)
+    elif wrong == "folder":
+        path.mkdir()
+    else:
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA user_version = 99999")
+        connection.close()
+    code, _, err = postroom("run", folder=tmp_path, POSTROOM_STORE_URL="sqlite:///data.sqlite3")
+    assert code == 1
+    assert "Traceback" not in err
+    assert "data.sqlite3" in err
+
+
+def test_without_a_service_the_sentence_says_what_to_do(tmp_path: Path) -> None:
+    code, _, err = postroom("list", folder=tmp_path)
+    assert code == 2
+    assert "POSTROOM_API_KEY" in err
+    code, _, err = postroom("list", folder=tmp_path, POSTROOM_API_KEY="x", POSTROOM_API_URL="http://127.0.0.1:1")
+    assert code == 1
+    assert "postroom run" in err
+
+
+def test_every_command_has_help(tmp_path: Path) -> None:
+    out = postroom("--help", folder=tmp_path)[1]
+    for command in ("run", "send", "status", "list", "cancel", "retry", "keys", "check", "settings"):
+        assert command in out
+        assert postroom(command, "--help", folder=tmp_path)[0] == 0
