@@ -1,0 +1,56 @@
+"""The server's time, so that leases mean the same on every host: asked now and then, in between kept by the monotonic
+clock of this host."""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from pymongo.errors import PyMongoError
+
+from postroom.mail.retry import in_whole_milliseconds
+
+
+class ServerClock:
+    """UTC in whole milliseconds that never goes back in this process, also when the server's clock is set back."""
+
+    def __init__(self, ask: Callable[[], datetime], *, sync_seconds: float) -> None:
+        """`ask` brings the server's time; it may raise `PyMongoError`."""
+        self._ask = ask
+        self._sync_seconds = sync_seconds
+        self._syncing, self._reading = threading.Lock(), threading.Lock()
+        self._zero: datetime | None = None  # the server's time when this host's monotonic clock was 0
+        self._sync_at = 0.0
+        self._latest: datetime | None = None
+
+    def __call__(self) -> datetime:
+        """The time now. Raises `PyMongoError` only as long as the server was never reached."""
+        zero = self._zero or self._first_zero()
+        if time.monotonic() >= self._sync_at and self._syncing.acquire(blocking=False):
+            try:
+                zero = self._sync_again(zero)
+            finally:
+                self._syncing.release()
+        moment = in_whole_milliseconds(zero + timedelta(seconds=time.monotonic()))
+        with self._reading:
+            self._latest = moment if self._latest is None else max(moment, self._latest)
+            return self._latest
+
+    def _first_zero(self) -> datetime:
+        with self._syncing:
+            return self._zero or self._sync()
+
+    def _sync_again(self, zero: datetime) -> datetime:
+        try:
+            return self._sync()
+        except PyMongoError:  # whoever needs the server next will report it; until then the old offset is good
+            self._sync_at = time.monotonic() + self._sync_seconds
+            return zero
+
+    def _sync(self) -> datetime:
+        before = time.monotonic()
+        server_time = self._ask()
+        after = time.monotonic()
+        self._zero = server_time - timedelta(seconds=(before + after) / 2)
+        self._sync_at = after + self._sync_seconds
+        return self._zero

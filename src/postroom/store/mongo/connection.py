@@ -1,0 +1,138 @@
+"""One process's connection to MongoDB: its client, opened after the fork, never before; its collections and clock."""
+
+import math
+import os
+import threading
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import pymongo
+from bson.codec_options import CodecOptions
+from pymongo import MongoClient, WriteConcern
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
+
+from postroom.errors import StoreUnavailable
+from postroom.store.mongo import faults, layout
+from postroom.store.mongo.clock import ServerClock
+from postroom.store.mongo.lives import Document
+
+PATIENCE_SECONDS = 2.5  # for any one call, so that an answer to a client can still be given within three
+PATIENCE_WHEN_DOWN_SECONDS = 1.0  # once the driver knows that there is no primary, and looks for one all the time
+CLOCK_PATIENCE_SECONDS = 0.5  # for a look at the server's clock, in the middle of some other call
+
+PROMISED = WriteConcern(w="majority", j=True)  # what is told to anybody, or decided for good
+QUICK = WriteConcern(w=1)  # what only costs time when a crash forgets it
+
+_OPTIONS: dict[str, Any] = {
+    "appname": "postroom",
+    "connect": False,
+    "serverSelectionTimeoutMS": 1500,
+    "connectTimeoutMS": 1500,
+    "heartbeatFrequencyMS": 2000,  # a frozen server is found out after this and the time for a connection
+    "timeoutMS": int(PATIENCE_SECONDS * 1000),
+    "waitQueueTimeoutMS": 500,
+    "retryWrites": True,
+    "readPreference": "primary",  # a secondary may not have yet what was just promised
+    "compressors": [],  # loopback and local networks are faster than any of them
+}
+
+
+class Connection:
+    """The client of one process, and what it leads to. Made without any input or output; `ready` does the first."""
+
+    def __init__(self, url: str, where: str, *, clock_sync_seconds: float) -> None:
+        self.where = where
+        self.client: MongoClient[Document] = MongoClient(url, **_OPTIONS)
+        codec: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
+        self.database = self.client.get_database(database_name(url), codec, write_concern=PROMISED)
+        self.emails = self.database["emails"]
+        self.emails_quickly = self.emails.with_options(write_concern=QUICK)
+        self.bodies = self.database["bodies"]
+        self.attachments = self.database["attachments"]
+        self.submissions = self.database["submissions"]
+        self.api_keys = self.database["api_keys"]
+        self.meta = self.database["meta"]
+        self.clock = ServerClock(self._server_time, sync_seconds=clock_sync_seconds)
+        self._gate = threading.Lock()
+        self._prepared = False
+
+    def ready(self) -> "Connection":
+        """This connection, once its server has passed the checks of `layout`. Raises `StoreError`."""
+        with self._gate:
+            if not self._prepared:
+                with faults.asking(self.where):
+                    layout.prepare(self.meta, self.where, patience_seconds=PATIENCE_SECONDS)
+                self._prepared = True
+        return self
+
+    @property
+    def longest_patience_seconds(self) -> float:
+        """How long any call may take now: hardly at all while there is no primary."""
+        return math.inf if self.client.topology_description.has_writable_server() else PATIENCE_WHEN_DOWN_SECONDS
+
+    def _server_time(self) -> datetime:
+        with pymongo.timeout(CLOCK_PATIENCE_SECONDS):
+            local_time: datetime = self.client.admin.command("hello")["localTime"]
+        return local_time.replace(tzinfo=UTC)
+
+
+class Connections:
+    """One connection for each process that uses the store, made when that process first asks."""
+
+    def __init__(self, url: str, *, clock_sync_seconds: float) -> None:
+        """Raises `ValueError` with one clear sentence when it is no URL of MongoDB."""
+        check_url(url)
+        self.where = where(url)
+        self._url = url
+        self._clock_sync_seconds = clock_sync_seconds
+        # A forked child keeps its parent's connection here and never touches it: its locks and sockets are not ours.
+        self._by_process: dict[int, Connection] = {}
+        self._closed = False
+
+    def here(self) -> Connection:
+        """This process's connection, ready. Raises `StoreError`."""
+        if self._closed:
+            raise StoreUnavailable(f"the connection to MongoDB at {self.where} was closed")
+        connection = self._by_process.get(os.getpid())
+        return (connection or self._connect()).ready()
+
+    def close(self) -> None:
+        """Closes this process's connection. May be called twice."""
+        self._closed = True
+        connection = self._by_process.get(os.getpid())
+        if connection:
+            connection.client.close()
+
+    def _connect(self) -> Connection:
+        try:
+            made = Connection(self._url, self.where, clock_sync_seconds=self._clock_sync_seconds)
+        except (PyMongoError, ValueError) as error:
+            raise StoreUnavailable(f"the options in the store's URL do not suit MongoDB at {self.where}") from error
+        kept = self._by_process.setdefault(os.getpid(), made)
+        if kept is not made:  # another thread was faster
+            made.client.close()
+        return kept
+
+
+def check_url(url: str) -> None:
+    """Raises `ValueError` with one sentence that has no part of the URL in it, for a password may stand anywhere."""
+    try:
+        if "@" in urlsplit(url).path:
+            raise ValueError  # a password with a slash and an @ in it: the host would be a part of it
+        if not url.startswith("mongodb+srv://"):  # that one takes a look into the DNS
+            parse_uri(url)
+    except (PyMongoError, ValueError):
+        form = "mongodb://[user:password@]host[:port][,host[:port]…]/[database][?options]"
+        raise ValueError(f"must be {form}, special characters in the password percent-encoded") from None
+
+
+def where(url: str) -> str:
+    """The hosts in the URL; never its user or password."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def database_name(url: str) -> str:
+    """The database in the URL, `postroom` when there is none."""
+    return urlsplit(url).path.removeprefix("/") or "postroom"

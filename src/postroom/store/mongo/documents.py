@@ -1,0 +1,186 @@
+"""Emails as documents, made to be read by people too: dates are dates, absent members are left out, and bodies and
+attachments are documents of their own."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import TypeVar
+
+from postroom.errors import StoreError, WrongState
+from postroom.mail.email import Address, Attachment, Email, Json, Lane, OnUncertain
+from postroom.store.mongo import lives
+from postroom.store.mongo.lives import Document, without_gaps
+
+Value = TypeVar("Value")
+
+SCHEMA = 1  # of each document; raised when an older Postroom would misread what this one writes
+CHUNK = 4 * 1024 * 1024  # bytes; a document must stay under 16 MiB
+
+
+def of_email(email: Email, *, now: datetime, wake_up_at: datetime | None = None) -> Document:
+    """The main document. While the email waits, the sweep publishes it at `wake_up_at`, by default when it is due."""
+    return without_gaps(
+        {
+            "_id": email.id,
+            "schema": SCHEMA,
+            "revision": 1,
+            "account": email.account,
+            "status": None,  # with the rest of its life below; named here so that it is shown early
+            "lane": email.lane.value,
+            "subject": email.subject,
+            "from": _of_address(email.sender),
+            "to": [_of_address(a) for a in email.to],
+            "cc": [_of_address(a) for a in email.cc],
+            "bcc": [_of_address(a) for a in email.bcc],
+            "reply_to": [_of_address(a) for a in email.reply_to],
+            "tags": [{"name": name, "value": value} for name, value in email.tags],
+            "metadata": _of_metadata(email.metadata),
+            "attachments": [_of_attachment(a) for a in email.attachments],
+            "message_id": email.message_id,
+            "key_id": email.key_id,
+            "idempotency_key": email.idempotency_key,
+            "created_at": email.created_at,
+            "max_attempts": email.max_attempts,
+            "on_uncertain": email.on_uncertain.value,
+            **lives.life_fields(email.life, now=now, wake_up_at=wake_up_at),
+            "search": {"terms": sorted(terms(email)), "subject": email.subject.casefold()},
+        }
+    )
+
+
+def of_body(email: Email) -> Document:
+    """The document of an email's bodies and custom headers."""
+    headers = [{"name": name, "value": value} for name, value in email.headers]
+    return without_gaps({"_id": email.id, "schema": SCHEMA, "text": email.text, "html": email.html, "headers": headers})
+
+
+def of_contents(email: Email) -> Iterator[Document]:
+    """The documents of an email's attachment contents: each in chunks, at least one, in the order of their ids."""
+    for position, attachment in enumerate(email.attachments):
+        content = attachment.content or b""
+        for part, start in enumerate(range(0, max(len(content), 1), CHUNK)):
+            yield {
+                "_id": f"{email.id}/{position:04}/{part:04}",
+                "schema": SCHEMA,
+                "position": position,
+                "content": content[start : start + CHUNK],
+            }
+
+
+def contents_of(email_id: str) -> Document:
+    """The filter for the attachment contents of an email."""
+    return {"_id": {"$gt": f"{email_id}/", "$lt": f"{email_id}0"}}  # in ASCII, 0 follows the slash
+
+
+def terms(email: Email) -> set[str]:
+    """What an email is looked up by: each recipient, and each tag with and without its value."""
+    found = {address_term(recipient.address) for recipient in email.life.recipients}
+    for name, value in email.tags:
+        found |= {f"#{name}", f"#{name}:{value}"}
+    return found
+
+
+def address_term(address: str) -> str:
+    """The term of a recipient's address; letter case does not matter."""
+    return f"@{address.casefold()}"
+
+
+def email_of(document: Document, body: Document | None = None) -> Email:
+    """The email of a main document, with the body that belongs to it. Raises `StoreError` when it cannot be read."""
+    return read(document, lambda: _email_of(document, body or {}))
+
+
+def read(document: Document, reader: Callable[[], Value]) -> Value:
+    """What the reader makes of this document. Raises `StoreError` when it is not as it should be."""
+    schema = document.get("schema", SCHEMA)
+    if schema > SCHEMA:
+        raise StoreError(
+            f"email {document['_id']} was written by a newer Postroom (schema {schema}, this one knows {SCHEMA}): "
+            "upgrade Postroom"
+        )
+    try:
+        return reader()
+    except (AttributeError, KeyError, TypeError, ValueError, WrongState) as error:
+        raise StoreError(f"email {document['_id']} is damaged in the store: {error!r}") from error
+
+
+def _email_of(document: Document, body: Document) -> Email:
+    return Email(
+        id=document["_id"],
+        account=document["account"],
+        key_id=document.get("key_id"),
+        message_id=document["message_id"],
+        created_at=document["created_at"],
+        sender=_address(document["from"]),
+        to=_addresses(document.get("to", ())),
+        cc=_addresses(document.get("cc", ())),
+        bcc=_addresses(document.get("bcc", ())),
+        reply_to=_addresses(document.get("reply_to", ())),
+        subject=document["subject"],
+        html=body.get("html"),
+        text=body.get("text"),
+        headers=tuple((header["name"], header["value"]) for header in body.get("headers", ())),
+        attachments=tuple(_attachment(a) for a in document.get("attachments", ())),
+        tags=tuple((tag["name"], tag["value"]) for tag in document.get("tags", ())),
+        metadata=_metadata(document.get("metadata", {})),
+        lane=Lane(document["lane"]),
+        max_attempts=document["max_attempts"],
+        on_uncertain=OnUncertain(document["on_uncertain"]),
+        idempotency_key=document.get("idempotency_key"),
+        life=lives.life_of(document),
+    )
+
+
+def _of_address(address: Address) -> Document:
+    return {"address": address.addr, "name": address.name} if address.name else {"address": address.addr}
+
+
+def _address(fields: Document) -> Address:
+    return Address(fields["address"], fields.get("name", ""))
+
+
+def _addresses(listed: Iterable[Document]) -> tuple[Address, ...]:
+    return tuple(_address(fields) for fields in listed)
+
+
+def _of_attachment(attachment: Attachment) -> Document:
+    return without_gaps(
+        {
+            "filename": attachment.filename,
+            "content_type": attachment.content_type,
+            "content_id": attachment.content_id,
+            "size": attachment.size,
+        }
+    )
+
+
+def _attachment(fields: Document) -> Attachment:
+    return Attachment(
+        filename=fields.get("filename"),
+        content_type=fields["content_type"],
+        content_id=fields.get("content_id"),
+        size=fields["size"],
+        content=None,
+    )
+
+
+def _of_metadata(metadata: Mapping[str, Json]) -> Document | str | None:
+    """As it is where BSON can hold it unchanged, else as JSON text."""
+    plain = dict(metadata)
+    if not plain:
+        return None
+    return plain if _fits(plain) else json.dumps(plain)
+
+
+def _metadata(stored: Document | str) -> Mapping[str, Json]:
+    metadata: Mapping[str, Json] = json.loads(stored) if isinstance(stored, str) else stored
+    return metadata
+
+
+def _fits(value: Json) -> bool:
+    """Whether BSON, MongoDB and the driver return this value as it was: no great numbers, no names with a meaning."""
+    if isinstance(value, dict):
+        return all(name and not set(name) & {"$", ".", "\0"} and _fits(member) for name, member in value.items())
+    if isinstance(value, list):
+        return all(_fits(member) for member in value)
+    return not isinstance(value, int) or -(2**63) <= value < 2**63

@@ -1,0 +1,61 @@
+"""API keys."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from postroom.mail.api_key import ApiKey, Scope
+from postroom.store.mongo.connection import Connection
+from postroom.store.mongo.documents import SCHEMA
+from postroom.store.mongo.lives import Document, without_gaps
+
+
+def add(here: Connection, key: ApiKey) -> None:
+    """Stores a new key."""
+    here.api_keys.insert_one(
+        without_gaps(
+            {
+                "_id": key.id,
+                "schema": SCHEMA,
+                "account": key.account,
+                "name": key.name,
+                "scopes": sorted(scope.value for scope in key.scopes),
+                "domains": sorted(key.domains),
+                "secret_hash": key.secret_hash,
+                "created_at": key.created_at,
+                "expires_at": key.expires_at,
+                "revoked_at": key.revoked_at,
+            }
+        )
+    )
+
+
+def find(here: Connection, key_id: str) -> ApiKey | None:
+    """The key with this id."""
+    document = here.api_keys.find_one({"_id": key_id})
+    return _key_of(document) if document else None
+
+
+def listed(here: Connection, account: str | None) -> Sequence[ApiKey]:
+    """All keys of an account, or of all."""
+    which, index = ({}, "by_age") if account is None else ({"account": account}, "by_account")
+    return [_key_of(d) for d in here.api_keys.find(which, sort=[("created_at", 1), ("_id", 1)], hint=index)]
+
+
+def revoke(here: Connection, key_id: str, *, now: datetime) -> bool:
+    """Revokes a key, once."""
+    first_time = [{"$set": {"revoked_at": {"$ifNull": ["$revoked_at", now]}}}]
+    return here.api_keys.update_one({"_id": key_id}, first_time).matched_count > 0
+
+
+def _key_of(document: Document) -> ApiKey:
+    return ApiKey(
+        id=document["_id"],
+        account=document["account"],
+        name=document["name"],
+        scopes=frozenset(Scope(scope) for scope in document.get("scopes", ())),
+        domains=frozenset(document.get("domains", ())),
+        secret_hash=document["secret_hash"],
+        created_at=document["created_at"],
+        expires_at=document.get("expires_at"),
+        revoked_at=document.get("revoked_at"),
+    )

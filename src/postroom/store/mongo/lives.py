@@ -1,0 +1,126 @@
+"""The life of an email as fields of its main document, and the update that replaces it."""
+
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from postroom.mail.email import Event, Kind, LastError, Life, Recipient, RecipientStatus, Status
+from postroom.mail.lifecycle import CLAIMABLE, FINAL
+
+Document: TypeAlias = dict[str, Any]
+
+
+def life_fields(life: Life, *, now: datetime, wake_up_at: datetime | None = None) -> Document:
+    """All of an email that changes, None where there is nothing. `due_at` and `wake_up_at` are there only while it
+    waits, `finished_at` only once it has ended: by them the indexes are partial."""
+    due_at = life.next_attempt_at if life.status in CLAIMABLE else None
+    return {
+        "status": life.status.value,
+        "scheduled_at": life.scheduled_at,
+        "next_attempt_at": life.next_attempt_at,
+        "expires_at": life.expires_at,
+        "attempts": life.attempts,
+        "crash_count": life.crash_count,
+        "last_attempt_at": life.last_attempt_at,
+        "sent_at": life.sent_at,
+        "finished_at": now if life.status in FINAL else None,
+        "possible_duplicate": life.possible_duplicate,
+        "last_error": _of_last_error(life.last_error),
+        "recipients": [_of_recipient(r) for r in life.recipients],
+        "timeline": [_of_event(e) for e in life.timeline],
+        "due_at": due_at,
+        "wake_up_at": (wake_up_at or due_at) if due_at else None,
+    }
+
+
+def new_life(life: Life, *, now: datetime, wake_up_at: datetime | None = None, **more: Any) -> Document:
+    """The update that replaces an email's life; nobody holds it any longer. `more` fields are set, or unset by None."""
+    fields = {**life_fields(life, now=now, wake_up_at=wake_up_at), "lease": None, **more}
+    return {
+        "$set": {name: value for name, value in fields.items() if value is not None},
+        "$unset": {name: "" for name, value in fields.items() if value is None},
+        "$inc": {"revision": 1},
+    }
+
+
+def life_of(document: Document) -> Life:
+    """The life in a main document."""
+    return Life(
+        status=Status(document["status"]),
+        recipients=tuple(_recipient(r) for r in document.get("recipients", ())),
+        scheduled_at=document.get("scheduled_at"),
+        next_attempt_at=document.get("next_attempt_at"),
+        expires_at=document["expires_at"],
+        attempts=document["attempts"],
+        crash_count=document["crash_count"],
+        last_attempt_at=document.get("last_attempt_at"),
+        sent_at=document.get("sent_at"),
+        possible_duplicate=document["possible_duplicate"],
+        last_error=_last_error(document.get("last_error")),
+        timeline=tuple(_event(e) for e in document.get("timeline", ())),
+    )
+
+
+def without_gaps(document: Document) -> Document:
+    """Leaves out what is absent or empty."""
+    return {name: value for name, value in document.items() if value is not None and value != []}
+
+
+def _of_recipient(recipient: Recipient) -> Document:
+    fields: Document = {
+        "address": recipient.address,
+        "kind": recipient.kind.value,
+        "status": recipient.status.value,
+        "smtp_code": recipient.smtp_code,
+        "enhanced_code": recipient.enhanced_code,
+        "message": recipient.message,
+        "at": recipient.at,
+    }
+    return without_gaps(fields)
+
+
+def _recipient(fields: Document) -> Recipient:
+    return Recipient(
+        address=fields["address"],
+        kind=Kind(fields["kind"]),
+        status=RecipientStatus(fields["status"]),
+        smtp_code=fields.get("smtp_code"),
+        enhanced_code=fields.get("enhanced_code"),
+        message=fields.get("message"),
+        at=fields.get("at"),
+    )
+
+
+def _of_event(event: Event) -> Document:
+    fields: Document = {"event": event.event, "at": event.at, "attempt": event.attempt}
+    return {**fields, "detail": dict(event.detail)} if event.detail else fields
+
+
+def _event(fields: Document) -> Event:
+    return Event(event=fields["event"], at=fields["at"], attempt=fields["attempt"], detail=fields.get("detail", {}))
+
+
+def _of_last_error(error: LastError | None) -> Document | None:
+    if error is None:
+        return None
+    fields: Document = {
+        "kind": error.kind,
+        "message": error.message,
+        "smtp_code": error.smtp_code,
+        "enhanced_code": error.enhanced_code,
+        "permanent": error.permanent,
+        "at": error.at,
+    }
+    return without_gaps(fields)
+
+
+def _last_error(fields: Document | None) -> LastError | None:
+    if fields is None:
+        return None
+    return LastError(
+        kind=fields["kind"],
+        message=fields["message"],
+        smtp_code=fields.get("smtp_code"),
+        enhanced_code=fields.get("enhanced_code"),
+        permanent=fields["permanent"],
+        at=fields["at"],
+    )

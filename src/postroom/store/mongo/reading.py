@@ -1,0 +1,102 @@
+"""Reading single emails and counting them."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import TypeVar
+
+from pymongo.client_session import ClientSession
+
+from postroom.errors import StoreError
+from postroom.mail.email import Email, Lane, Status
+from postroom.store.mongo import documents, transaction
+from postroom.store.mongo.connection import QUICK, Connection
+from postroom.store.mongo.lives import Document
+
+log = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
+
+_SMALL = 20_000  # emails, counted anew each time
+_COUNTED_PER_SECOND = 50_000  # on average, beyond that
+_ANY_TIME = {"$gt": datetime(1970, 1, 1, tzinfo=UTC)}
+
+
+def get(here: Connection, account: str, email_id: str) -> Email | None:
+    """The whole email but for attachment contents."""
+    document = find(here, account, email_id)
+    return None if document is None else documents.email_of(document, here.bodies.find_one({"_id": email_id}))
+
+
+def find(here: Connection, account: str, email_id: str) -> Document | None:
+    """The main document of an account's email. The filter is the bare id, for which the server needs no plan."""
+    document = here.emails.find_one({"_id": email_id})
+    return document if document and document.get("account") == account else None
+
+
+def whole(here: Connection, which: Document, at_most: int) -> list[Email]:
+    """The emails that the filter finds by their ids, with their bodies, in no order."""
+    found = list(here.emails.find(which, hint="_id_", batch_size=at_most + 1))
+    ids = [document["_id"] for document in found]
+    bodies = {body["_id"]: body for body in here.bodies.find({"_id": {"$in": ids}}, batch_size=at_most + 1)}
+    return [email for _, email in readable(found, lambda d: documents.email_of(d, bodies.get(d["_id"])))]
+
+
+def readable(found: Iterable[Document], read: Callable[[Document], Value]) -> Iterator[tuple[Document, Value]]:
+    """Each document with what is read from it; one that cannot be read is reported and must not stop its neighbours."""
+    for document in found:
+        try:
+            value = documents.read(document, partial(read, document))
+        except StoreError as error:
+            log.error("email unreadable", extra={"email_id": document["_id"], "reason": str(error)})
+        else:
+            yield document, value
+
+
+def attachments(here: Connection, email_id: str) -> list[bytes]:
+    """The contents of an email's attachments, in order, put together from their chunks."""
+    contents: list[list[bytes]] = []
+    for chunk in here.attachments.find(documents.contents_of(email_id), sort=[("_id", 1)]):
+        if chunk["position"] == len(contents):
+            contents.append([])
+        contents[-1].append(chunk["content"])
+    return [b"".join(chunks) for chunks in contents]
+
+
+def counts(here: Connection) -> Mapping[Status, int]:
+    """How many emails stand in each status, none left out, at one moment: a transaction sees no email move."""
+    return transaction.run(
+        here, lambda session: {status: _count_of(here, status, session) for status in Status}, write_concern=QUICK
+    )
+
+
+class Backlog:
+    """How many emails wait or are claimed. Counting looks at index keys only, about a million in a second; a great
+    backlog is therefore counted more rarely, so that asking each second stays cheap."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._good_until = 0.0
+
+    def count(self, here: Connection) -> int:
+        """The count now, or, beyond twenty thousand, one that is some seconds old."""
+        if time.monotonic() >= self._good_until:
+            waiting = sum(count(here, {"lane": lane.value, "due_at": _ANY_TIME}, hint="due") for lane in Lane)
+            self._count = waiting + count(here, {"lease.until": _ANY_TIME}, hint="claimed")
+            pause = self._count / _COUNTED_PER_SECOND if self._count > _SMALL else 0.0
+            self._good_until = time.monotonic() + pause
+        return self._count
+
+
+def count(here: Connection, which: Document, *, hint: str, limit: int = 0) -> int:
+    """How many emails the filter finds; counting ends at `limit`. Unlike `count_documents` it reads index keys only."""
+    counted: int = here.database.command("count", "emails", query=which, hint=hint, limit=limit)["n"]
+    return counted
+
+
+def _count_of(here: Connection, status: Status, session: ClientSession) -> int:
+    pipeline: list[Document] = [{"$match": {"status": status.value}}, {"$count": "count"}]
+    found = list(here.emails.aggregate(pipeline, hint="listed", session=session))
+    return int(found[0]["count"]) if found else 0

@@ -1,0 +1,190 @@
+"""The store port on MongoDB. Each method names its step, and says what trouble in it means: see `faults`."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta
+
+import pymongo
+
+from postroom.mail import lifecycle
+from postroom.mail.api_key import ApiKey
+from postroom.mail.email import Email, Lane, Life, Status
+from postroom.store.base import Added, Claim, KeyReused, Page, Query, Settlement, Submission
+from postroom.store.mongo import claims, faults, keys, listing, reading, submission, upkeep, wishes
+from postroom.store.mongo.connection import PATIENCE_SECONDS, Connection, Connections
+
+_PATIENCE_FOR_COUNTS_SECONDS = 10.0  # a million emails take about one; a frozen server is found out in four
+
+
+class MongoStore:
+    """Emails in MongoDB, for threads and processes. What each method promises is said in `store.base`."""
+
+    def __init__(self, url: str, *, clock_sync_seconds: float = 10) -> None:
+        """Names the database and connects to nothing yet: each process does so, after the fork, when it first asks.
+
+        Raises `ValueError` with one clear sentence when it is no URL of MongoDB. The server's clock is looked at every
+        `clock_sync_seconds`.
+        """
+        self._connections = Connections(url, clock_sync_seconds=clock_sync_seconds)
+        self._backlog = reading.Backlog()
+
+    def clock(self) -> datetime:
+        """The server's time."""
+        with faults.asking(self._connections.where):
+            return self._connections.here().clock()
+
+    # -- submission ---------------------------------------------------------------------------------------------
+
+    def add(self, submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime) -> list[Added | KeyReused]:
+        """Stores submissions with the emails in them."""
+        with self._in_time(faults.asking) as here:
+            return submission.add(here, submissions, now=now, wake_up_at=wake_up_at)
+
+    # -- delivery -----------------------------------------------------------------------------------------------
+
+    def claim(self, ids: Sequence[str], *, worker: str, now: datetime, lease: timedelta) -> list[Claim]:
+        """Claims those of the emails that may be claimed."""
+        with self._in_time(faults.writing) as here:
+            return claims.claim(here, ids, claims.Taking(worker=worker, now=now, lease=lease))
+
+    def claim_due(
+        self, limit: int, *, lowest: Lane = Lane.BULK, worker: str, now: datetime, lease: timedelta
+    ) -> list[Claim]:
+        """Claims what is due."""
+        with self._in_time(faults.writing) as here:
+            return claims.claim_due(here, limit, lowest, claims.Taking(worker=worker, now=now, lease=lease))
+
+    def renew(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
+        """Extends leases."""
+        with self._in_time(faults.writing) as here:
+            claims.renew(here, tokens, now=now, lease=lease)
+
+    def fence(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> set[str]:
+        """Marks claims as about to write the final dot."""
+        with self._in_time(faults.writing) as here:
+            return claims.fence(here, tokens, now=now, lease=lease)
+
+    def settle(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
+        """Ends claims with new lives."""
+        with self._in_time(faults.writing) as here:
+            return claims.settle(here, settlements, now=now)
+
+    def settle_late(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
+        """Replaces lives after a fenced claim has lapsed."""
+        with self._in_time(faults.writing) as here:
+            return claims.settle(here, settlements, now=now, late=True)
+
+    def attachments(self, email_id: str) -> list[bytes]:
+        """Reads attachment contents."""
+        with self._in_time(faults.asking) as here:
+            return reading.attachments(here, email_id)
+
+    # -- upkeep -------------------------------------------------------------------------------------------------
+
+    def due(self, limit: int, *, now: datetime, wake_up_again_at: datetime) -> Mapping[Lane, list[str]]:
+        """Takes what is to be published."""
+        with self._in_time(faults.writing) as here:
+            return upkeep.due(here, limit, now=now, wake_up_again_at=wake_up_again_at)
+
+    def recover(self, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool = False) -> int:
+        """Ends lapsed claims."""
+        with self._in_time(faults.writing) as here:
+            return upkeep.recover(here, limit, now=now, doubt_delay=doubt_delay, everything=everything)
+
+    def expire(self, limit: int, *, now: datetime) -> int:
+        """Fails what is past its deadline."""
+        with self._in_time(faults.writing) as here:
+            return upkeep.expire(here, limit, now=now)
+
+    def prune(self, limit: int, *, now: datetime, finished_before: datetime) -> int:
+        """Deletes what ended long ago."""
+        with self._in_time(faults.writing) as here:
+            return upkeep.prune(here, limit, now=now, finished_before=finished_before)
+
+    # -- reading and the sender's wishes ---------------------------------------------------------------------------
+
+    def get(self, account: str, email_id: str) -> Email | None:
+        """Reads one email."""
+        with self._in_time(faults.asking) as here:
+            return reading.get(here, account, email_id)
+
+    def list(self, query: Query) -> Page:
+        """Reads a page of emails."""
+        with self._in_time(faults.asking) as here:
+            return listing.page(here, query)
+
+    def cancel(self, account: str, email_id: str, *, now: datetime) -> Email:
+        """Cancels an email that waits."""
+        return self._fulfil(account, email_id, lambda life: lifecycle.cancel(life, now=now), now)
+
+    def reschedule(self, account: str, email_id: str, at: datetime, *, now: datetime) -> Email:
+        """Moves a scheduled email to another time."""
+        return self._fulfil(account, email_id, lambda life: lifecycle.reschedule(life, at, now=now), now)
+
+    def retry(self, account: str, email_id: str, *, now: datetime, max_age: timedelta, wake_up_at: datetime) -> Email:
+        """Queues an email anew."""
+        step = lambda life: lifecycle.retry(life, now=now, max_age=max_age)  # noqa: E731  # as short as its siblings
+        return self._fulfil(account, email_id, step, now, wake_up_at)
+
+    def counts(self) -> Mapping[Status, int]:
+        """Counts all emails by status."""
+        with self._in_time(faults.asking, patience_seconds=_PATIENCE_FOR_COUNTS_SECONDS) as here:
+            return reading.counts(here)
+
+    def backlog(self) -> int:
+        """Counts unfinished emails."""
+        with self._in_time(faults.asking) as here:
+            return self._backlog.count(here)
+
+    # -- keys ------------------------------------------------------------------------------------------------------
+
+    def add_key(self, key: ApiKey) -> None:
+        """Stores an API key."""
+        with self._in_time(faults.writing) as here:
+            keys.add(here, key)
+
+    def find_key(self, key_id: str) -> ApiKey | None:
+        """Reads one API key."""
+        with self._in_time(faults.asking) as here:
+            return keys.find(here, key_id)
+
+    def list_keys(self, account: str | None = None) -> Sequence[ApiKey]:
+        """Reads API keys."""
+        with self._in_time(faults.asking) as here:
+            return keys.listed(here, account)
+
+    def revoke_key(self, key_id: str, *, now: datetime) -> bool:
+        """Revokes an API key."""
+        with self._in_time(faults.writing) as here:
+            return keys.revoke(here, key_id, now=now)
+
+    # -- housekeeping ------------------------------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """Writes one small document, durably."""
+        with self._in_time(faults.asking) as here:
+            here.meta.update_one({"_id": "ping"}, {"$currentDate": {"at": True}}, upsert=True)
+
+    def close(self) -> None:
+        """Closes this process's connection."""
+        self._connections.close()
+
+    def _fulfil(
+        self,
+        account: str,
+        email_id: str,
+        step: Callable[[Life], Life],
+        now: datetime,
+        wake_up_at: datetime | None = None,
+    ) -> Email:
+        with self._in_time(faults.writing) as here:
+            return wishes.fulfil(here, account, email_id, step, now=now, wake_up_at=wake_up_at)
+
+    @contextmanager
+    def _in_time(
+        self, guard: Callable[[str], AbstractContextManager[None]], *, patience_seconds: float = PATIENCE_SECONDS
+    ) -> Iterator[Connection]:
+        """This process's connection for one call that ends in time, one way or the other, its errors translated."""
+        here = self._connections.here()
+        with guard(here.where), pymongo.timeout(min(patience_seconds, here.longest_patience_seconds)):
+            yield here

@@ -1,0 +1,157 @@
+"""Accepting submissions: emails, bodies and attachments, and the answer kept for idempotency keys, in a transaction."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import TypeAlias
+
+from pymongo import ReplaceOne
+from pymongo.client_session import ClientSession
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from postroom.errors import StoreUnavailable
+from postroom.store.base import Added, KeyReused, Submission
+from postroom.store.mongo import documents, faults, transaction
+from postroom.store.mongo.connection import Connection
+from postroom.store.mongo.documents import SCHEMA
+from postroom.store.mongo.lives import Document
+
+Key: TypeAlias = tuple[str, str, str]
+"""Account, endpoint and key."""
+
+_PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2)  # seconds after each lost race; the other commits meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What was stored with a key."""
+
+    fingerprint: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Writes:
+    """What a group writes, by collection."""
+
+    emails: list[Document]
+    bodies: list[Document]
+    attachments: list[Document]
+    keys: list[ReplaceOne[Document]]
+
+
+def add(
+    here: Connection, submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime
+) -> list[Added | KeyReused]:
+    """Stores what is new. Should a key be there already, or another process be about to store it, looks at what was
+    stored with it, and stores the rest. Raises `PyMongoError` when nothing was written, or a `StoreError`."""
+    earlier: Mapping[Key, _Taken] = {}
+    for pause in _PAUSES:
+        fresh = _fresh(submissions, earlier)
+        try:
+            if fresh:
+                transaction.run(here, partial(_write, here, _writes(fresh.values(), now, wake_up_at)))
+        except PyMongoError as error:
+            if not transaction.lost_race(error) and not faults.is_duplicate(error):
+                raise
+            last_error = error
+        else:
+            return _answers(submissions, fresh, earlier)
+        time.sleep(pause)
+        earlier = _look_up(here, submissions, now)
+    if faults.is_duplicate(last_error):
+        raise last_error
+    transaction.end_abandoned(here)
+    raise StoreUnavailable("another submission with the same idempotency key is under way: try again")
+
+
+def _fresh(submissions: Iterable[Submission], earlier: Mapping[Key, _Taken]) -> dict[int, Submission]:
+    """The submissions to store, by their places: those without a key, and the first with each key not used before."""
+    fresh: dict[int, Submission] = {}
+    seen = set(earlier)
+    for place, submission in enumerate(submissions):
+        key = _key_of(submission)
+        if key not in seen:
+            fresh[place] = submission
+        if key:
+            seen.add(key)
+    return fresh
+
+
+def _answers(
+    submissions: Iterable[Submission], fresh: Mapping[int, Submission], earlier: Mapping[Key, _Taken]
+) -> list[Added | KeyReused]:
+    taken = dict(earlier)
+    answers: list[Added | KeyReused] = []
+    for place, submission in enumerate(submissions):
+        wish, key = submission.idempotency, _key_of(submission)
+        if place in fresh:
+            answers.append(Added(answer=submission.answer, replayed=False))
+            if wish and key:
+                taken[key] = _Taken(wish.fingerprint, submission.answer)
+        elif wish and key and taken[key].fingerprint == wish.fingerprint:
+            answers.append(Added(answer=taken[key].answer, replayed=True))
+        else:
+            answers.append(KeyReused())
+    return answers
+
+
+def _writes(fresh: Iterable[Submission], now: datetime, wake_up_at: datetime) -> _Writes:
+    writes = _Writes(emails=[], bodies=[], attachments=[], keys=[])
+    for submission in fresh:
+        for email in submission.emails:
+            at = email.life.next_attempt_at
+            immediate = at is not None and at <= now
+            writes.emails.append(documents.of_email(email, now=now, wake_up_at=wake_up_at if immediate else None))
+            writes.bodies.append(documents.of_body(email))
+            writes.attachments.extend(documents.of_contents(email))
+        if key := _key_of(submission):
+            writes.keys.append(_take_key(key, submission, now))
+    return writes
+
+
+def _take_key(key: Key, submission: Submission, now: datetime) -> ReplaceOne[Document]:
+    """Replaces the key if it has expired, inserts it if there is none; fails if there is one that has not expired."""
+    assert submission.idempotency is not None
+    kept = {
+        "schema": SCHEMA,
+        "fingerprint": submission.idempotency.fingerprint,
+        "answer": submission.answer,
+        "expires_at": submission.idempotency.expires_at,
+    }
+    return ReplaceOne({"_id": _id_of(key), "expires_at": {"$lte": now}}, kept, upsert=True, hint="_id_")
+
+
+def _write(here: Connection, writes: _Writes, session: ClientSession) -> None:
+    """The keys come last: from there to the commit, nobody else can use them."""
+    if writes.attachments:
+        here.attachments.insert_many(writes.attachments, session=session)
+    if writes.emails:
+        here.bodies.insert_many(writes.bodies, session=session)
+        here.emails.insert_many(writes.emails, session=session)
+    if writes.keys:
+        here.submissions.bulk_write(writes.keys, session=session)
+
+
+def _look_up(here: Connection, submissions: Iterable[Submission], now: datetime) -> dict[Key, _Taken]:
+    """The unexpired keys among these that are durably stored; by them we vouch for emails that others stored."""
+    ids = [_id_of(key) for key in map(_key_of, submissions) if key]
+    durable = here.submissions.with_options(read_concern=ReadConcern("majority"))
+    found = durable.find({"_id": {"$in": ids}, "expires_at": {"$gt": now}}, hint="_id_")
+    return {
+        (d["_id"]["account"], d["_id"]["endpoint"], d["_id"]["key"]): _Taken(d["fingerprint"], d["answer"])
+        for d in found
+    }
+
+
+def _key_of(submission: Submission) -> Key | None:
+    wish = submission.idempotency
+    return (submission.account, wish.endpoint, wish.key) if wish else None
+
+
+def _id_of(key: Key) -> Document:
+    account, endpoint, name = key
+    return {"account": account, "endpoint": endpoint, "key": name}

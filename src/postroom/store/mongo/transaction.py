@@ -1,0 +1,58 @@
+"""Transactions: several documents written durably all together or not at all, and what becomes of abandoned ones."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import pymongo
+from pymongo import WriteConcern
+from pymongo.client_session import ClientSession
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from postroom.store.mongo import faults
+from postroom.store.mongo.connection import PATIENCE_SECONDS, PROMISED, Connection
+
+Result = TypeVar("Result")
+
+_PATIENCE_TO_ABORT_SECONDS = 0.5  # it is a courtesy to others, and may well be what hangs
+_SURELY_ABANDONED_SECONDS = PATIENCE_SECONDS + 2
+
+
+def run(here: Connection, work: Callable[[ClientSession], Result], *, write_concern: WriteConcern = PROMISED) -> Result:
+    """Does the work in one transaction, by default durable on return. `PyMongoError` means that nothing was written;
+    `OutcomeUnknown`, that the commit was not answered, although it was repeated until the time was up."""
+    with here.client.start_session(causal_consistency=False) as session:
+        session.start_transaction(read_concern=ReadConcern("local"), write_concern=write_concern)
+        try:
+            result = work(session)
+        except BaseException:
+            with pymongo.timeout(_PATIENCE_TO_ABORT_SECONDS):
+                session.abort_transaction()
+            raise
+        try:
+            session.commit_transaction()
+        except PyMongoError as error:
+            if error.has_error_label("UnknownTransactionCommitResult"):
+                raise faults.unknown(here.where) from error
+            raise
+        return result
+
+
+def lost_race(error: PyMongoError) -> bool:
+    """Whether a transaction failed because of another, so that it may do better next time."""
+    return error.has_error_label("TransientTransactionError")
+
+
+def end_abandoned(here: Connection) -> None:
+    """Ends the transactions of processes that died in the middle: the server would let them lock what they wrote for a
+    minute. Those older than any call may last are meant; a frozen process that wakes up is told so at its commit."""
+    abandoned = here.client.admin.aggregate(
+        [
+            {"$currentOp": {"idleSessions": True}},
+            {"$match": {"type": "idleSession", "appName": "postroom"}},
+            {"$match": {"transaction.timeOpenMicros": {"$gt": _SURELY_ABANDONED_SECONDS * 1_000_000}}},
+        ]
+    )
+    sessions = [{"id": operation["lsid"]["id"]} for operation in abandoned]
+    if sessions:
+        here.client.admin.command("killSessions", sessions)

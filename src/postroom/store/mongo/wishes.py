@@ -1,0 +1,36 @@
+"""What senders ask of a stored email: cancel, reschedule, retry. Claims and these exclude each other."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from postroom.errors import EmailNotFound, StoreUnavailable
+from postroom.mail.email import Email, Life
+from postroom.store.mongo import documents, faults, lives, reading
+from postroom.store.mongo.connection import Connection
+
+_TRIES = 10  # each time somebody else was faster
+
+
+def fulfil(
+    here: Connection,
+    account: str,
+    email_id: str,
+    step: Callable[[Life], Life],
+    *,
+    now: datetime,
+    wake_up_at: datetime | None = None,
+) -> Email:
+    """Takes one step of the email's life, or raises what the step raises; returns the email as it is then."""
+    for _ in range(_TRIES):
+        with faults.asking(here.where):
+            document = reading.find(here, account, email_id)
+            if document is None:
+                raise EmailNotFound(f"no email {email_id}")
+            email = documents.email_of(document, here.bodies.find_one({"_id": email_id}))
+        life = step(email.life)
+        unchanged = {"_id": email_id, "revision": document["revision"]}
+        update = lives.new_life(life, now=now, wake_up_at=wake_up_at)
+        if here.emails.update_one(unchanged, update, hint="_id_").matched_count:
+            return replace(email, life=life)
+    raise StoreUnavailable(f"email {email_id} is changed by others all the time: try again")

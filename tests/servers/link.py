@@ -1,0 +1,84 @@
+"""A TCP link between a client and a server, which can be cut at the worst moment."""
+
+import contextlib
+import socket
+import threading
+
+
+class Link:
+    """Forwards connections to a loopback port until `close`. Threads of its own do the work."""
+
+    def __init__(self, target_port: int) -> None:
+        self._target_port = target_port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self._sockets: set[socket.socket] = set()
+        self._threads: list[threading.Thread] = []
+        self._word: bytes | None = None
+        self._for_good = False
+        self._deliver = True
+        self._mute: socket.socket | None = None
+        self._answered = threading.Event()
+        self.was_cut = threading.Event()
+        self._start(self._accept)
+
+    def cut_after(self, word: bytes, *, for_good: bool = False, deliver: bool = True) -> None:
+        """Cuts the link, once, when the server has carried out a request with this word in it, before its answer comes
+        back; or, unless `deliver`, before it gets the request. `for_good` refuses all connections from then on."""
+        self._for_good, self._deliver, self._word = for_good, deliver, word
+
+    def close(self) -> None:
+        """Cuts all connections and ends."""
+        self._shut(self._listener)
+        self._cut_all()
+        for thread in self._threads:
+            thread.join(10)
+
+    def _start(self, target: object, *arguments: object) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)  # type: ignore[arg-type]
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            if self._for_good and self.was_cut.is_set():
+                client.close()
+                continue
+            server = socket.create_connection(("127.0.0.1", self._target_port))
+            self._sockets |= {client, server}
+            self._start(self._forward, client, server, True)
+            self._start(self._forward, server, client, False)
+
+    def _forward(self, source: socket.socket, target: socket.socket, is_request: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if is_request and self._word and self._word in data:
+                    self._cut(target, data)
+                    break
+                if source is self._mute:
+                    self._answered.set()
+                    break
+                target.sendall(data)
+        self._shut(source)
+        self._shut(target)
+
+    def _cut(self, server: socket.socket, request: bytes) -> None:
+        self._word = None
+        if self._deliver:
+            self._mute = server
+            server.sendall(request)
+            self._answered.wait(10)
+        self.was_cut.set()
+
+    def _cut_all(self) -> None:
+        for each in list(self._sockets):
+            self._shut(each)
+
+    def _shut(self, which: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            which.shutdown(socket.SHUT_RDWR)
+        which.close()
