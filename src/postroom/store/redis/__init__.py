@@ -1,0 +1,5 @@
+"""The store on one Redis server: emails in hashes, their indexes in sorted sets, each transition one Lua script."""
+
+from postroom.store.redis.store import RedisStore
+
+__all__ = ["RedisStore"]

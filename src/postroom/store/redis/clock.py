@@ -1,0 +1,51 @@
+"""The server's time, kept by the difference to this process's monotonic clock, so that asking costs nothing."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from postroom.errors import StoreUnavailable
+from postroom.mail.retry import in_whole_milliseconds
+
+GOOD_FOR_SECONDS = 10.0
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class ServerClock:
+    """UTC in whole milliseconds as the server has it; never goes back in this process, whatever the server's does."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._offset: float | None = None
+        self._learned_at = 0.0
+        self._latest = _EPOCH
+        self._gate = threading.Lock()
+        self._pid = os.getpid()
+
+    @property
+    def known(self) -> bool:
+        """Whether it has learnt the time at all."""
+        return self._offset is not None
+
+    @property
+    def stale(self) -> bool:
+        """Whether the difference should be measured again, in whichever call comes next."""
+        return self._offset is None or self._monotonic() - self._learned_at > GOOD_FOR_SECONDS
+
+    def learn(self, server_seconds: float, *, asked_at: float, answered_at: float) -> None:
+        """Takes in what the server's clock showed at some moment between the two monotonic times."""
+        self._offset = server_seconds - (asked_at + answered_at) / 2
+        self._learned_at = answered_at
+
+    def __call__(self) -> datetime:
+        """The time now, or the latest time given out if that is later. Raises `StoreUnavailable` before `learn`."""
+        if self._offset is None:
+            raise StoreUnavailable("Redis has not told the time yet")
+        if self._pid != os.getpid():  # a thread of the parent may have held the lock at the moment of the fork
+            self._gate, self._pid = threading.Lock(), os.getpid()
+        moment = in_whole_milliseconds(_EPOCH + timedelta(seconds=self._monotonic() + self._offset))
+        with self._gate:
+            self._latest = max(self._latest, moment)
+            return self._latest

@@ -1,0 +1,74 @@
+"""API keys."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from postroom.errors import StoreError
+from postroom.mail.api_key import ApiKey, Scope
+from postroom.store.redis import times
+from postroom.store.redis.talk import Talk
+
+_KEYS, _REVOKED = "postroom:keys", "postroom:revoked"
+
+
+def add(talk: Talk, key: ApiKey) -> None:
+    """Stores a new key."""
+    if not talk.write(("HSETNX", _KEYS, key.id, _to_json(key)), durable=True)[0]:
+        raise StoreError(f"there is an API key {key.id} already")
+
+
+def find(talk: Talk, key_id: str) -> ApiKey | None:
+    """The key with this id."""
+    packed, revoked_at = talk.ask_all([("HGET", _KEYS, key_id), ("HGET", _REVOKED, key_id)])
+    return _key_of(packed, revoked_at) if packed else None
+
+
+def listed(talk: Talk, account: str | None) -> Sequence[ApiKey]:
+    """All keys of an account, or of all, oldest first."""
+    packed, revoked = talk.ask_all([("HGETALL", _KEYS), ("HGETALL", _REVOKED)])
+    times_revoked = dict(zip(revoked[::2], revoked[1::2], strict=True))
+    found = [_key_of(one, times_revoked.get(key_id)) for key_id, one in zip(packed[::2], packed[1::2], strict=True)]
+    wanted = [key for key in found if account is None or key.account == account]
+    return sorted(wanted, key=lambda key: (key.created_at, key.id))
+
+
+def revoke(talk: Talk, key_id: str, *, now: datetime) -> bool:
+    """Revokes a key, once. Keys are never deleted, so that nothing can come between the question and the write."""
+    if not talk.ask("HEXISTS", _KEYS, key_id):
+        return False
+    talk.write(("HSETNX", _REVOKED, key_id, times.to_ms(now)), durable=True)
+    return True
+
+
+def _to_json(key: ApiKey) -> bytes:
+    return orjson.dumps(
+        {
+            "id": key.id,
+            "account": key.account,
+            "name": key.name,
+            "scopes": sorted(key.scopes),
+            "domains": sorted(key.domains),
+            "secret_hash": key.secret_hash,
+            "created_at": times.to_ms(key.created_at),
+            "expires_at": times.ms_or_none(key.expires_at),
+            "revoked_at": times.ms_or_none(key.revoked_at),
+        }
+    )
+
+
+def _key_of(packed: bytes, revoked_at: bytes | None) -> ApiKey:
+    members: dict[str, Any] = orjson.loads(packed)
+    return ApiKey(
+        id=members["id"],
+        account=members["account"],
+        name=members["name"],
+        scopes=frozenset(Scope(scope) for scope in members["scopes"]),
+        domains=frozenset(members["domains"]),
+        secret_hash=members["secret_hash"],
+        created_at=times.from_ms(members["created_at"]),
+        expires_at=times.or_none(members["expires_at"]),
+        revoked_at=times.or_none(members["revoked_at"]) or times.or_none(revoked_at),
+    )

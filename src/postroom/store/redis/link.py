@@ -1,0 +1,169 @@
+"""Connections to one Redis: opened after a fork, checked, reused, and never trusted blindly before a write."""
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from redis.connection import AbstractConnection, Connection, parse_url
+from redis.exceptions import RedisError, ResponseError
+
+from postroom.errors import StoreError, StoreUnavailable
+from postroom.store.redis import faults, server
+from postroom.store.redis.clock import ServerClock
+from postroom.store.redis.server import Durability, Server
+from postroom.store.redis.talk import Talk, Wire
+
+CONNECT_SECONDS = 1.5
+SOCKET_SECONDS = 1.5  # for each step of the handshake, and for sending
+PROBE_SECONDS = 1.2
+CALL_SECONDS = 2.8  # for all of one call
+LEAST_SECONDS = 0.1  # with less left, a new connection is not worth trying
+
+
+class Link:
+    """Where one Redis is, and the idle connections to it. Safe for threads and forks: nothing in it is locked."""
+
+    def __init__(self, url: str, *, durability: Durability, clock: ServerClock) -> None:
+        """Connects to nothing yet. Raises `StoreError` when the URL makes no sense; the password is never repeated."""
+        self._connection_class, self._options = _read(url)
+        self.address = _address(self._options)
+        self._durability = durability
+        self._clock = clock
+        self._idle: deque[Talk] = deque()
+        self._closed = False
+
+    def deadline(self) -> float:
+        """The monotonic time at which a call that begins now must have ended."""
+        return time.monotonic() + CALL_SECONDS
+
+    @contextmanager
+    def talk(self, *, writing: bool = False, deadline: float | None = None) -> Iterator[Talk]:
+        """A connection for one call, or until the deadline of several. Raises `StoreUnavailable` when there is none.
+
+        Before a write the server has shown that it is alive, so that a dead or frozen one leaves no write in doubt.
+        """
+        deadline = deadline or self.deadline()
+        talk = self._reused(deadline, writing=writing) or self._opened(deadline)
+        try:
+            yield talk
+        except StoreError:
+            talk.connection.disconnect()  # after a failover, a new connection may lead to the new primary
+            raise
+        finally:
+            self._put_back(talk)
+
+    def look(self) -> Server:
+        """What kind of server answers, even an unfit one. Raises `StoreUnavailable`; `Unfit` for a wrong password."""
+        talk = self._connected(self.deadline())
+        try:
+            return _asked(talk)
+        finally:
+            talk.connection.disconnect()
+
+    def close(self) -> None:
+        """Closes idle connections now, and each other one when its call ends."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().connection.disconnect()
+
+    def _reused(self, deadline: float, *, writing: bool) -> Talk | None:
+        """An idle connection that still works."""
+        while self._idle:
+            try:
+                talk = self._idle.pop()
+            except IndexError:  # another thread was quicker
+                return None
+            if talk.connection.pid != os.getpid() or not talk.is_quiet():
+                talk.connection.disconnect()
+                continue
+            talk.deadline = deadline
+            if not writing and not self._clock.stale:
+                return talk
+            if self._is_alive(talk):
+                return talk
+            talk.connection.disconnect()
+            return None
+        return None
+
+    def _is_alive(self, talk: Talk) -> bool:
+        deadline = talk.deadline
+        talk.deadline = min(deadline, time.monotonic() + PROBE_SECONDS)
+        try:
+            self._learn_time(talk)
+        except StoreError:
+            return False
+        talk.deadline = deadline
+        return True
+
+    def _opened(self, deadline: float) -> Talk:
+        talk = self._connected(deadline)
+        try:
+            found = _asked(talk)
+            server.refuse_if_unfit(found, self.address, self._durability)
+            if found.layout is None:
+                talk.write(("SET", server.LAYOUT_KEY, server.LAYOUT, "NX"), durable=False)
+            self._learn_time(talk)
+        except BaseException:
+            talk.connection.disconnect()
+            raise
+        talk.waits_for_disk = self._durability == "strict" and found.waits_for_disk
+        return talk
+
+    def _connected(self, deadline: float) -> Talk:
+        if self._closed:
+            raise StoreUnavailable("this store was closed")
+        left = deadline - time.monotonic()
+        if left < LEAST_SECONDS:
+            raise faults.of_link(self.address, TimeoutError(), in_doubt=False)
+        connection = self._new_connection(min(left, CONNECT_SECONDS))
+        try:
+            connection.connect()
+        except (RedisError, OSError) as error:
+            raise faults.of_link(self.address, error, in_doubt=False) from error
+        return Talk(connection, self.address, deadline)
+
+    def _new_connection(self, patience_seconds: float) -> Wire:
+        timeouts = {"socket_connect_timeout": patience_seconds, "socket_timeout": SOCKET_SECONDS}
+        return cast(Wire, self._connection_class(**{**self._options, **timeouts}))
+
+    def _learn_time(self, talk: Talk) -> None:
+        asked_at = time.monotonic()
+        seconds, microseconds = talk.ask("TIME")
+        server_seconds = int(seconds) + int(microseconds) / 1_000_000
+        self._clock.learn(server_seconds, asked_at=asked_at, answered_at=time.monotonic())
+
+    def _put_back(self, talk: Talk) -> None:
+        if talk.in_sync and not self._closed:
+            self._idle.append(talk)
+        else:
+            talk.connection.disconnect()
+
+
+def _asked(talk: Talk) -> Server:
+    replies = talk.exchange(server.QUESTIONS)
+    if isinstance(replies[0], ResponseError):
+        raise faults.of_reply(talk.address, replies[0])
+    return server.read(replies)
+
+
+def _read(url: str) -> tuple[type[AbstractConnection], dict[str, Any]]:
+    try:
+        options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]  # the driver leaves it untyped
+        connection_class = options.pop("connection_class", Connection)
+        options |= {"client_name": "postroom", "driver_info": None, "protocol": 2}
+        connection_class(**options)
+    except (TypeError, ValueError, RedisError):
+        raise StoreError(
+            "the Redis URL makes no sense: give redis://[USER:PASSWORD@]HOST[:PORT][/NUMBER], rediss:// for TLS or "
+            "unix://PATH, special characters percent-encoded"
+        ) from None  # the cause may hold the password
+    return connection_class, options
+
+
+def _address(options: dict[str, Any]) -> str:
+    if "path" in options:
+        return str(options["path"])
+    return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"

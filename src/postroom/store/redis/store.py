@@ -1,0 +1,221 @@
+"""The store port on one Redis. Each method names its operation, and whether it changes anything."""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from postroom.errors import OutcomeUnknown, StoreError, StoreUnavailable
+from postroom.mail import lifecycle
+from postroom.mail.api_key import ApiKey
+from postroom.mail.email import Email, Lane, Life, Status
+from postroom.store.base import Added, Claim, KeyReused, Page, Query, Settlement, Submission
+from postroom.store.redis import claims, faults, keys, listing, reading, server, submission, times, upkeep, wishes
+from postroom.store.redis.clock import ServerClock
+from postroom.store.redis.link import Link
+from postroom.store.redis.server import Durability
+
+log = logging.getLogger(__name__)
+
+
+class RedisStore:
+    """Emails in one Redis server, for any number of threads, processes and hosts. What each method promises is said in
+    `store.base`."""
+
+    def __init__(self, url: str, *, durability: Durability = "strict") -> None:
+        """Looks whether that Redis keeps what it is given. Raises `StoreError` when it does not, or cannot be used as
+        it is; with `durability="relaxed"` what can be lost is only logged. When it does not answer yet, that is logged,
+        and each new connection looks again.
+        """
+        self._clock = ServerClock()
+        self._link = Link(url, durability=durability, clock=self._clock)
+        try:
+            found = self._link.look()
+            server.refuse_if_unfit(found, self._link.address, durability)
+        except faults.Unfit:
+            raise
+        except StoreUnavailable as error:
+            log.warning("store unavailable", extra={"reason": str(error)})
+            return
+        if durability == "relaxed" and (losses := "; ".join(server.lies(found))):
+            log.warning("store may lose emails", extra={"reason": f"Redis at {self._link.address} {losses}"})
+
+    def clock(self) -> datetime:
+        """The server's time; asks for it only the first time."""
+        if not self._clock.known:
+            with self._link.talk():
+                pass
+        return self._clock()
+
+    # -- submission ---------------------------------------------------------------------------------------------
+
+    def add(self, submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime) -> list[Added | KeyReused]:
+        """Stores submissions with the emails in them."""
+        deadline = self._link.deadline()
+        try:
+            with self._link.talk(writing=True, deadline=deadline) as talk:
+                return submission.add(talk, submissions, now=now, wake_up_at=wake_up_at)
+        except OutcomeUnknown:
+            answers = self._look_up(submissions, now, deadline)
+            if answers is None:
+                raise
+            return list(answers)
+
+    # -- delivery -----------------------------------------------------------------------------------------------
+
+    def claim(self, ids: Sequence[str], *, worker: str, now: datetime, lease: timedelta) -> list[Claim]:
+        """Claims those of the emails that may be claimed, large ones in several steps."""
+        taking = claims.Taking(worker=worker, now=now, lease=lease)
+        found: list[Claim] = []
+        while ids:
+            try:
+                with self._link.talk(writing=True) as talk:
+                    more, ids = claims.claim(talk, ids, taking)
+            except StoreError:
+                if not found:
+                    raise
+                return found  # these are claimed; the others come back by themselves
+            found += more
+        return found
+
+    def claim_due(
+        self, limit: int, *, lowest: Lane = Lane.BULK, worker: str, now: datetime, lease: timedelta
+    ) -> list[Claim]:
+        """Claims what is due."""
+        with self._link.talk(writing=True) as talk:
+            return claims.claim_due(talk, limit, lowest, claims.Taking(worker=worker, now=now, lease=lease))
+
+    def renew(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
+        """Extends leases."""
+        with self._link.talk(writing=True) as talk:
+            claims.renew(talk, tokens, now=now, lease=lease)
+
+    def fence(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> set[str]:
+        """Marks claims as about to write the final dot."""
+        with self._link.talk(writing=True) as talk:
+            return claims.fence(talk, tokens, now=now, lease=lease)
+
+    def settle(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
+        """Ends claims with new lives."""
+        with self._link.talk(writing=True) as talk:
+            return claims.settle(talk, settlements, now=now)
+
+    def settle_late(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
+        """Replaces lives after a fenced claim has lapsed."""
+        with self._link.talk(writing=True) as talk:
+            return claims.settle(talk, settlements, now=now, proof="lapsed")
+
+    def attachments(self, email_id: str) -> list[bytes]:
+        """Reads attachment contents."""
+        with self._link.talk() as talk:
+            return reading.attachments(talk, email_id)
+
+    # -- upkeep -------------------------------------------------------------------------------------------------
+
+    def due(self, limit: int, *, now: datetime, wake_up_again_at: datetime) -> Mapping[Lane, list[str]]:
+        """Takes what is to be published."""
+        with self._link.talk(writing=True) as talk:
+            return upkeep.due(talk, limit, now=now, wake_up_again_at=wake_up_again_at)
+
+    def recover(self, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool = False) -> int:
+        """Ends lapsed claims."""
+        with self._link.talk(writing=True) as talk:
+            return upkeep.recover(talk, limit, now=now, doubt_delay=doubt_delay, everything=everything)
+
+    def expire(self, limit: int, *, now: datetime) -> int:
+        """Fails what is past its deadline."""
+        with self._link.talk(writing=True) as talk:
+            return upkeep.expire(talk, limit, now=now)
+
+    def prune(self, limit: int, *, now: datetime, finished_before: datetime) -> int:
+        """Deletes what ended long ago."""
+        with self._link.talk(writing=True) as talk:
+            return upkeep.prune(talk, limit, now=now, finished_before=finished_before)
+
+    # -- reading and the sender's wishes ---------------------------------------------------------------------------
+
+    def get(self, account: str, email_id: str) -> Email | None:
+        """Reads one email."""
+        with self._link.talk() as talk:
+            return reading.get(talk, account, email_id)
+
+    def list(self, query: Query) -> Page:
+        """Reads a page of emails."""
+        with self._link.talk() as talk:
+            return listing.page(talk, query)
+
+    def cancel(self, account: str, email_id: str, *, now: datetime) -> Email:
+        """Cancels an email that waits."""
+        return self._fulfil(account, email_id, lambda life: lifecycle.cancel(life, now=now), now)
+
+    def reschedule(self, account: str, email_id: str, at: datetime, *, now: datetime) -> Email:
+        """Moves a scheduled email to another time."""
+        return self._fulfil(account, email_id, lambda life: lifecycle.reschedule(life, at, now=now), now)
+
+    def retry(self, account: str, email_id: str, *, now: datetime, max_age: timedelta, wake_up_at: datetime) -> Email:
+        """Queues an email anew."""
+        return self._fulfil(
+            account, email_id, lambda life: lifecycle.retry(life, now=now, max_age=max_age), now, wake_up_at
+        )
+
+    def counts(self) -> Mapping[Status, int]:
+        """Counts all emails by status."""
+        with self._link.talk() as talk:
+            return reading.counts(talk)
+
+    def backlog(self) -> int:
+        """Counts unfinished emails."""
+        with self._link.talk() as talk:
+            return reading.backlog(talk)
+
+    # -- keys ------------------------------------------------------------------------------------------------------
+
+    def add_key(self, key: ApiKey) -> None:
+        """Stores an API key."""
+        with self._link.talk(writing=True) as talk:
+            keys.add(talk, key)
+
+    def find_key(self, key_id: str) -> ApiKey | None:
+        """Reads one API key."""
+        with self._link.talk() as talk:
+            return keys.find(talk, key_id)
+
+    def list_keys(self, account: str | None = None) -> Sequence[ApiKey]:
+        """Reads API keys."""
+        with self._link.talk() as talk:
+            return keys.listed(talk, account)
+
+    def revoke_key(self, key_id: str, *, now: datetime) -> bool:
+        """Revokes an API key."""
+        with self._link.talk(writing=True) as talk:
+            return keys.revoke(talk, key_id, now=now)
+
+    # -- housekeeping ------------------------------------------------------------------------------------------------
+
+    def ping(self) -> None:
+        """Writes, and sees that it reaches the disk."""
+        with self._link.talk(writing=True) as talk:
+            talk.write(("SET", "postroom:pulse", times.to_ms(self._clock())), durable=True)
+
+    def close(self) -> None:
+        """Closes the connections, those in use at the end of their call."""
+        self._link.close()
+
+    def _fulfil(
+        self,
+        account: str,
+        email_id: str,
+        step: Callable[[Life], Life],
+        now: datetime,
+        wake_up_at: datetime | None = None,
+    ) -> Email:
+        with self._link.talk(writing=True) as talk:
+            return wishes.fulfil(talk, account, email_id, step, now=now, wake_up_at=wake_up_at)
+
+    def _look_up(
+        self, submissions: Sequence[Submission], now: datetime, deadline: float
+    ) -> Sequence[Added | KeyReused] | None:
+        try:
+            with self._link.talk(writing=True, deadline=deadline) as talk:
+                return submission.look_up(talk, submissions, now=now)
+        except StoreError:
+            return None

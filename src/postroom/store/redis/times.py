@@ -1,0 +1,31 @@
+"""Times as Redis keeps them: milliseconds since 1970, and nothing for none."""
+
+from datetime import UTC, datetime, timedelta
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def to_ms(moment: datetime) -> int:
+    """Milliseconds since 1970."""
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def from_ms(milliseconds: int) -> datetime:
+    """The aware UTC time of these milliseconds since 1970."""
+    return _EPOCH + timedelta(0, milliseconds // 1000, milliseconds % 1000 * 1000)
+
+
+def ms_or_none(moment: datetime | None) -> int | None:
+    """Milliseconds, or None for none: how JSON has it."""
+    return None if moment is None else to_ms(moment)
+
+
+def or_nothing(moment: datetime | None) -> int | str:
+    """Milliseconds, or '' for none: how a field has it."""
+    return "" if moment is None else to_ms(moment)
+
+
+def or_none(milliseconds: int | bytes | None) -> datetime | None:
+    """The time of such JSON or such a field."""
+    return None if milliseconds is None or milliseconds == b"" else from_ms(int(milliseconds))

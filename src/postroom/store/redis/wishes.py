@@ -1,0 +1,37 @@
+"""What senders ask of a stored email: cancel, reschedule, retry. Claims and these exclude each other."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from postroom.errors import EmailNotFound, StoreUnavailable
+from postroom.mail.email import Email, Life
+from postroom.store.redis import reading, records, scripts, times
+from postroom.store.redis.talk import Talk
+
+TRIES = 20
+
+
+def fulfil(
+    talk: Talk,
+    account: str,
+    email_id: str,
+    step: Callable[[Life], Life],
+    *,
+    now: datetime,
+    wake_up_at: datetime | None = None,
+) -> Email:
+    """Takes one step of the email's life, or raises what the step raises; brings the email as it is then.
+
+    When somebody else has changed the email between reading and writing, the step is asked again.
+    """
+    for _ in range(TRIES):
+        record = reading.record(talk, account, email_id)
+        if record is None:
+            raise EmailNotFound(f"no email {email_id}")
+        email = records.email_of(record)
+        life = step(email.life)
+        arguments = records.life_arguments(email_id, record.version, life, wake_up_at)
+        if talk.run(scripts.LIVE, times.to_ms(now), "version", *arguments, durable=True):
+            return replace(email, life=life)
+    raise StoreUnavailable(f"email {email_id} is changed by others all the time: try again")

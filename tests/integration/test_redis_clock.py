@@ -1,0 +1,68 @@
+"""The server's clock as this process keeps it."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from postroom.errors import StoreUnavailable
+from postroom.store.redis.clock import GOOD_FOR_SECONDS, ServerClock
+
+START = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+
+
+class Monotonic:
+    """A monotonic clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def monotonic() -> Monotonic:
+    return Monotonic()
+
+
+@pytest.fixture
+def clock(monotonic: Monotonic) -> ServerClock:
+    """A clock that has just learnt that it is the beginning of 2026."""
+    clock = ServerClock(monotonic)
+    clock.learn(START, asked_at=monotonic.seconds, answered_at=monotonic.seconds)
+    return clock
+
+
+def test_time_is_unknown_before_the_server_was_asked(monotonic: Monotonic) -> None:
+    clock = ServerClock(monotonic)
+    assert clock.stale
+    assert not clock.known
+    with pytest.raises(StoreUnavailable):
+        clock()
+
+
+def test_time_goes_on_with_the_monotonic_clock_in_whole_milliseconds(clock: ServerClock, monotonic: Monotonic) -> None:
+    monotonic.seconds += 1.2345
+    assert clock() == datetime(2026, 1, 1, 0, 0, 1, 234_000, tzinfo=UTC)
+
+
+def test_difference_is_measured_again_after_a_while(clock: ServerClock, monotonic: Monotonic) -> None:
+    monotonic.seconds += GOOD_FOR_SECONDS - 1
+    assert not clock.stale
+    monotonic.seconds += 2
+    assert clock.stale
+
+
+def test_server_was_asked_in_the_middle_of_the_round_trip(clock: ServerClock, monotonic: Monotonic) -> None:
+    clock.learn(START + 60, asked_at=monotonic.seconds, answered_at=monotonic.seconds + 2)
+    monotonic.seconds += 2
+    assert clock().timestamp() == START + 61
+
+
+def test_time_stands_still_rather_than_going_back(clock: ServerClock, monotonic: Monotonic) -> None:
+    monotonic.seconds += 100
+    before = clock()
+    clock.learn(START + 40, asked_at=monotonic.seconds, answered_at=monotonic.seconds)
+    assert clock() == before
+    monotonic.seconds += 61
+    assert clock().timestamp() == START + 101
