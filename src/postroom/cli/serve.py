@@ -1,11 +1,12 @@
 """The command that serves the API alone, from several processes on one port."""
 
+import contextlib
 import logging
 import os
 import signal
 import socket
-import sys
 import time
+from typing import NoReturn
 
 import click
 
@@ -14,7 +15,8 @@ from postroom import settings as settings_module
 from postroom.api.app import create_app
 from postroom.api.server import serve as serve_until_stopped
 from postroom.cli.output import clear_errors
-from postroom.cli.run import listening, quiet_signals
+from postroom.cli.run import listening
+from postroom.errors import PostroomError
 from postroom.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ class _Processes:
 
     def run(self) -> None:
         """Keeps them running until SIGTERM or SIGINT."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
             signal.signal(number, self._stop)
         for _ in range(self._settings.api_processes):
             self._fork()
@@ -60,27 +62,45 @@ class _Processes:
                 log.error("API process died", extra={"reason": f"wait status {status}"})
                 time.sleep(RESTART_SECONDS)
                 self._fork()
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _stop(self, *_: object) -> None:
+        """Asks them to stop, and again each second: one that is just starting does not listen yet."""
         self._stopping = True
+        signal.setitimer(signal.ITIMER_REAL, 1)
         for pid in self._pids:
-            os.kill(pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
     def _fork(self) -> None:
-        if self._stopping:
-            return
-        sys.stdout.flush()
-        if pid := os.fork():
-            self._pids.add(pid)
-            return
-        code = 1
+        ours = {signal.SIGTERM, signal.SIGINT, signal.SIGALRM}
+        signal.pthread_sigmask(signal.SIG_BLOCK, ours)
         try:
-            _serve_here(self._settings, self._listener)
-            code = 0
-        except Exception:
-            log.exception("unexpected error")
+            if self._stopping:
+                return
+            if pid := os.fork():
+                self._pids.add(pid)
+                return
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            for number in (signal.SIGTERM, signal.SIGINT):  # the server hears them while it runs
+                signal.signal(number, lambda *_: None)
         finally:
-            os._exit(code)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ours)
+        _serve_and_exit(self._settings, self._listener)
+
+
+def _serve_and_exit(settings: Settings, listener: socket.socket) -> NoReturn:
+    """The life of one API process."""
+    code = 1
+    try:
+        _serve_here(settings, listener)
+        code = 0
+    except PostroomError as error:
+        log.error("API process died", extra={"reason": str(error)})
+    except Exception:
+        log.exception("unexpected error")
+    finally:
+        os._exit(code)
 
 
 def _serve_here(settings: Settings, listener: socket.socket) -> None:
@@ -88,7 +108,6 @@ def _serve_here(settings: Settings, listener: socket.socket) -> None:
     postroom = wiring.build(settings)
     try:
         postroom.start()
-        with quiet_signals():
-            serve_until_stopped(create_app(postroom), settings, listener)
+        serve_until_stopped(create_app(postroom), settings, listener)
     finally:
         postroom.close()

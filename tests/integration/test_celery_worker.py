@@ -1,0 +1,166 @@
+"""The Celery worker among a real RabbitMQ, store and relay: its work, and the death of its processes."""
+
+import os
+import signal
+import threading
+import time
+
+import pymongo
+import pytest
+from celery import Celery
+from kombu import Connection, Exchange, Producer
+
+from postroom.mail.email import Lane, Status
+from postroom.queue.celery import CeleryQueue
+from tests.fleet import ACCOUNT, PATIENT, QUICK, Fleet, StartFleet, expect_each_once
+from tests.servers.rabbitmq import RabbitMQ
+from tests.smtpd import Hold, Smtpd
+
+# -- work and results -----------------------------------------------------------------------------------------------
+
+
+def test_chunk_is_delivered_and_its_result_reads_back_from_redis(start_fleet: StartFleet, relay: Smtpd) -> None:
+    fleet = start_fleet(**PATIENT)
+    fleet.worker()
+    _deliver_and_read_back(fleet, relay, fleet.variables["POSTROOM_STORE_URL"])
+
+
+def test_chunk_is_delivered_and_its_result_reads_back_from_mongodb(
+    start_fleet: StartFleet, relay: Smtpd, mongodb_url: str
+) -> None:
+    fleet = start_fleet(store_url=mongodb_url, **PATIENT)
+    fleet.worker()
+    _deliver_and_read_back(fleet, relay, mongodb_url)
+    with pymongo.MongoClient(mongodb_url) as client:
+        indexes = client.get_default_database()["celery_taskmeta"].index_information()
+    assert any(index.get("expireAfterSeconds") == 24 * 3600 for index in indexes.values())
+
+
+def _deliver_and_read_back(fleet: Fleet, relay: Smtpd, results_url: str) -> None:
+    ids = fleet.submit(30)
+    fleet.wait_for_sent(30)
+    expect_each_once(relay, ids)
+    email = fleet.store.get(ACCOUNT, ids[0])
+    assert email is not None
+    task = str(next(e.detail["task"] for e in email.life.timeline if e.detail.get("task")))
+    with Celery(backend=results_url, set_as_current=False) as reader:  # anybody's Celery
+        result = reader.AsyncResult(task)
+        assert result.get(timeout=10) == {"accepted": 30}
+        assert result.state == "SUCCESS"
+
+
+def test_plain_celery_command_delivers(start_fleet: StartFleet, relay: Smtpd) -> None:
+    fleet = start_fleet(**PATIENT)
+    fleet.start("celery", "-A", "postroom.worker.celery_app", "worker", "-c", "1")
+    expect_each_once(relay, _sent(fleet, 10))
+
+
+def _sent(fleet: Fleet, count: int) -> list[str]:
+    ids = fleet.submit(count)
+    fleet.wait_for_sent(count)
+    return ids
+
+
+def test_what_no_worker_can_read_goes_to_the_dead_letters(
+    start_fleet: StartFleet, rabbitmq: RabbitMQ, relay: Smtpd
+) -> None:
+    fleet = start_fleet(**PATIENT)
+    fleet.worker()
+    assert isinstance(fleet.queue, CeleryQueue)
+    dead_letters = fleet.queue.dead_letters
+    with Connection(rabbitmq.url) as connection:
+        _publish_task(connection, [{"v": 2, "ids": ["x"], "lane": "normal"}])
+        _publish_task(connection, [{"v": 1, "ids": "x", "lane": "normal"}])
+        _publish_task(connection, [{"v": 1, "ids": ["x"], "lane": "slow"}])
+        _publish_task(connection, [], task="postroom.unheard_of")
+        producer = Producer(connection, routing_key="normal", exchange=Exchange("postroom", type="direct"))
+        for task in ("postroom.deliver", "postroom.unheard_of", None):
+            headers = {"task": task} if task else {}
+            producer.publish("{half", content_type="application/json", content_encoding="utf-8", headers=headers)
+            producer.publish("[1]", content_type="application/json", content_encoding="utf-8", headers=headers)
+            producer.publish(b"\x80\x04K\x01.", content_type="application/x-python-serialize", headers=headers)
+    fleet.wait(lambda: dead_letters() == 13, "all are dead letters", seconds=20)
+    expect_each_once(relay, _sent(fleet, 5))
+    assert dead_letters() == 13
+
+
+def _publish_task(connection: Connection, args: list[object], *, task: str = "postroom.deliver") -> None:
+    message = Celery(set_as_current=False).amqp.as_task_v2("00000000-0000-0000-0000-000000000001", task, args)
+    producer = Producer(connection, routing_key="normal", exchange=Exchange("postroom", type="direct"))
+    producer.publish(message.body, serializer="json", headers=message.headers, **message.properties)
+
+
+def test_urgent_email_overtakes_five_hundred_chunks_of_bulk(start_fleet: StartFleet) -> None:
+    slow = {"simulated_min_seconds": "0.2", "simulated_max_seconds": "0.2", "simulated_capacity": "2"}
+    fleet = start_fleet(relay_url="simulated://", chunk_size="4", **slow, **PATIENT)
+    fleet.submit(2000, lane=Lane.BULK)
+    fleet.worker()
+    fleet.wait(lambda: fleet.count(Status.SENT) > 20, "bulk is under way")
+    (urgent,) = fleet.submit(1, lane=Lane.URGENT)
+    fleet.wait(lambda: fleet.status(urgent) is Status.SENT, "the urgent email is sent", seconds=2)
+    assert fleet.count(Status.QUEUED) > 1000
+
+
+# -- death of workers -----------------------------------------------------------------------------------------------
+
+
+def test_chunk_of_a_killed_child_is_delivered_by_another(
+    start_fleet: StartFleet, relay: Smtpd, mongodb_url: str
+) -> None:
+    fleet = start_fleet(store_url=mongodb_url, **QUICK)
+    fleet.start("postroom", "sweep")
+    hold = Hold(until=threading.Event(), seconds=10)
+    relay.script.on("mail", hold, times=1)  # before the fence: nothing is in doubt
+    worker = fleet.worker(POSTROOM_WORKER_PROCESSES="1")
+    ids = fleet.submit(10)
+    assert hold.reached.wait(20)
+    for child in worker.children():
+        os.kill(child, signal.SIGKILL)
+    fleet.wait_for_sent(10)
+    expect_each_once(relay, ids)
+    assert not _flagged(fleet, ids)
+    assert "before fork" not in worker.log  # MongoDB's client is not safe to copy
+
+
+def test_emails_of_a_killed_worker_are_delivered_by_another(start_fleet: StartFleet, relay: Smtpd) -> None:
+    fleet = start_fleet(**QUICK)
+    fleet.start("postroom", "sweep")
+    hold = Hold(until=threading.Event(), seconds=10)
+    relay.script.on("mail", hold, times=1)
+    worker = fleet.worker()
+    ids = fleet.submit(10)
+    assert hold.reached.wait(20)
+    worker.kill()
+    fleet.worker()
+    fleet.wait_for_sent(10)
+    expect_each_once(relay, ids)
+
+
+@pytest.mark.parametrize("group", [False, True], ids=["parent", "group"])
+def test_sigterm_under_load_loses_and_doubles_nothing(start_fleet: StartFleet, group: bool) -> None:
+    times = {"simulated_min_seconds": "0.1", "simulated_max_seconds": "1", "simulated_capacity": "50"}
+    fleet = start_fleet(relay_url="simulated://", **times, **PATIENT)
+    worker = fleet.worker()
+    ids = fleet.submit(2000)
+    fleet.wait(lambda: fleet.count(Status.SENT) > 100, "delivery is under way")
+    began = time.monotonic()
+    assert worker.stop(group=group) == 0
+    assert time.monotonic() - began < 20
+    assert fleet.count(Status.SENDING) == 0
+    assert fleet.count(Status.QUEUED) > 0
+    fleet.worker()
+    fleet.wait_for_sent(2000)
+    assert not _flagged(fleet, ids)
+    assert all(_attempts(fleet, email_id) == 1 for email_id in ids)
+
+
+def _attempts(fleet: Fleet, email_id: str) -> int:
+    email = fleet.store.get(ACCOUNT, email_id)
+    assert email is not None
+    return email.life.attempts
+
+
+def _flagged(fleet: Fleet, ids: list[str]) -> list[str]:
+    """Those that may have been delivered twice."""
+    emails = [fleet.store.get(ACCOUNT, email_id) for email_id in ids]
+    return [email.id for email in emails if email and email.life.possible_duplicate]

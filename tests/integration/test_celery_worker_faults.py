@@ -1,0 +1,128 @@
+"""The Celery worker while its broker or its store is away, refuses it, or forgets everything."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from kombu import Connection, Exchange, Queue
+
+from postroom.errors import QueueUnavailable
+from postroom.mail.email import Lane
+from tests.fleet import PATIENT, QUICK, StartFleet, expect_each_once
+from tests.servers.rabbitmq import RabbitMQ
+from tests.servers.redis import RedisServer
+from tests.smtpd import Hold, Say, Smtpd
+
+# -- trouble with the broker ----------------------------------------------------------------------------------------
+
+
+def test_closed_connections_double_nothing(start_fleet: StartFleet, rabbitmq: RabbitMQ, relay: Smtpd) -> None:
+    fleet = start_fleet(**QUICK)
+    fleet.worker()
+    hold = Hold(until=threading.Event(), seconds=4)
+    relay.script.on("data", hold, Say("354 Go ahead"), times=3)
+    ids = fleet.submit(60)
+    assert hold.reached.wait(20)
+    rabbitmq.close_all_connections()
+    fleet.wait_for_sent(60)
+    expect_each_once(relay, ids)
+
+
+def test_worker_delivers_without_a_broker_and_finds_it_later(
+    start_fleet: StartFleet, rabbitmq: RabbitMQ, relay: Smtpd
+) -> None:
+    fleet = start_fleet(**QUICK)
+    rabbitmq.kill()
+    worker = fleet.start("postroom", "worker")
+    ids = fleet.submit(10, publish=False)
+    fleet.wait_for_sent(10)
+    rabbitmq.start()
+    fleet.wait(lambda: " ready." in worker.log, "the worker consumes", worker)
+    ids += fleet.submit(10, publish=False)
+    fleet.wait_for_sent(20)
+    expect_each_once(relay, ids)
+
+
+def test_worker_stops_cleanly_while_the_broker_is_away(start_fleet: StartFleet, rabbitmq: RabbitMQ) -> None:
+    fleet = start_fleet(**QUICK)
+    worker = fleet.worker()
+    rabbitmq.kill()
+    fleet.wait(lambda: "Cannot connect" in worker.log, "the worker has noticed", worker)
+    assert worker.stop() == 0
+
+
+def test_wiped_broker_is_refilled_by_the_sweep(start_fleet: StartFleet, rabbitmq: RabbitMQ, relay: Smtpd) -> None:
+    fleet = start_fleet(**{**QUICK, **PATIENT})
+    ids = fleet.submit(20)
+    vhost = rabbitmq.vhost
+    rabbitmq.wipe()
+    with pytest.raises(QueueUnavailable):  # its virtual host is gone, too
+        fleet.queue.publish(["x"], Lane.NORMAL)
+    rabbitmq.new_vhost(vhost)
+    fleet.start("postroom", "sweep")
+    fleet.worker()
+    fleet.wait_for_sent(20)
+    expect_each_once(relay, ids)
+
+
+def test_queue_with_other_arguments_is_told_and_work_goes_on(
+    start_fleet: StartFleet, rabbitmq: RabbitMQ, relay: Smtpd
+) -> None:
+    with Connection(rabbitmq.url) as connection:
+        Queue("postroom.urgent", Exchange("postroom", type="direct"), routing_key="urgent")(connection).declare()
+    fleet = start_fleet(**QUICK)
+    worker = fleet.start("postroom", "worker")
+    ids = fleet.submit(10, publish=False)
+    fleet.wait_for_sent(10)
+    expect_each_once(relay, ids)
+    assert "has a queue with other arguments" in worker.log
+    assert "Traceback" not in worker.log
+    rabbitmq.delete_queue("postroom.urgent")
+    fleet.wait(lambda: " ready." in worker.log, "the worker consumes", worker)
+
+
+@pytest.mark.parametrize("what", ["password", "vhost"])
+def test_broker_that_refuses_us_is_told_and_work_goes_on(
+    start_fleet: StartFleet, rabbitmq: RabbitMQ, relay: Smtpd, what: str
+) -> None:
+    wrong = rabbitmq.url.replace(":guest@", ":sesame@") if what == "password" else rabbitmq.url + "x"
+    fleet = start_fleet(**QUICK)
+    worker = fleet.start("postroom", "worker", CELERY_BROKER_URL=wrong)
+    ids = fleet.submit(10, publish=False)
+    fleet.wait_for_sent(10)
+    expect_each_once(relay, ids)
+    assert "broker refuses us" in worker.log
+    assert "sesame" not in worker.log
+    assert "Traceback" not in worker.log
+    assert worker.stop() == 0
+
+
+def test_memory_alarm_does_not_keep_workers_from_their_work(
+    start_fleet: StartFleet, rabbitmq: RabbitMQ, relay: Smtpd
+) -> None:
+    fleet = start_fleet(chunk_size="5", **PATIENT)
+    ids = fleet.submit(50)
+    with rabbitmq.under_memory_alarm():
+        fleet.start("postroom", "worker")
+        fleet.wait_for_sent(50)
+    expect_each_once(relay, ids)
+
+
+# -- trouble with the store -----------------------------------------------------------------------------------------
+
+
+def test_worker_that_starts_before_its_store_carries_on_when_it_comes(
+    start_fleet: StartFleet, start_redis: Callable[[], RedisServer], relay: Smtpd, tmp_path: Path
+) -> None:
+    redis, alive = start_redis(), tmp_path / "alive"
+    fleet = start_fleet(store_url=redis.url, worker_alive_file=str(alive), **QUICK)
+    ids = fleet.submit(5, publish=False)
+    redis.kill()
+    worker = fleet.worker()
+    fleet.wait(lambda: "store unavailable" in worker.log, "the worker has noticed", worker)
+    redis.start()
+    fleet.wait_for_sent(5)
+    expect_each_once(relay, ids)
+    assert "Traceback" not in worker.log
+    assert alive.exists()

@@ -1,0 +1,124 @@
+"""`serve`, `worker` and `sweep` as their own processes around one store and one broker."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from postroom.mail.email import Status
+from tests.fleet import Fleet
+from tests.servers import free_port
+from tests.servers.rabbitmq import RabbitMQ
+
+EMAIL = {"from": "ann@example.com", "to": "bob@example.net", "subject": "s", "text": "t"}
+
+
+@pytest.fixture
+def fleet(rabbitmq: RabbitMQ, empty_redis: Callable[[], str], tmp_path: Path) -> Iterator[Fleet]:
+    """A fleet whose relay takes no time."""
+    instant = {"relay_url": "simulated://", "simulated_min_seconds": "0", "simulated_max_seconds": "0"}
+    quick = {"poll_seconds": "3600", "sweep_seconds": "0.2", "wake_up_seconds": "2"}
+    port = str(free_port())
+    made = Fleet(tmp_path, broker_url=rabbitmq.url, store_url=empty_redis(), port=port, **quick, **instant)
+    yield made
+    made.close()
+
+
+def run(fleet: Fleet, *command: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Runs a command of the product to its end."""
+    inherited = {n: v for n, v in os.environ.items() if not n.startswith(("POSTROOM_", "CELERY_"))}
+    environment = inherited | fleet.variables | variables
+    return subprocess.run(
+        [sys.executable, "-m", "postroom", *command], env=environment, capture_output=True, text=True, timeout=60
+    )
+
+
+class Api:
+    """A running `postroom serve`, and a key for it."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.address = f"http://127.0.0.1:{fleet.variables['POSTROOM_PORT']}"
+        self.process = fleet.start("postroom", "serve")
+        fleet.wait(self.answers, "the API answers", self.process)
+        self.key = json.loads(run(fleet, "keys", "create", "--json").stdout)["token"]
+
+    def answers(self) -> bool:
+        """Whether it is there."""
+        try:
+            return httpx.get(f"{self.address}/livez", timeout=5, trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
+
+    def submit(self) -> str:
+        """Submits one email and returns its id."""
+        headers = {"Authorization": f"Bearer {self.key}"}
+        answer = httpx.post(f"{self.address}/emails", json=EMAIL, headers=headers, timeout=10, trust_env=False)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["id"])
+
+
+def test_submitted_email_is_delivered_by_a_worker(fleet: Fleet) -> None:
+    api = Api(fleet)
+    fleet.worker()
+    ids = [api.submit() for _ in range(10)]
+    fleet.wait_for_sent(10)
+    assert all(fleet.status(email_id) is Status.SENT for email_id in ids)
+    assert api.process.stop() == 0
+
+
+def test_api_process_that_dies_is_replaced(fleet: Fleet) -> None:
+    api = Api(fleet)
+    before = api.process.children()
+    os.kill(before[0], signal.SIGKILL)
+    fleet.wait(lambda: len(set(api.process.children()) - set(before)) == 1, "another took its place", api.process)
+    fleet.wait(api.answers, "the API answers", api.process)
+    api.submit()
+    assert api.process.stop(group=True) == 0
+
+
+def test_sweeps_publish_what_was_never_published(fleet: Fleet) -> None:
+    fleet.worker()
+    sweeps = [fleet.start("postroom", "sweep") for _ in range(2)]
+    fleet.submit(250, publish=False)  # as if the API had died between storing and publishing
+    fleet.wait_for_sent(250)
+    assert [sweep.stop() for sweep in sweeps] == [0, 0]
+
+
+def test_sweep_waits_for_the_broker(fleet: Fleet, rabbitmq: RabbitMQ) -> None:
+    rabbitmq.kill()
+    sweep = fleet.start("postroom", "sweep")
+    fleet.submit(10, publish=False)
+    fleet.wait(lambda: "wake-up not published" in sweep.log, "the sweep has noticed", sweep)
+    rabbitmq.start()
+    fleet.worker()
+    fleet.wait_for_sent(10)
+    assert "Traceback" not in sweep.log
+
+
+def test_rebuilt_queue_holds_everything_due(fleet: Fleet) -> None:
+    fleet.submit(150)
+    fleet.submit(50, publish=False)
+    told = run(fleet, "rebuild-queue", "--json")
+    assert json.loads(told.stdout) == {"published": 200}, told.stderr
+    assert fleet.queue.depth() == 2 + 2
+
+
+def test_rebuild_without_a_broker_says_so(fleet: Fleet) -> None:
+    told = run(fleet, "rebuild-queue", CELERY_BROKER_URL="amqp://guest:sesame@127.0.0.1:1//")
+    assert told.returncode == 1
+    assert re.fullmatch(r"postroom: the broker at \S+ \(CELERY_BROKER_URL\) cannot be reached .*\n", told.stderr)
+
+
+@pytest.mark.parametrize("command", ["serve", "worker", "sweep", "rebuild-queue"])
+def test_sqlite_is_refused_where_many_processes_share(fleet: Fleet, command: str, tmp_path: Path) -> None:
+    told = run(fleet, command, POSTROOM_STORE_URL=f"sqlite:///{tmp_path}/store.sqlite3")
+    assert told.returncode == 2
+    assert "`postroom run`" in told.stderr
+    assert len(told.stderr.splitlines()) == 1
