@@ -113,6 +113,7 @@ def _names_and_headers() -> dict[str, Email]:
         ("X-Metadata", '{"order": 4711, "items": [' + ", ".join(f'"item {n}"' for n in range(60)) + "]}"),
         ("X-Unfoldable", "z" * 3_000),
         ("X-Spaces", "two  spaces\tand a tab"),
+        ("X-Many-Spaces", "word  word \t word   " * 20 + "end"),
         ("X-Empty", ""),
         ("X-" + "Long-" * 14 + "Name", "short"),
         ("To", "ignored@example.net"),

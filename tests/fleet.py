@@ -6,17 +6,22 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+
+import pytest
 
 from postroom import settings, wiring
 from postroom.mail.email import Address, Email, Kind, Lane, Life, Recipient, Status
 from postroom.queue.publisher import publish_chunks
 from postroom.store.base import Submission
+from tests.sending import subject
+from tests.servers.rabbitmq import RabbitMQ
+from tests.smtpd import Smtpd
 
 DEADLINE_SECONDS = 60.0
-GRACE = timedelta(seconds=15)
 ACCOUNT = "default"
 
 
@@ -93,10 +98,11 @@ class Fleet:
     def submit(self, count: int, *, lane: Lane = Lane.NORMAL, publish: bool = True) -> list[str]:
         """Stores so many emails and publishes them; returns their ids. The subject of each is its id."""
         now = self.store.clock()
+        grace = timedelta(seconds=self._settings.wake_up_seconds)
         emails = [_email(lane, now) for _ in range(count)]
         for start in range(0, count, 500):
             group = [Submission(account=ACCOUNT, emails=(e,), answer="{}") for e in emails[start : start + 500]]
-            self.store.add(group, now=now, wake_up_at=now + GRACE)
+            self.store.add(group, now=now, wake_up_at=now + grace)
         ids = [email.id for email in emails]
         if publish:
             published = publish_chunks([(lane, ids)], queue=self.queue, chunk_size=self._settings.chunk_size)
@@ -149,3 +155,44 @@ def _email(lane: Lane, now: datetime) -> Email:
             expires_at=now + timedelta(hours=72),
         ),
     )
+
+
+StartFleet = Callable[..., Fleet]
+
+# Short enough for tests: leases lapse, workers poll, sweeps publish again.
+QUICK = {"lease_seconds": "3", "poll_seconds": "2", "sweep_seconds": "0.2", "wake_up_seconds": "3"}
+PATIENT = {"poll_seconds": "3600"}  # nothing but wake-ups brings work
+
+
+@pytest.fixture
+def relay() -> Iterator[Smtpd]:
+    """A scripted relay."""
+    with Smtpd() as server:
+        yield server
+
+
+@pytest.fixture
+def start_fleet(
+    rabbitmq: RabbitMQ, empty_redis: Callable[[], str], relay: Smtpd, tmp_path: Path
+) -> Iterator[StartFleet]:
+    """Makes a fleet around that broker and relay, with Redis as its store unless told otherwise."""
+    fleets: list[Fleet] = []
+
+    def one(**more: str) -> Fleet:
+        defaults = {"store_url": empty_redis(), "relay_url": relay.url, "relay_connections": "5"}
+        fleets.append(Fleet(tmp_path, broker_url=rabbitmq.url, **{**defaults, **more}))
+        return fleets[-1]
+
+    yield one
+    for fleet in fleets:
+        fleet.close()
+
+
+def received(relay: Smtpd) -> Counter[str]:
+    """How often the relay took each email."""
+    return Counter(subject(message.data) for message in list(relay.received))
+
+
+def expect_each_once(relay: Smtpd, ids: list[str]) -> None:
+    """Nothing is lost and nothing doubled."""
+    assert received(relay) == Counter(ids)

@@ -32,6 +32,7 @@ class Product:
     key: str
     postroom: Postroom
     clients: dict[str, httpx.Client] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     def client(self, key: str | None = None) -> httpx.Client:
         """An HTTP client with that key, or the one that may do everything, or with none for ''; close it."""
@@ -44,8 +45,9 @@ class Product:
     def request(self, method: str, path: str, *, key: str | None = None, **arguments: Any) -> httpx.Response:
         """One request, with a client that is kept for the next one with that key."""
         name = self.key if key is None else key
-        if name not in self.clients:
-            self.clients[name] = self.client(key)
+        with self.lock:
+            if name not in self.clients:
+                self.clients[name] = self.client(key)
         return self.clients[name].request(method, path, **arguments)
 
     def submit(self, **members: Any) -> str:

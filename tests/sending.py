@@ -3,11 +3,18 @@
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import count
+from typing import Any
 
 from postroom.mail.outcome import Envelope, HandOff, Verdict
 from postroom.transport.base import Fence, Transport
+from postroom.transport.relay import Relay, Timeouts
+from postroom.transport.smtp import SmtpTransport
+
+PATIENT = Timeouts(connect=10, greeting=10, command=10, starttls=10, auth=10, body=10, dot=10)
+QUICK = Timeouts(connect=0.7, greeting=0.7, command=0.7, starttls=0.7, auth=0.7, body=0.7, dot=0.7)
 
 _serial = count(1)
 SENDER = "sender@example.org"
@@ -31,6 +38,30 @@ def subject(data: bytes) -> str:
 def pass_all(ids: Collection[str]) -> Collection[str]:
     """A fence that lets everything through."""
     return ids
+
+
+class Clock:
+    """The monotonic clock, which can be set forward."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+@contextmanager
+def transports(clock: Clock | None = None) -> Iterator[Callable[..., SmtpTransport]]:
+    """A function that makes SMTP transports from a URL and options of `Relay.parse`; all are closed in the end."""
+    with ExitStack() as stack:
+
+        def make(url: str, *, timeouts: Timeouts = PATIENT, connections: int = 4, **options: Any) -> SmtpTransport:
+            relay = Relay.parse(url, timeouts=timeouts, connections=connections, **options)
+            transport = SmtpTransport(relay, clock=clock or time.monotonic, random=lambda: 0.5)
+            stack.callback(transport.close)
+            return transport
+
+        yield make
 
 
 class Caller:

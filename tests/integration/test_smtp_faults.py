@@ -2,21 +2,17 @@
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from postroom.mail.outcome import HandOff, Phase, Verdict
-from postroom.transport.relay import Relay, Timeouts
 from postroom.transport.smtp import SmtpTransport
-from tests.sending import Caller, envelope, send, subject, verdicts
+from tests.sending import QUICK, Caller, envelope, send, subject, transports, verdicts
 from tests.smtpd import Accept, Action, Cut, Hold, Offer, Raw, Say, Silence, Smtpd
 from tests.smtpd import Phase as At
 
-QUICK = Timeouts(connect=0.5, greeting=0.5, command=0.5, starttls=0.5, auth=0.5, body=0.5, dot=0.5)
-PATIENT = Timeouts(connect=10, greeting=10, command=10, starttls=10, auth=10, body=10, dot=10)
 GARBAGE = Raw(b"\x00\xff what?\r\n")
 HALF = Raw(b"250-half a re")
 
@@ -32,14 +28,7 @@ def server() -> Iterator[Smtpd]:
 
 @pytest.fixture
 def opened() -> Iterator[Open]:
-    """Makes transports to a server and closes them in the end."""
-    with ExitStack() as stack:
-
-        def make(server: Smtpd, *, timeouts: Timeouts = PATIENT, connections: int = 4) -> SmtpTransport:
-            transport = SmtpTransport(Relay.parse(server.url, timeouts=timeouts, connections=connections))
-            stack.callback(transport.close)
-            return transport
-
+    with transports() as make:
         yield make
 
 
@@ -74,7 +63,7 @@ def test_relay_that_lets_nobody_in_costs_no_email_an_attempt(
     server: Smtpd, opened: Open, phase: At, actions: tuple[Action, ...]
 ) -> None:
     server.script.on(phase, *actions)
-    hand_offs = send(opened(server, timeouts=QUICK), envelope(), envelope("a@example.com", "b@example.com"))
+    hand_offs = send(opened(server.url, timeouts=QUICK), envelope(), envelope("a@example.com", "b@example.com"))
     assert {verdict for hand_off in hand_offs for verdict in verdicts(hand_off)} == {Verdict.ROUTE}
     possible = {Phase.CONNECT, Phase.GREETING} if phase == "connect" else {Phase.EHLO}  # a reset may come at once
     assert {outcome.phase for hand_off in hand_offs for outcome in hand_off.outcomes} <= possible
@@ -83,34 +72,33 @@ def test_relay_that_lets_nobody_in_costs_no_email_an_attempt(
 
 def test_refused_connection_is_the_routes_trouble(opened: Open) -> None:
     with Smtpd() as server:
-        transport = opened(server)
+        transport = opened(server.url)
     (hand_off,) = send(transport, envelope())
     assert only([hand_off]) == (Verdict.ROUTE, Phase.CONNECT)
     assert "refused" in hand_off.outcomes[0].message
 
 
-def test_connection_that_is_never_answered_is_the_routes_trouble() -> None:
+def test_connection_that_is_never_answered_is_the_routes_trouble(opened: Open) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as stack:
         port = full.getsockname()[1]
         for _ in range(3):  # fill the queue of a listener that never accepts
             filler = stack.enter_context(socket.socket())
             filler.setblocking(False)
             filler.connect_ex(("127.0.0.1", port))
-        transport = SmtpTransport(Relay.parse(f"smtp://127.0.0.1:{port}", timeouts=QUICK))
+        transport = opened(f"smtp://127.0.0.1:{port}", timeouts=QUICK)
         hand_offs = send(transport, envelope())
     assert only(hand_offs) == (Verdict.ROUTE, Phase.CONNECT)
 
 
-def test_name_that_does_not_exist_is_the_routes_trouble() -> None:
-    transport = SmtpTransport(Relay.parse("smtp://relay.invalid:25?tls=none"))
-    (hand_off,) = send(transport, envelope())
+def test_name_that_does_not_exist_is_the_routes_trouble(opened: Open) -> None:
+    (hand_off,) = send(opened("smtp://relay.invalid:25?tls=none"), envelope())
     assert only([hand_off]) == (Verdict.ROUTE, Phase.CONNECT)
     assert "address" in hand_off.outcomes[0].message
 
 
 def test_dead_relay_is_not_stormed_with_connections(server: Smtpd, opened: Open) -> None:
     server.script.on("connect", Say("421 4.3.2 busy"), Cut())
-    transport = opened(server, connections=50)
+    transport = opened(server.url, connections=50)
     caller = Caller(transport, *[envelope() for _ in range(400)])
     caller.run()
     assert server.sessions == 3  # then the breaker has opened
@@ -144,7 +132,7 @@ def test_trouble_before_the_dot_is_transient(opened: Open, phase: At, kind: str,
     size = 16_000_000 if phase == "body" else 0  # more than fits into the buffers on the way
     with Smtpd(Offer(pipelining=pipelining, size=None)) as server:
         server.script.on(phase, *TROUBLE[kind])
-        (hand_off,) = send(opened(server, timeouts=QUICK), envelope("a@example.com", "b@example.com", size=size))
+        (hand_off,) = send(opened(server.url, timeouts=QUICK), envelope("a@example.com", "b@example.com", size=size))
         assert verdicts(hand_off) == [Verdict.TRANSIENT, Verdict.TRANSIENT]
         assert delivered(server) == []
 
@@ -172,7 +160,7 @@ def test_refusal_at_each_phase_and_the_next_email_goes_through(
 ) -> None:
     with Smtpd(Offer(pipelining=pipelining)) as server:
         server.script.on(phase, Say(reply), times=1)
-        transport = opened(server, connections=1)
+        transport = opened(server.url, connections=1)
         refused, good = envelope(), envelope()
         hand_offs = send(transport, refused, good)
         assert [verdicts(hand_off) for hand_off in hand_offs] == [[verdict], [Verdict.ACCEPTED]]
@@ -186,7 +174,7 @@ def test_354_after_all_recipients_were_refused_delivers_nothing(server: Smtpd, o
     server.script.on("rcpt", Say("550 5.1.1 unknown"), times=1)
     server.script.on("data", Say("354 go"), times=1)
     refused, good = envelope(), envelope()
-    hand_offs = send(opened(server, connections=1), refused, good)
+    hand_offs = send(opened(server.url, connections=1), refused, good)
     assert [verdicts(hand_off) for hand_off in hand_offs] == [[Verdict.PERMANENT], [Verdict.ACCEPTED]]
     assert delivered(server) == [good.email_id]
     assert server.sessions == 1
@@ -195,7 +183,7 @@ def test_354_after_all_recipients_were_refused_delivers_nothing(server: Smtpd, o
 def test_lost_link_keeps_recipients_that_were_refused(server: Smtpd, opened: Open) -> None:
     server.script.on("rcpt", Say("550 5.1.1 unknown"), only="<b@")
     server.script.on("body", Cut())
-    (hand_off,) = send(opened(server), envelope("a@example.com", "b@example.com"))
+    (hand_off,) = send(opened(server.url), envelope("a@example.com", "b@example.com"))
     assert verdicts(hand_off) == [Verdict.TRANSIENT, Verdict.PERMANENT]
 
 
@@ -204,7 +192,7 @@ def test_relay_that_leaves_while_the_fence_is_asked_leaves_no_doubt(server: Smtp
         server.hang_up()
         return ids
 
-    (hand_off,) = send(opened(server), envelope(), fence=slow_store)
+    (hand_off,) = send(opened(server.url), envelope(), fence=slow_store)
     assert verdicts(hand_off) == [Verdict.TRANSIENT]
     assert delivered(server) == []
 
@@ -223,7 +211,7 @@ def test_no_certain_reply_to_the_dot_is_uncertain(
 ) -> None:
     server.script.on("dot", *((Accept(),) if accepts else ()), *actions)
     email = envelope()
-    (hand_off,) = send(opened(server, timeouts=QUICK), email)
+    (hand_off,) = send(opened(server.url, timeouts=QUICK), email)
     assert only([hand_off]) == (Verdict.UNCERTAIN, Phase.DOT)
     assert delivered(server) == [email.email_id] * accepts
 
@@ -231,81 +219,10 @@ def test_no_certain_reply_to_the_dot_is_uncertain(
 def test_closing_after_the_dot_leaves_the_email_to_the_fences_word(server: Smtpd, opened: Open) -> None:
     dot = Hold(threading.Event())
     server.script.on("dot", Accept(), dot, Say("250 2.0.0 Ok"))
-    caller = Caller(opened(server), envelope())
+    caller = Caller(opened(server.url), envelope())
     under_way = caller.transport.send(caller.take, fence=caller.fence)
     while not dot.reached.is_set():
         assert next(under_way) == []
     under_way.close()
     dot.until.set()
     assert sum(caller.fenced.values()) == 1
-
-
-# -- slow, fragmented, large -------------------------------------------------------------------------------------------
-
-
-def test_replies_in_single_bytes_are_understood(opened: Open) -> None:
-    with Smtpd(drip=True) as server:
-        emails = [envelope("a@example.com", "b@example.com") for _ in range(10)]
-        for hand_off in send(opened(server), *emails):
-            assert verdicts(hand_off) == [Verdict.ACCEPTED, Verdict.ACCEPTED]
-        assert server.violations == []
-
-
-def test_reply_in_ever_more_single_bytes_does_not_prolong_the_time(server: Smtpd, opened: Open) -> None:
-    tick = threading.Event()
-    drops: list[Action] = []
-    for _ in range(20):
-        drops += [Raw(b"2"), Hold(tick, seconds=0.1)]
-    server.script.on("mail", *drops)
-    began = time.monotonic()
-    (hand_off,) = send(opened(server, timeouts=QUICK), envelope())
-    assert verdicts(hand_off) == [Verdict.TRANSIENT]
-    assert time.monotonic() - began < 1.5
-    tick.set()
-
-
-def test_large_message_arrives_whole_over_a_relay_that_reads_late(server: Smtpd, opened: Open) -> None:
-    gate = Hold(threading.Event(), seconds=0.3)
-    server.script.on("body", gate)
-    email = envelope(size=9_000_000)
-    (hand_off,) = send(opened(server), email)
-    assert verdicts(hand_off) == [Verdict.ACCEPTED]
-    assert server.wait_for(1)[0].data == email.data
-
-
-def test_relay_that_stops_reading_in_the_middle_of_the_body_is_given_up(opened: Open) -> None:
-    over = threading.Event()
-    with Smtpd(Offer(size=None)) as server:
-        server.script.on("body", Hold(over))
-        (hand_off,) = send(opened(server, timeouts=QUICK), envelope(size=30_000_000))
-        over.set()
-        assert only([hand_off]) == (Verdict.TRANSIENT, Phase.BODY)
-        assert delivered(server) == []
-
-
-def test_dots_and_missing_line_ends_arrive_as_they_were(server: Smtpd, opened: Open) -> None:
-    bodies = [b".", b"..\r\n.", b".a\r\n..b\r\n.\r\n\r\n.", b"", b"\r\n\r\n"]
-    for body in bodies:
-        email = envelope()
-        head = email.data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
-        object.__setattr__(email, "data", head + body)
-        send(opened(server), email)
-    wanted = [body if body.endswith(b"\r\n") or not body else body + b"\r\n" for body in bodies]
-    assert [message.data.partition(b"\r\n\r\n")[2] for message in server.wait_for(len(bodies))] == wanted
-
-
-def test_message_above_the_offered_size_is_not_sent(opened: Open) -> None:
-    with Smtpd(Offer(size=1000)) as server:
-        large, small = envelope(size=2000), envelope()
-        hand_offs = send(opened(server), large, small)
-        assert [verdicts(hand_off) for hand_off in hand_offs] == [[Verdict.REJECTED], [Verdict.ACCEPTED]]
-        assert hand_offs[0].outcomes[0].reply is not None
-        assert hand_offs[0].outcomes[0].reply.code == 552
-        assert delivered(server) == [small.email_id]
-
-
-def test_address_that_would_be_two_commands_never_reaches_the_wire(server: Smtpd, opened: Open) -> None:
-    bad, good = envelope("a@example.com>\r\nRCPT TO:<evil@example.com"), envelope()
-    hand_offs = send(opened(server), bad, good)
-    assert [verdicts(hand_off) for hand_off in hand_offs] == [[Verdict.REJECTED], [Verdict.ACCEPTED]]
-    assert not any("evil" in line for _, line in server.commands)

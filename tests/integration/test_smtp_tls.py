@@ -3,7 +3,7 @@
 import logging
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,17 +12,15 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from postroom.mail.outcome import Outcome, Phase, Verdict
-from postroom.transport.relay import Relay, Timeouts
+from postroom.transport.relay import Relay
 from postroom.transport.smtp import SmtpTransport
 from postroom.transport.smtp_wire import tls_context
 from tests import certificates
 from tests.certificates import Certificates
-from tests.sending import envelope, send, subject, verdicts
+from tests.sending import QUICK, envelope, send, subject, transports, verdicts
 from tests.servers import free_port
 from tests.smtpd import Accept, Action, Cut, Offer, Raw, Say, Silence, Smtpd
 
-TIMEOUTS = Timeouts(connect=5, greeting=5, command=5, starttls=5, auth=5, body=5, dot=5)
-QUICK = Timeouts(connect=0.5, greeting=0.5, command=0.5, starttls=0.5, auth=0.5, body=0.5, dot=0.5)
 STARTTLS = Offer(starttls=True)
 IMPLICIT = Offer(implicit_tls=True)
 LOGIN = Offer(starttls=True, users={"user": "s3cret-pass"})
@@ -37,15 +35,9 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture
 def opened(tls: Certificates) -> Iterator[Open]:
-    """Makes transports that trust our authority (or, with `ca_file=None`, the system's) and closes them in the end."""
-    with ExitStack() as stack:
-
-        def make(url: str, *, ca_file: str | None = tls.ca_file, timeouts: Timeouts = TIMEOUTS) -> SmtpTransport:
-            transport = SmtpTransport(Relay.parse(url, ca_file=ca_file, timeouts=timeouts, connections=4))
-            stack.callback(transport.close)
-            return transport
-
-        yield make
+    """Makes transports that trust our authority, or with `ca_file=None` the system's."""
+    with transports() as make:
+        yield lambda url, **options: make(url, **{"ca_file": tls.ca_file, **options})
 
 
 def url(server: Smtpd, *, tls: str = "starttls", user: str = "", host: str = "127.0.0.1") -> str:

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -57,6 +56,9 @@ _TLS = """\
 smtpd_tls_security_level = may
 smtpd_tls_chain_files = {key_and_chain}
 """
+# Ends the server when the pipe from us closes, also because we were killed. (A parent-death signal is no help: the
+# kernel forgets it when the server changes its user.)
+_KEEPER = '"$@" & server=$!; read -r _; kill "$server"; wait "$server"'
 
 
 class Postfix:
@@ -81,8 +83,8 @@ class Postfix:
         configuration = str(self._folder / "configuration")
         subprocess.run(["postfix", "-c", configuration, "check"], check=True, capture_output=True, timeout=60)
         self._process = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "TERM", MASTER, "-c", configuration, "-d"],
-            stdin=subprocess.DEVNULL,
+            ["/bin/sh", "-c", _KEEPER, "keeper", MASTER, "-c", configuration, "-d"],
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -95,8 +97,7 @@ class Postfix:
     def stop(self) -> None:
         """Ends it with all its processes."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
-            self._process.wait(20)
+            self._process.communicate(timeout=20)
             self._process = None
 
     def log(self) -> str:
@@ -116,7 +117,7 @@ class Postfix:
 def postfix(next_port: int, *, key_and_chain: Path | None = None) -> Iterator[Postfix]:
     """A running Postfix that hands everything to that port. Skips (under CI fails) where it cannot be had."""
     require(installed("postfix", package="postfix", also="/usr/sbin/postfix"), "Postfix is not installed")
-    require(MASTER.exists() and shutil.which("setpriv"), "this Postfix is laid out in another way than Debian's")
+    require(MASTER.exists(), "this Postfix is laid out in another way than Debian's")
     require(os.geteuid() == 0, "Postfix can be started by root only")
     folder = Path(tempfile.mkdtemp(prefix="postfix-"))  # not below pytest's folder, which other users may not enter
     folder.chmod(0o755)

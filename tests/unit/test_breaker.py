@@ -174,4 +174,4 @@ def test_one_error_when_it_opens_and_one_info_when_it_closes(caplog: pytest.LogC
         ("ERROR", "relay down"),
         ("INFO", "relay up"),
     ]
-    assert caplog.records[0].reason == "connection refused"
+    assert vars(caplog.records[0])["reason"] == "connection refused"

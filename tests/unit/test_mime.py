@@ -132,6 +132,11 @@ def test_body_takes_the_plainest_encoding_that_carries_it(text: str, encoding: s
     assert f"Content-Transfer-Encoding: {encoding}" in lines(corpus.letter(text=text))
 
 
+def test_base64_body_has_crlf_line_ends_inside_too() -> None:
+    part = message_from_bytes(compose(corpus.letter(text="日本語\n二\r三")), policy=policy.default)
+    assert part.get_payload(decode=True) == "日本語\r\n二\r\n三".encode()
+
+
 def test_body_line_that_looks_like_a_boundary_is_encoded() -> None:
     email = corpus.letter(html="<p>a</p>", text="a")
     hostile = replace(email, text=f"--=_{email.id}_a\n\n--=_{email.id}_a--\n", html=f"--=_{email.id}_a")
@@ -164,6 +169,8 @@ def test_encoded_word_is_b_or_q_whichever_is_shorter() -> None:
 def test_text_that_looks_like_an_encoded_word_is_encoded() -> None:
     email = corpus.letter(subject="=?utf-8?q?evil?=", to=['"=?utf-8?q" <a@example.com>'], text="")
     assert "=?utf-8?q?evil?=" not in compose(email).decode()
+    assert '"=?' not in compose(email).decode()
+    assert "=?utf-8?q <" not in compose(email).decode()
     assert reading.by_standard_library(compose(email)).subject == "=?utf-8?q?evil?="
 
 
@@ -215,6 +222,8 @@ def test_attachment_type_keeps_its_parameters() -> None:
         {"headers": (("X-A", "a\r\n\r\nbody"),)},
         {"headers": (("X-A: b\r\nBcc", "evil@example.net"),)},
         {"headers": (("X-A\r", "a"),)},
+        {"headers": (("Bcc", "evil@example.net"),)},
+        {"headers": ((" ", "a"),)},
         {"sender": Address("a@example.org", "A\r\nBcc: evil@example.net")},
         {"sender": Address("a@example.org", "Ä\r\n\r\n")},
         {"sender": Address("a@example.org>\r\nBcc: <evil@example.net")},

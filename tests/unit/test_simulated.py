@@ -1,24 +1,13 @@
 """What the simulated transport does to each address, and how long it takes over it."""
 
 import re
-import time
 
 import pytest
 
 from postroom.mail.outcome import Phase, Verdict
 from postroom.transport import simulated, simulated_fate
 from postroom.transport.simulated import SimulatedTransport
-from tests.sending import Caller, envelope, send, verdicts
-
-
-class Clock:
-    """The monotonic clock, which can be set forward."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.monotonic() + self.ahead
+from tests.sending import Caller, Clock, envelope, send, verdicts
 
 
 def quick(**changes: object) -> SimulatedTransport:

@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 from typing_extensions import TypedDict  # pydantic reads the standard one only from Python 3.12 on
 
+from postroom.api.errors import Name
+
 LastEvent = Literal[
     "queued",
     "scheduled",
@@ -235,7 +237,7 @@ class Detail(TypedDict):
 
 class _Refused(TypedDict):
     statusCode: int
-    name: str
+    name: Name
     message: str
     request_id: str
 

@@ -54,7 +54,7 @@ def pack(pieces: Iterable[AnyStr], limit: int) -> list[AnyStr]:
     chunks: list[list[AnyStr]] = [[]]
     filled = 0
     for piece in pieces:
-        if filled + len(piece) > limit and chunks[-1]:
+        if filled + len(piece) > limit:
             chunks.append([])
             filled = 0
         chunks[-1].append(piece)

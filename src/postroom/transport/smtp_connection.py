@@ -13,7 +13,7 @@ from postroom.transport.smtp_lookup import Address
 from postroom.transport.smtp_wire import Wire, WireLost
 
 IDLE_SECONDS = 60.0
-_SENDS_PER_EVENT = 64  # a large message on a fast link must not keep the others waiting
+_SENDS_AT_ONCE = 64  # a large message on a fast link must not keep the others waiting
 
 
 def limits(timeouts: Timeouts) -> Mapping[Phase, float]:
@@ -64,7 +64,7 @@ class Connection:
         self._host = relay.host.rstrip(".")  # certificates name it without
         self._context = context
         self._limits = phase_limits
-        self._pending: deque[memoryview] = deque()
+        self._pending: deque[bytes | memoryview] = deque()
         self._sends = 0
         self._progress = 0
         self._since = now  # when this side or that last got on
@@ -86,26 +86,42 @@ class Connection:
         return now >= self._since + limit and not self.is_parked
 
     def on_event(self, now: float) -> None:
-        """Something has come in, or can be written: goes on as far as it goes without waiting."""
+        """Something has come in, or can be written: goes on as far as it goes without waiting, up to `flush`."""
         try:
             if not self._wire.is_ready:
                 self._connect()
             if self._wire.is_ready:
                 self._read()
-                if self._pending:
-                    self._flush()
         except WireLost as lost:
             self.dialogue.lose(str(lost), closed=lost.closed)
-        self._note_progress(now)
 
     def begin(self, envelope: Envelope, now: float) -> None:
-        """Starts an email on an open, idle connection."""
-        self._say(self.dialogue.begin(envelope), now)
+        """Starts an email on an open, idle connection; `flush` is next."""
+        self._since = now
+        self._write(self.dialogue.begin(envelope))
 
     def write_dot(self, now: float) -> None:
-        """Ends the message of a parked connection."""
+        """Ends the message of a parked connection; `flush` is next."""
+        self._since = now
         assert self.dialogue.transaction is not None
-        self._say(self.dialogue.transaction.write_dot(), now)
+        self._write(self.dialogue.transaction.write_dot())
+
+    def flush(self, now: float) -> None:
+        """Sends what there is to write, as far as the wire takes it.
+
+        A step of its own, so that a loop can first think about many connections and then write to all of them: waking
+        up the other side for each one in turn took a fifth of all CPU.
+        """
+        if self._pending and not self.dialogue.broken:
+            try:
+                self._send()
+            except WireLost as lost:
+                self.dialogue.lose(str(lost), closed=lost.closed)
+        self.wants_write = bool(self._pending) or self._wire.wants_write
+        progress = self._sends + self.dialogue.answered
+        if progress != self._progress:  # whole replies and written bytes give the relay more time, single bytes do not
+            self._progress = progress
+            self._since = now
 
     def time_out(self) -> None:
         """The relay has taken too long."""
@@ -160,41 +176,21 @@ class Connection:
             if dialogue.broken or not wire.is_encrypted:  # what is decrypted already, no selector would tell
                 return
 
-    def _say(self, data: bytes, now: float) -> None:
-        try:
-            self._write(data)
-        except WireLost as lost:
-            self.dialogue.lose(str(lost), closed=lost.closed)
-        self._sends += 1
-        self._note_progress(now)
-
     def _write(self, data: bytes) -> None:
-        if not data:
-            return
-        if not self._pending:
-            sent = self._wire.send(data)
-            self._sends += sent > 0
-            if sent == len(data):
-                return
-            self._pending.append(memoryview(data)[sent:])
-        else:
-            self._pending.append(memoryview(data))
+        if data:
+            self._pending.append(data)
 
-    def _flush(self) -> None:
+    def _send(self) -> None:
         pending = self._pending
-        for _ in range(_SENDS_PER_EVENT):
-            if not pending or not (sent := self._wire.send(pending[0])):
+        for _ in range(_SENDS_AT_ONCE):
+            data = pending[0]
+            sent = self._wire.send(data)
+            if not sent:
                 return
             self._sends += 1
-            if sent == len(pending[0]):
-                pending.popleft()
-            else:
-                pending[0] = pending[0][sent:]
-
-    def _note_progress(self, now: float) -> None:
-        """Only whole replies and written bytes give the relay more time: a reply in single bytes does not."""
-        self.wants_write = bool(self._pending) or self._wire.wants_write
-        progress = self._sends + self.dialogue.answered
-        if progress != self._progress:
-            self._progress = progress
-            self._since = now
+            if sent < len(data):
+                pending[0] = memoryview(data)[sent:]
+                continue
+            pending.popleft()
+            if not pending:
+                return

@@ -55,6 +55,7 @@ def _talk(connection: Connection, clock: Callable[[], float], give_up_at: float)
         now = clock()
         if happened:
             connection.on_event(now)
+            connection.flush(now)
         elif connection.is_overdue(now) or now >= give_up_at:
             connection.time_out()
         if dialogue.trouble is not None:

@@ -92,9 +92,13 @@ class SendLoop:
     def _give_out(self, now: float) -> None:
         """Gives waiting envelopes to connections, and has more opened where there are too few."""
         self._halt_if_resting(now)
+        begun = []
         for queue, fresh in ((self._moved, True), (self._waiting, False)):
             while queue and (connection := self._crew.hire(fresh=fresh, now=now)):
-                self._begin(connection, queue.popleft(), now)
+                self._busy[connection] = errand = queue.popleft()
+                connection.begin(errand.envelope, now)
+                begun.append(connection)
+        self._go_on(begun, now)
         if self._waiting or self._moved:
             self._crew.grow(len(self._waiting) + len(self._moved), now)
             self._heed_trouble(now)
@@ -114,13 +118,20 @@ class SendLoop:
         now = self._clock()
         for connection in ready:
             connection.on_event(now)
-            self._attend(connection, now)
+        self._go_on(ready, now)
         for connection in self._crew.overdue(now):
             connection.time_out()
             self._attend(connection, now)
         self._heed_trouble(now)
         self._halt_if_resting(now)
         return bool(ready)
+
+    def _go_on(self, connections: Sequence[Connection], now: float) -> None:
+        """Writes what the connections have to say, then looks how far each has come."""
+        for connection in connections:
+            connection.flush(now)
+        for connection in connections:
+            self._attend(connection, now)
 
     def _attend(self, connection: Connection, now: float) -> None:
         errand = self._busy.get(connection)
@@ -133,11 +144,6 @@ class SendLoop:
             if connection.is_parked:
                 self._parked[connection] = errand
             self._crew.watch(connection)
-
-    def _begin(self, connection: Connection, errand: _Errand, now: float) -> None:
-        self._busy[connection] = errand
-        connection.begin(errand.envelope, now)
-        self._attend(connection, now)
 
     def _finish(self, connection: Connection, errand: _Errand, now: float) -> None:
         del self._busy[connection]
@@ -167,14 +173,13 @@ class SendLoop:
         asked = list(self._parked.items())
         self._serve(0.0)  # while the fence was asked, a relay may have left: then there is no doubt yet
         now = self._clock()
-        for connection, errand in asked:
-            if self._parked.pop(connection, None) is None:
-                continue
+        still_there = [(connection, errand) for connection, errand in asked if self._parked.pop(connection, None)]
+        for connection, errand in still_there:
             if errand.envelope.email_id in allowed:
                 connection.write_dot(now)
             else:
                 connection.dialogue.release()
-            self._attend(connection, now)
+        self._go_on([connection for connection, _ in still_there], now)
 
     def _ask_fence(self, ids: Sequence[str]) -> Collection[str]:
         try:

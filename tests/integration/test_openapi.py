@@ -1,0 +1,118 @@
+"""The OpenAPI document is true: what it promises is what the running product does."""
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import CHECKS
+
+from postroom import status
+from postroom.api.answers import LastEvent
+from tests.product import Product
+from tests.refusals import NAMES
+
+
+@pytest.fixture(scope="module")
+def document(product: Product) -> dict[str, Any]:
+    """The document that the product serves."""
+    return dict(product.request("GET", "/openapi.json", key="").json())
+
+
+@pytest.fixture(scope="module")
+def schema(product: Product) -> Any:
+    """The document, to make requests from."""
+    return schemathesis.openapi.from_url(f"{product.base_url}/openapi.json")
+
+
+PUBLIC = ("/livez", "/healthz", "/readyz", "/health")
+OPERATIONS = [
+    ("POST", "/emails"),
+    ("POST", "/emails/batch"),
+    ("GET", "/emails"),
+    ("GET", "/emails/{id}"),
+    ("PATCH", "/emails/{id}"),
+    ("POST", "/emails/{id}/cancel"),
+    ("POST", "/emails/{id}/retry"),
+    ("GET", "/emails/{id}/events"),
+    ("GET", "/emails/{id}/raw"),
+    ("POST", "/api-keys"),
+    ("GET", "/api-keys"),
+    ("DELETE", "/api-keys/{id}"),
+    ("GET", "/livez"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/health"),
+]
+
+
+def test_document_has_every_operation_and_no_other(document: dict[str, Any]) -> None:
+    found = [(method.upper(), path) for path, operations in document["paths"].items() for method in operations]
+    assert sorted(found) == sorted(OPERATIONS)
+
+
+CASES = [
+    *((GenerationMode.POSITIVE, *operation) for operation in OPERATIONS),
+    *(
+        (GenerationMode.NEGATIVE, *operation) for operation in OPERATIONS if operation[1] not in PUBLIC
+    ),  # they take nothing
+]
+
+
+@pytest.mark.parametrize(("mode", "method", "path"), CASES)
+def test_product_does_what_its_document_says(
+    product: Product, schema: Any, mode: GenerationMode, method: str, path: str
+) -> None:
+    excluded = [CHECKS.get_one("positive_data_acceptance")]  # no schema says what an address or a time is
+    if path == "/emails/batch":
+        excluded.append(CHECKS.get_one("negative_data_rejection"))  # a permissive batch answers 200 with its errors
+    strategy = schema[path][method].as_strategy(generation_mode=mode)
+
+    @given(case=strategy)
+    @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+    def conforms(case: Case) -> None:
+        case.call_and_validate(headers={"Authorization": f"Bearer {product.key}"}, excluded_checks=excluded, timeout=20)
+
+    conforms()
+
+
+def test_every_operation_but_health_needs_a_key(document: dict[str, Any]) -> None:
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            assert (operation.get("security") == [{"key": []}]) is (path not in PUBLIC), path
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+
+
+def test_refusals_are_declared_as_they_are(document: dict[str, Any]) -> None:
+    refused = document["components"]["schemas"]["Refused"]
+    assert set(refused["required"]) == {"statusCode", "name", "message", "request_id"}
+    assert set(document["components"]["schemas"]["Name"]["enum"]) <= NAMES
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for code, answer in operation["responses"].items():
+                if code.startswith("4"):
+                    content = answer["content"]["application/json"]
+                    assert content["schema"] == {"$ref": "#/components/schemas/Refused"}
+
+
+def test_all_references_lead_somewhere(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            reference = value.get("$ref")
+            if isinstance(reference, str):
+                assert reference.removeprefix("#/components/schemas/") in schemas
+            for one in value.values():
+                walk(one)
+        elif isinstance(value, list):
+            for one in value:
+                walk(one)
+
+    walk(document)
+
+
+def test_last_event_is_declared_with_every_value_that_is_answered() -> None:
+    assert set(status.LAST_EVENT.values()) <= set(LastEvent.__args__)  # type: ignore[attr-defined]

@@ -1,0 +1,123 @@
+"""How the circuit breaker guards a relay that is down or refuses us, and lets the emails pass when it is back."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from postroom.mail.outcome import Verdict
+from postroom.transport.smtp import SmtpTransport
+from tests.sending import Caller, Clock, envelope, in_threads, send, transports, verdicts
+from tests.smtpd import Accept, Cut, Hold, Say, Silence, Smtpd
+
+OK = [Verdict.ACCEPTED]
+ROUTE = [Verdict.ROUTE]
+Open = Callable[..., SmtpTransport]
+
+
+@pytest.fixture
+def server() -> Iterator[Smtpd]:
+    with Smtpd() as running:
+        yield running
+    assert running.violations == []
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def opened(clock: Clock) -> Iterator[Open]:
+    with transports(clock) as make:
+        yield make
+
+
+def test_relay_that_is_down_is_left_alone_and_probed_when_the_rest_is_over(
+    server: Smtpd, opened: Open, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="postroom")
+    transport = opened(server.url, connections=4)
+    server.stop()
+    caller = Caller(transport, *[envelope() for _ in range(100)])
+    assert {tuple(verdicts(hand_off)) for hand_off in caller.run().values()} == {tuple(ROUTE)}
+    assert len(caller.hand_offs) == 3 * transport.capacity
+    assert transport.resting() == pytest.approx(5, abs=1)
+
+    server.start()
+    assert verdicts(send(transport, envelope())[0]) == ROUTE
+    assert server.sessions == 0, "it connected although the relay was to be left alone"
+
+    clock.ahead += 5
+    assert transport.resting() == 0
+    assert all(verdicts(hand_off) == OK for hand_off in send(transport, *[envelope() for _ in range(4)]))
+    assert [record.message for record in caplog.records] == ["relay down", "relay up"]
+    assert "example.com" not in caplog.text
+
+
+def test_only_one_connection_probes_however_many_threads_send(server: Smtpd, opened: Open, clock: Clock) -> None:
+    transport = opened(server.url, connections=4)
+    server.stop()
+    send(transport, envelope())
+    send(transport, envelope())
+    send(transport, envelope())
+    server.start()
+    server.script.on("connect", Say("421 4.3.2 not yet"), Cut())
+    clock.ahead += 6
+    callers = [Caller(transport, *[envelope() for _ in range(4)]) for _ in range(5)]
+    in_threads([caller.run for caller in callers])
+    assert {tuple(verdicts(h)) for caller in callers for h in caller.hand_offs} == {tuple(ROUTE)}
+    assert server.sessions == 1
+    assert transport.resting() == pytest.approx(10, abs=1)
+
+
+def test_probe_that_is_abandoned_leaves_the_way_free_for_another(server: Smtpd, opened: Open, clock: Clock) -> None:
+    transport = opened(server.url, connections=1)
+    server.stop()
+    for _ in range(3):
+        send(transport, envelope())
+    server.start()
+    server.script.on("connect", Silence(), times=1)
+    clock.ahead += 6
+    probing = transport.send(Caller(transport, envelope()).take, fence=lambda ids: ids)
+    assert next(probing) == []
+    probing.close()
+    assert verdicts(send(transport, envelope())[0]) == OK
+
+
+def test_emails_wait_for_the_probe_of_another_thread(server: Smtpd, opened: Open, clock: Clock) -> None:
+    transport = opened(server.url, connections=1)
+    server.stop()
+    for _ in range(3):
+        send(transport, envelope())
+    server.start()
+    gate = Hold(threading.Event())
+    server.script.on("connect", gate, Say("220 back again"), times=1)
+    clock.ahead += 6
+    first, second = Caller(transport, envelope()), Caller(transport, envelope())
+    second.on_yield = lambda: gate.until.set() if gate.reached.is_set() else None
+    in_threads([first.run, second.run])
+    assert [verdicts(h) for h in (*first.hand_offs, *second.hand_offs)] == [OK, OK]
+
+
+def test_relay_that_wants_authentication_at_mail_is_left_alone_after_three(server: Smtpd, opened: Open) -> None:
+    server.script.on("mail", Say("530 5.7.0 Authentication required"))
+    transport = opened(server.url, connections=1)
+    caller = Caller(transport, *[envelope() for _ in range(10)])
+    assert {tuple(verdicts(hand_off)) for hand_off in caller.run().values()} == {tuple(ROUTE)}
+    assert len(caller.hand_offs) == 3
+    assert transport.resting() > 0
+
+
+def test_emails_under_way_end_normally_when_the_breaker_opens(server: Smtpd, opened: Open) -> None:
+    gate = Hold(threading.Event())
+    server.script.on("dot", gate, Accept(), Say("250 2.0.0 Ok"))
+    server.script.on("mail", Say("530 5.7.0 Authentication required"), only="<other@")
+    good, bad = envelope(), [envelope(mail_from="other@example.org") for _ in range(6)]
+    transport = opened(server.url, connections=2)
+    caller = Caller(transport, good, *bad)
+    caller.on_yield = lambda: gate.until.set() if transport.resting() else None
+    ended = caller.run()
+    assert verdicts(ended[good.email_id]) == OK
+    assert len(caller.waiting) == 3
