@@ -20,6 +20,7 @@ from postroom.store.base import Added, KeyReused, Store, Submission
 log = logging.getLogger(__name__)
 
 MOST_IN_A_GROUP = 1000  # emails; bounds how long the last of a group waits for the first
+MOST_BYTES_IN_A_GROUP = 32 * 1024 * 1024  # of attachments; bounds how long one write takes
 
 
 class Intake:
@@ -64,9 +65,9 @@ class Intake:
         first = self._waiting.get()
         if first is None:
             return []
-        group, size = [first], len(first[0].emails)
+        group, emails, attached = [first], len(first[0].emails), _attached(first)
         deadline = time.monotonic() + (self._linger_seconds if linger else 0)
-        while size < MOST_IN_A_GROUP:
+        while emails < MOST_IN_A_GROUP and attached < MOST_BYTES_IN_A_GROUP:
             try:
                 one = self._waiting.get(timeout=max(0.0, deadline - time.monotonic()))
             except waiting.Empty:
@@ -75,7 +76,8 @@ class Intake:
                 self._waiting.put(None)
                 break
             group.append(one)
-            size += len(one[0].emails)
+            emails += len(one[0].emails)
+            attached += _attached(one)
         return group
 
     def _commit(self, group: "list[_Waiting]") -> None:
@@ -106,6 +108,11 @@ class Intake:
 
 
 _Waiting = tuple[Submission, "Future[Added | KeyReused]"]
+
+
+def _attached(one: _Waiting) -> int:
+    """Bytes of attachments."""
+    return sum(attachment.size for email in one[0].emails for attachment in email.attachments)
 
 
 def _fail(group: Iterable[_Waiting], error: Exception) -> None:

@@ -82,6 +82,8 @@ def test_scheduled_email_becomes_queued_when_its_time_has_come(store: Store) -> 
     assert found(store, email).life.status is Status.SCHEDULED
     assert published(store, now + HOUR) == [email.id]
     assert found(store, email).life == lifecycle.release(email.life, now=now + HOUR)
+    assert published(store, now + HOUR + 14 * SECOND) == []
+    assert published(store, now + HOUR + 15 * SECOND) == [email.id]
 
 
 def test_email_that_retries_is_published_at_its_next_attempt(store: Store) -> None:

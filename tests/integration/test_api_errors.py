@@ -38,7 +38,7 @@ def test_unknown_path(product: Product, path: str) -> None:
         ("GET", "/emails/01890000-0000-7000-8000-000000000000/cancel", "POST"),
         ("PATCH", "/api-keys", "GET, POST"),
         ("GET", "/api-keys/0123456789ab", "DELETE"),
-        ("POST", "/livez", "GET"),
+        ("POST", "/livez", "GET, HEAD"),
     ],
 )
 def test_wrong_method_names_the_right_ones(product: Product, method: str, path: str, allow: str) -> None:

@@ -14,6 +14,7 @@ def test_process_lives(product: Product, path: str) -> None:
     answer = product.request("GET", path, key="")
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
     assert answer.headers["x-request-id"]
+    assert product.request("HEAD", path, key="").status_code == 200
 
 
 def test_ready_names_its_parts(product: Product) -> None:

@@ -25,7 +25,7 @@ def refused(product: Product, member: str, **members: Any) -> None:
 def test_row_71_idempotency_keys(product: Product, key: str, path: str) -> None:
     before = product.count()
     with Wire(product.port) as wire:
-        lines = head(product, f"Idempotency-Key: {key}X".replace("X", ""), "Content-Length: 2", path=path)
+        lines = head(product, f"Idempotency-Key: {key}", "Content-Length: 2", path=path)
         wire.send(lines.decode().encode("latin-1") + b"{}")
         answer = wire.read_answer()
         assert answer.status == 400

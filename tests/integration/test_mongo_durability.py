@@ -13,16 +13,26 @@ from postroom.store.base import Added, KeyReused, Submission
 from postroom.store.mongo import MongoStore
 from tests import make
 from tests.make import ACCOUNT, HOUR, SECOND
+from tests.servers import mongodb
 from tests.servers.link import Link
 from tests.servers.mongodb import MongoDB
 
 DEADLINE_SECONDS = 60.0
 
 
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoDB]:
+    """A server with little in it, which is soon up again."""
+    with mongodb.started(tmp_path_factory.mktemp("mongodb")) as server:
+        yield server
+
+
 @pytest.fixture
-def server(mongodb: MongoDB) -> MongoDB:
-    """The private server, also where tests are pointed at another one: it will be killed."""
-    return mongodb
+def server(own_server: MongoDB) -> Iterator[MongoDB]:
+    """That server, running again after the test: it will be killed."""
+    yield own_server
+    if not own_server.running:
+        own_server.start()
 
 
 @pytest.fixture

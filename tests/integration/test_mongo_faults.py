@@ -20,10 +20,19 @@ from tests.servers.mongodb import MongoDB
 IN_TIME_SECONDS = 3.5
 
 
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoDB]:
+    """A server with little in it, which is soon up again."""
+    with mongodb.started(tmp_path_factory.mktemp("mongodb")) as server:
+        yield server
+
+
 @pytest.fixture
-def server(mongodb: MongoDB) -> MongoDB:
-    """The private server, also where tests are pointed at another one: bad things are done to it."""
-    return mongodb
+def server(own_server: MongoDB) -> Iterator[MongoDB]:
+    """That server, running again after the test: bad things are done to it."""
+    yield own_server
+    if not own_server.running:
+        own_server.start()
 
 
 @pytest.fixture

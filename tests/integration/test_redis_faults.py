@@ -174,7 +174,7 @@ def link(server: RedisServer) -> Iterator[Link]:
 
 @pytest.fixture
 def far_store(link: Link) -> Iterator[RedisStore]:
-    """A store at the other end of the link. Redis knows all its scripts."""
+    """A store at the other end of the link. Redis knows the scripts that are used here."""
     store = RedisStore(f"redis://127.0.0.1:{link.port}/0")
     now = store.clock()
     [claim] = make.claimed(store, now, *make.stored(store, now, make.email(now)))

@@ -80,7 +80,7 @@ NO_PATH = dict.fromkeys(map(ord, "/\\\t"))
 FILENAMES = (
     lines_of(IN_NAME, 255)
     .map(lambda name: name.translate(NO_PATH).strip(" "))
-    .filter(lambda name: utils.unquote(name) == name)  # get_filename() takes "a" and <a> for a, encoded or not
+    .filter(lambda name: utils.unquote(name).strip() == name)  # get_filename() takes "a", <a> and a\xa0 for a
 )
 TYPES = st.sampled_from(["application/pdf", "image/png", "text/plain; charset=utf-8", 'text/csv; header="a; b"', "a/b"])
 IDS = st.none() | st.text("azAZ09.@_-", min_size=1, max_size=127)

@@ -55,8 +55,7 @@ class _Application(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """In place of the framework's seven layers, whose error answers have other shapes."""
-        ours_first = sorted(self.routes, key=lambda route: not isinstance(route, _Route))
-        router = Router(ours_first, redirect_slashes=False)
+        router = Router(self.routes, redirect_slashes=False)
         return Edge(router, routes=self.routes, desk=self.state.desk)
 
 
@@ -206,3 +205,4 @@ def _route_health(app: FastAPI) -> None:
     ):
         down = {503: {"description": "Not ready.", "model": model}} if model is not answers.Liveness else {}
         _add(app, "GET", path, handler, model, responses=down, **about)
+        _add(app, "HEAD", path, handler, None, include_in_schema=False)  # what some health checks send

@@ -135,7 +135,7 @@ def _bodies(sent: EmailIn, settings: Settings, problems: Problems) -> tuple[str 
     for member, body in (("html", sent.html), ("text", sent.text)):
         if body:
             problems.guard(headers.check_body, body, member=member, limit=settings.max_text_bytes)
-    return sent.html, sent.text
+    return sent.html or None, sent.text  # an empty HTML part would hide the plain one
 
 
 def _subject(subject: str, limit: int) -> str:

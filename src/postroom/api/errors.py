@@ -90,13 +90,13 @@ def refusal_of(error: Exception) -> Refusal | None:
         case Overloaded():
             return unavailable(str(error), retry_after_seconds=error.retry_after_seconds)
         case OutcomeUnknown():
-            return unavailable("the store did not confirm; it may or may not have happened: " + _REPEAT)
+            return unavailable(_UNKNOWN)
         case StoreError():
             return unavailable("the store does not answer and nothing was changed; try again")
     return None
 
 
-_REPEAT = "repeat the request with the same Idempotency-Key"
+_UNKNOWN = "the store did not confirm, so it may have happened: repeat it, a submission with the same Idempotency-Key"
 
 
 def not_found(message: str) -> Refusal:

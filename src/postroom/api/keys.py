@@ -1,5 +1,6 @@
 """API keys over the API: make one (shown once), list them, revoke one."""
 
+import logging
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -15,6 +16,8 @@ from postroom.api.schemas import ApiKeyIn
 from postroom.errors import InvalidEmail
 from postroom.mail import address, headers, when
 from postroom.mail.api_key import FULL_ACCESS, SENDING_ACCESS, ApiKey, Scope
+
+log = logging.getLogger(__name__)
 
 LONGEST_LIFE = timedelta(days=3660)
 
@@ -35,6 +38,7 @@ async def create(request: Request) -> Answer:
         expires_at=_expires_at(sent.expires_at, desk.postroom.clock()),
         store=desk.postroom.store,
     )
+    log.info("key created", extra={"key_id": made.id})
     return as_json({**render.key(made), "token": token}, 201)
 
 
@@ -57,6 +61,7 @@ async def revoke(request: Request) -> Answer:
         raise not_found("no such API key")
     await desk.ask(store.revoke_key, key_id, now=desk.postroom.clock())
     desk.doorman.forget(key_id)
+    log.info("key revoked", extra={"key_id": key_id})
     return as_json({"object": "api_key", "id": key_id, "deleted": True})
 
 

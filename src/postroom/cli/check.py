@@ -16,9 +16,11 @@ from postroom.settings import Settings
 @as_json
 @clear_errors
 def check(as_json: bool) -> None:
-    """Check the settings and reach every part: store, relay, port. Exit code 1 names what is missing."""
+    """Check the settings and reach every part: store, broker, relay, port. Exit code 1 names what is missing."""
     settings = settings_module.load()
     parts: dict[str, Callable[[Settings], str]] = {"store": _store, "relay": _relay, "port": _port}
+    if not wiring.is_embedded(settings):
+        parts["broker"] = _broker
     found = {name: _try(step, settings) for name, step in parts.items()}
     lines = [f"{name:<6} {'ok' if ok else 'WRONG':<6} {what}" for name, (ok, what) in found.items()]
     show({name: {"ok": ok, "detail": what} for name, (ok, what) in found.items()}, lines, as_json=as_json)
@@ -43,6 +45,15 @@ def _store(settings: Settings) -> str:
     finally:
         store.close()
     return "can be written to"
+
+
+def _broker(settings: Settings) -> str:
+    queue = wiring.open_queue(settings)
+    try:
+        queue.ping()
+        return f"answers; {queue.depth()} wake-ups wait"
+    finally:
+        queue.close()
 
 
 def _relay(settings: Settings) -> str:

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 def run() -> None:
     """Serve the API and deliver, all in this process. Ctrl-C finishes or hands back what is in hand."""
     settings = settings_module.load()
+    wiring.require_embedded(settings, "run")
     telemetry.set_up(settings.log_level, settings.log_format)
     with listening(settings) as listener:
         postroom = wiring.build(settings)

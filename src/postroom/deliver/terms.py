@@ -11,8 +11,11 @@ class Terms:
     """The constants of a turn.
 
     A claim before its final dot lasts `lease`, after it `doubt_lease`; both are renewed until the attempt is
-    `attempt_limit` old. `claim_size` bounds one claim, `bytes_under_way` the messages in memory. After `turn_limit` a
-    turn looks for nothing more; a stop waits `stop_limit` for what is under way.
+    `attempt_limit` old. `claim_size` bounds one claim, `bytes_under_way` the messages in memory. A stop waits
+    `stop_limit` for what is under way.
+
+    After `turn_limit` a turn takes nothing new for `turn_pause`, so that it can end; if a slow recipient keeps it from
+    ending, it goes on for another `turn_limit`, and so forth until it is `turn_age` old.
     """
 
     policy: RetryPolicy
@@ -20,6 +23,8 @@ class Terms:
     doubt_lease: timedelta = timedelta(seconds=120)
     attempt_limit: timedelta = timedelta(minutes=15)
     turn_limit: timedelta = timedelta(seconds=60)
+    turn_pause: timedelta = timedelta(seconds=5)
+    turn_age: timedelta = timedelta(minutes=10)
     stop_limit: timedelta = timedelta(seconds=10)
     claim_size: int = 100
     bytes_under_way: int = 64 * 1024 * 1024

@@ -97,8 +97,10 @@ class Turn:
             _log_store(error, worker=self.worker.name)
 
     def _may_look(self, lane: Lane, now: datetime) -> bool:
-        young = now - self.began < self.terms.turn_limit
-        return self.refill and young and now - self.looked_at[lane] >= LOOK_PAUSE
+        """Whether to ask the store for due emails now: if asked to, not too often, and not while the turn may end."""
+        terms, age = self.terms, now - self.began
+        open_to_more = age < terms.turn_age and age % (terms.turn_limit + terms.turn_pause) < terms.turn_limit
+        return self.refill and open_to_more and now - self.looked_at[lane] >= LOOK_PAUSE
 
     def _claim_due(self, limit: int, lowest: Lane, now: datetime) -> Sequence[Claim]:
         """Claims due emails of this lane and the more urgent ones. Looks again at once while there are some."""

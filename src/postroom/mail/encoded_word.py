@@ -2,13 +2,12 @@
 
 import binascii
 import re
+import string
 from collections.abc import Iterable
 from typing import AnyStr
 
 _OVERHEAD = len("=?utf-8?q??=")
-_SAFE = frozenset(
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/"
-)  # RFC 2047 §5 (3), the strictest
+_SAFE = frozenset(string.ascii_letters + string.digits + "!*+-/")  # RFC 2047 §5 (3), the strictest of its sets
 
 _WORD = re.compile(r"=\?([^?\s*]{1,40})(?:\*[^?\s]{0,40})?\?([BbQq])\?([^?]*)\?=")
 _GAP = re.compile(r"(?<=\?=)[ \t]+(?==\?[^?\s]{1,80}\?[BbQq]\?)")

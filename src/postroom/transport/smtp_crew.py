@@ -11,7 +11,7 @@ from postroom.transport.smtp_opening import RouteTrouble
 from postroom.transport.smtp_route import Route
 
 OPENING_AT_ONCE = 4  # once one has worked; until then a single one probes
-GROW_AGAIN_SECONDS = 5.0  # after the relay refused one more connection while others work
+GROW_AGAIN_SECONDS = 5.0  # after the relay refused one more connection, as long as another one works
 CHECK_SECONDS = 0.05
 
 
@@ -132,7 +132,7 @@ class Crew:
 
     def _may_open(self, now: float) -> Sequence[Address] | None:
         breaker = self._route.breaker
-        if now < self._grow_at or len(self._opening) >= (self._at_once if breaker.proven else 1):
+        if (self._all and now < self._grow_at) or len(self._opening) >= (self._at_once if breaker.proven else 1):
             return None
         try:
             addresses = self._route.lookup.addresses(now)
@@ -179,7 +179,7 @@ class Crew:
         """A relay that serves our other connections is not down: it allows no more of them for now."""
         self.trouble = trouble
         self._at_once = 1
-        self._grow_at = now + GROW_AGAIN_SECONDS if self._all else now
+        self._grow_at = now + GROW_AGAIN_SECONDS
         if trouble.lasting or self._is_probing or not self._all:
             self._route.breaker.failed(now, str(trouble), lasting=trouble.lasting)
         self._is_probing = False

@@ -19,7 +19,7 @@ LEAST_LEVELS = {  # what these say below it is said better by our own events, or
     "amqp": logging.INFO,
     "celery.worker.strategy": logging.WARNING,
     "celery.app.trace": logging.WARNING,
-    "celery.worker.consumer.delayed_delivery": logging.ERROR,  # we delay nothing in the broker
+    "kombu.transport.native_delayed_delivery": logging.ERROR,  # we delay nothing in the broker
 }
 
 

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from postroom import deliver, sweep
@@ -25,7 +26,8 @@ class EmbeddedWorker:
     def __init__(self, postroom: Postroom) -> None:
         self._postroom = postroom
         self._stop = threading.Event()
-        self._terms = terms_of(postroom.settings)
+        # Under Celery a turn must end to be acknowledged; here nothing waits for its end.
+        self._terms = replace(terms_of(postroom.settings), turn_age=timedelta.max)
         self._threads = [
             threading.Thread(target=self._run, args=(Worker(name=_name(i)),), name=f"worker-{i}", daemon=True)
             for i in range(postroom.settings.worker_threads)

@@ -1,0 +1,112 @@
+"""Buckets, load and backlog: arithmetic on time and numbers, without a server."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from postroom.api import idempotency, strict_json
+from postroom.api.buckets import MOST_BUCKETS, Buckets
+from postroom.api.load import Backlog, Load
+from postroom.errors import Overloaded, StoreUnavailable
+from tests.make import now
+
+
+def test_bucket_gives_its_size_at_once_and_then_its_rate() -> None:
+    buckets = Buckets(rate=2, size=4)
+    assert [buckets.take("a", now=100).taken for _ in range(6)] == [True] * 4 + [False] * 2
+    assert buckets.take("b", now=100).taken
+    assert [buckets.take("a", now=101).taken for _ in range(3)] == [True, True, False]
+
+
+def test_bucket_tells_what_is_left() -> None:
+    buckets = Buckets(rate=2, size=4)
+    first = buckets.take("a", now=100)
+    assert (first.remaining, first.full_in_seconds) == (3, 1)
+    for _ in range(4):
+        last = buckets.take("a", now=100)
+    assert (last.taken, last.remaining, last.full_in_seconds, last.next_in_seconds) == (False, 0, 2, 1)
+
+
+@given(st.lists(st.floats(0, 10), max_size=60))
+def test_bucket_never_gives_more_than_size_and_rate(pauses: list[float]) -> None:
+    buckets = Buckets(rate=3, size=5)
+    at = given_out = 0.0
+    for pause in pauses:
+        at += pause
+        given_out += buckets.take("a", now=at).taken
+    assert given_out <= 5 + 3 * at + 1e-6
+
+
+def test_number_of_buckets_is_bounded() -> None:
+    buckets = Buckets(rate=1, size=10)
+    for i in range(2 * MOST_BUCKETS):
+        buckets.take(str(i), now=100)
+    assert len(buckets._buckets) <= MOST_BUCKETS
+
+
+def test_load_refuses_above_its_limits_and_recovers() -> None:
+    load = Load(most=2, most_bytes=100)
+    load.enter()
+    load.enter()
+    with pytest.raises(Overloaded):
+        load.enter()
+    load.hold(80)
+    with pytest.raises(Overloaded):
+        load.hold(80)
+    load.leave(160)
+    load.enter()
+    load.hold(100)
+
+
+def test_backlog_counts_what_was_accepted_since_it_was_read() -> None:
+    async def scenario() -> None:
+        readings = iter([1, 2])
+        backlog = Backlog(lambda: next(readings), most=3)
+        assert await backlog.reading() == 1
+        await backlog.check(2)
+        backlog.added(2)
+        with pytest.raises(Overloaded):
+            await backlog.check(1)
+
+    asyncio.run(scenario())
+
+
+def test_backlog_that_cannot_be_read_is_left_to_the_submission() -> None:
+    def broken() -> int:
+        raise StoreUnavailable("gone")
+
+    async def scenario() -> None:
+        backlog = Backlog(broken, most=3)
+        assert await backlog.reading() == 0
+        await backlog.check(1)
+
+    asyncio.run(scenario())
+
+
+def fingerprint(text: str, mode: str = "strict") -> str:
+    """The fingerprint of a payload written like this."""
+    payload = strict_json.parse(text.encode(), max_depth=20)
+    bound = idempotency.bind("k", payload, endpoint="emails", mode=mode, now=now(), hours=24)
+    assert bound
+    return bound.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ('{"a":1,"b":[1,2]}', '{ "b" : [1, 2], "a" : 1 }', True),
+        ('{"a":1}', '{"a":1.0}', True),
+        ('{"a":1}', '{"a":10e-1}', True),
+        ('{"a":"\\u00e9"}', '{"a":"é"}', True),
+        ('{"a":1}', '{"a":"1"}', False),
+        ('{"a":1}', '{"a":true}', False),
+        ('{"a":1.5}', '{"a":1}', False),
+        ('{"b":[1,2]}', '{"b":[2,1]}', False),
+        ('{"a":null}', "{}", False),
+    ],
+)
+def test_fingerprints_are_those_of_json_values(one: str, other: str, same: bool) -> None:
+    assert (fingerprint(one) == fingerprint(other)) is same
+    assert fingerprint(one) != fingerprint(one, mode="permissive")
