@@ -8,7 +8,7 @@ from threading import Barrier
 import pytest
 
 from postroom.mail import lifecycle
-from postroom.mail.email import Email, Lane, OnUncertain, Status
+from postroom.mail.email import Email, Lane, OnUncertain, RecipientStatus, Status
 from postroom.store.base import Claim, Store
 from tests import make
 from tests.make import ACCOUNT, HOUR, LEASE, SECOND
@@ -84,6 +84,12 @@ def test_scheduled_email_becomes_queued_when_its_time_has_come(store: Store) -> 
     assert found(store, email).life == lifecycle.release(email.life, now=now + HOUR)
     assert published(store, now + HOUR + 14 * SECOND) == []
     assert published(store, now + HOUR + 15 * SECOND) == [email.id]
+
+
+def test_email_scheduled_soon_is_published_at_its_time(store: Store) -> None:
+    now = store.clock()
+    [email] = make.stored(store, now, make.scheduled(now, now + SECOND))
+    assert published(store, now + SECOND) == [email.id]
 
 
 def test_email_that_retries_is_published_at_its_next_attempt(store: Store) -> None:
@@ -196,6 +202,17 @@ def test_email_fails_when_its_deadline_has_passed(store: Store) -> None:
     assert store.expire(10, now=deadline) == 1
     assert found(store, email).life == lifecycle.expire(email.life, now=deadline)
     assert store.expire(10, now=deadline) == 0
+
+
+def test_rest_of_an_email_in_doubt_expires(store: Store) -> None:
+    now = store.clock()
+    email, claim = claimed(store, now, to=("a@example.com", "b@example.com"))
+    settlement = make.retrying(claim, now, now + DELAY)
+    first, second = settlement.life.recipients
+    doubtful = replace(settlement.life, recipients=(replace(first, status=RecipientStatus.UNCERTAIN), second))
+    store.settle([replace(settlement, life=doubtful)], now=now)
+    assert store.expire(10, now=now + 100 * HOUR) == 1
+    assert found(store, email).life.status is Status.UNCERTAIN
 
 
 def test_claimed_email_does_not_expire(store: Store) -> None:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 
 from postroom import settings, wiring
 from postroom.api.app import create_app
-from tests.product import EMAIL, Product
+from tests.product import EMAIL, Product, running
 from tests.refusals import CANARY, assert_refused, check_shape
 
 
@@ -155,3 +155,31 @@ def test_bug_is_500_without_internals(parts: wiring.Postroom, caplog: pytest.Log
     assert "KeyError" in written
     assert "ValueError" in written
     assert CANARY not in "\n".join(line for line in written.splitlines() if "raise" not in line)
+
+
+def test_nothing_that_a_client_sends_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    email = {
+        "from": f"{CANARY} <{CANARY}@example.com>",
+        "to": f"{CANARY}@example.net",
+        "subject": CANARY,
+        "text": CANARY,
+        "headers": {f"X-{CANARY}": CANARY},
+        "tags": [{"name": CANARY, "value": CANARY}],
+        "metadata": {CANARY: CANARY},
+        "attachments": [{"content": CANARY, "content_type": "text/plain", "filename": CANARY}],
+    }
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("httpcore").setLevel(logging.WARNING)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    with running(tmp_path) as product:
+        email_id = product.request("POST", "/emails", json=email, headers={"Idempotency-Key": CANARY}).json()["id"]
+        product.wait_for(email_id, "sent")
+        product.request("GET", "/emails", params={"subject": CANARY})
+        product.request("GET", f"/{CANARY}")
+        product.request("GET", "/emails", key=CANARY)
+        for member in email:
+            product.request("POST", "/emails", json=email | {member: [{CANARY: CANARY}]})
+        product.request("POST", "/emails", content=CANARY)
+    assert caplog.records
+    assert CANARY not in caplog.text
+    assert not [record for record in caplog.records if CANARY in str(vars(record))]

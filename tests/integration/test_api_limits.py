@@ -3,6 +3,9 @@
 import socket
 import sqlite3
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +97,22 @@ def test_requests_above_the_limit_are_refused_while_slow_bodies_do_not_count(tmp
                 wire.close()
 
 
+def test_requests_above_the_limit_are_refused_at_once(tmp_path: Path) -> None:
+    with (
+        running(tmp_path, deliver=False, environ={"POSTROOM_MAX_REQUESTS": "1"}) as product,
+        locked(tmp_path),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        waiting = pool.submit(product.request, "POST", "/emails", json=EMAIL)
+        began = time.monotonic()
+        while (answer := product.request("GET", "/nothing")).status_code != 503:
+            assert time.monotonic() - began < 2
+        assert_refused(answer, 503, "application_error")
+        assert answer.headers["retry-after"] == "1"
+        assert product.request("GET", "/livez").status_code == 200
+        assert waiting.result().status_code == 503
+
+
 def test_bodies_in_memory_are_limited(tmp_path: Path) -> None:
     with running(tmp_path, deliver=False, environ={"POSTROOM_MAX_BYTES_UNDER_WAY": "100000"}) as product:
         answer = product.request("POST", "/emails", json=EMAIL | {"text": "x" * 200_000})
@@ -105,18 +124,22 @@ def test_bodies_in_memory_are_limited(tmp_path: Path) -> None:
 def test_store_that_does_not_answer_is_503_within_three_seconds(tmp_path: Path) -> None:
     with running(tmp_path, deliver=False) as product:
         product.submit()
-        other = sqlite3.connect(tmp_path / "postroom.sqlite3", timeout=5, isolation_level=None)
-        try:
-            other.execute("BEGIN IMMEDIATE")
+        with locked(tmp_path):
             began = time.monotonic()
             answer = product.request("POST", "/emails", json=EMAIL)
             assert time.monotonic() - began < 3
             assert_refused(answer, 503, "application_error")
             assert answer.headers["retry-after"]
-            other.execute("ROLLBACK")
-        finally:
-            other.close()
         _wait_until_served(product)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Nothing can be written to the store while the block lasts."""
+    with closing(sqlite3.connect(folder / "postroom.sqlite3", timeout=5, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
 
 
 def _wait_until_served(product: Product, seconds: float = 10) -> Any:

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,7 @@ def test_every_call_is_refused_in_time_while_the_server_is_down(server: MongoDB,
 def test_frozen_server_makes_add_unavailable_in_time_and_nothing_is_stored(server: MongoDB, store: MongoStore) -> None:
     now = store.clock()
     with server.frozen():
-        add = lambda: make.stored(store, now, make.email(now))  # noqa: E731  # as a value
+        add = partial(make.stored, store, now, make.email(now))
         assert seconds_until_refused(add, StoreUnavailable) < IN_TIME_SECONDS
     assert store.counts()[Status.QUEUED] == 0
 

@@ -77,13 +77,16 @@ def test_children_of_a_process_that_uses_the_store_use_it_too(store: MongoStore)
     assert (counts[Status.SENT], counts[Status.QUEUED]) == (30, 15)
 
 
+def add_one(store: MongoStore) -> None:
+    make.stored(store, store.clock(), make.email())
+
+
 @FORKING
 def test_nothing_is_opened_before_the_first_call(mongodb_url: str) -> None:
-    threads = threading.active_count()
+    before = set(threading.enumerate())
     store = MongoStore(mongodb_url)
-    assert threading.active_count() == threads
-    assert exit_code(forked(lambda: make.stored(store, store.clock(), make.email()) and None)) == 0
-    assert threading.active_count() == threads
+    assert exit_code(forked(lambda: add_one(store))) == 0
+    assert set(threading.enumerate()) <= before
     assert store.backlog() == 1
     store.close()
 

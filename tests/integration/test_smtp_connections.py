@@ -120,6 +120,18 @@ def test_idle_connection_that_the_relay_closed_is_replaced(server: Smtpd, opened
     assert verdicts(send(transport, envelope())[0]) == OK
 
 
+def test_idle_connection_on_which_the_relay_spoke_is_not_used_again(server: Smtpd, opened: Open) -> None:
+    speak, spoken = Hold(threading.Event()), Hold(threading.Event())
+    server.script.on("dot", Accept(), Say("250 2.0.0 Ok"), speak, Say("250 2.1.0 Ok"), spoken, times=1)
+    transport = opened(server.url, connections=1)
+    send(transport, envelope())
+    speak.until.set()
+    assert spoken.reached.wait(timeout=10)
+    assert verdicts(send(transport, envelope())[0]) == OK
+    assert server.sessions == 2
+    spoken.until.set()
+
+
 @pytest.mark.parametrize("actions", [(Cut(),), (Cut(reset=True),), (Say("421 4.4.2 idle"), Cut())])
 def test_reused_connection_that_ends_at_mail_is_replaced_free_of_charge(
     server: Smtpd, opened: Open, actions: tuple[Cut | Say, ...]
@@ -152,9 +164,14 @@ def test_relay_that_closes_after_each_email_gets_them_all(server: Smtpd, opened:
 # -- a relay that takes few --------------------------------------------------------------------------------------------
 
 
-def test_relay_that_allows_few_connections_gets_everything_over_those(opened: Open) -> None:
-    with Smtpd(Offer(connections=2)) as server:
+@pytest.mark.parametrize("allowed", [1, 2])
+def test_relay_that_allows_few_connections_gets_everything_over_those(opened: Open, allowed: int) -> None:
+    with Smtpd(Offer(connections=allowed)) as server:
         transport = opened(server.url, connections=10)
+        send(transport, envelope())
+        transport.close()  # the relay is known to be good: several connections are opened at a time
+        server.wait_until(lambda: server.open_sessions == 0, "end of the first connection")
+        server.script.on("ehlo", Hold(threading.Event(), seconds=0.3), Say("250 smtpd.example"), times=allowed)
         hand_offs = send(transport, *[envelope() for _ in range(60)])
         assert all(verdicts(hand_off) == OK for hand_off in hand_offs)
         assert transport.resting() == 0

@@ -65,8 +65,9 @@ def test_opportunistic_goes_on_unencrypted_where_it_must() -> None:
         assert dialogue.is_open
 
 
-def test_what_was_said_before_the_handshake_is_forgotten() -> None:
-    injected = b"220 go\r\n250-evil\r\n250 PIPELINING\r\n"
+@pytest.mark.parametrize("more", [b"250-evil\r\n250 PIPELINING\r\n", b"250-evil\r\n250-half a", b"x" * 3000])
+def test_what_was_said_before_the_handshake_is_forgotten(more: bytes) -> None:
+    injected = b"220 go\r\n" + more
     dialogue, _ = opened(STARTTLS, b"220 hi\r\n", b"250-r\r\n250 STARTTLS\r\n", injected)
     assert not dialogue.is_open  # the injected EHLO reply has not counted
     assert not dialogue.broken

@@ -22,7 +22,7 @@ from postroom.mail.email import Json
 from postroom.store.base import Added, KeyReused, Submission
 from postroom.wiring import Postroom
 
-COMMIT_SECONDS = 2.8  # how long a submission may wait for the store; the promise is an answer in under three
+COMMIT_SECONDS = 2.5  # how long a submission may wait for the store; the promise is an answer in under three
 P = ParamSpec("P")
 T = TypeVar("T")
 

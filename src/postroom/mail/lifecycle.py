@@ -20,9 +20,9 @@ from postroom.mail.email import (
 S = Status
 MOVES: Mapping[Status, frozenset[Status]] = {
     S.SCHEDULED: frozenset({S.SCHEDULED, S.QUEUED, S.SENDING, S.CANCELED, S.FAILED}),
-    S.QUEUED: frozenset({S.SENDING, S.CANCELED, S.FAILED, S.SENT}),
+    S.QUEUED: frozenset({S.SENDING, S.CANCELED, S.FAILED, S.SENT, S.UNCERTAIN}),
     S.SENDING: frozenset({S.QUEUED, S.RETRYING, S.SENT, S.BOUNCED, S.FAILED, S.UNCERTAIN}),
-    S.RETRYING: frozenset({S.SENDING, S.CANCELED, S.FAILED, S.SENT}),
+    S.RETRYING: frozenset({S.SENDING, S.CANCELED, S.FAILED, S.SENT, S.UNCERTAIN}),
     S.SENT: frozenset({S.DELIVERED, S.BOUNCED, S.COMPLAINED}),
     S.DELIVERED: frozenset({S.COMPLAINED, S.BOUNCED}),
     S.BOUNCED: frozenset({S.DELIVERED}),

@@ -82,10 +82,9 @@ class Opening:
         return self._authenticating(answer)
 
     def secured(self) -> bytes:
-        """The connection is encrypted now; what was learnt before is void (RFC 3207 §4.2)."""
+        """The connection is encrypted now; what was learnt before is void, EHLO is said anew (RFC 3207 §4.2)."""
         self.secure = True
         self.wants_tls = False
-        self.features = Features()
         if self._relay.tls is Tls.IMPLICIT:
             self.phase = Phase.GREETING
             return b""

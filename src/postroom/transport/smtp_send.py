@@ -6,7 +6,7 @@ What is said on a connection is `smtp_dialogue`'s; how many connections there ar
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from postroom.mail.outcome import Envelope, HandOff, Outcome, Phase, Verdict
 from postroom.transport.base import Fence, Take
@@ -25,13 +25,11 @@ LONGEST_WAIT_SECONDS = 0.25
 ADDRESS_WAIT_SECONDS = 0.02
 
 
-@dataclass(slots=True, kw_only=True)
-class _Errand:
-    """An envelope under way. `moved`: its first connection had ended before the relay heard of it."""
+class _Errand(NamedTuple):
+    """An envelope under way, and since when."""
 
     envelope: Envelope
     since: float
-    moved: bool = False
 
 
 class SendLoop:
@@ -46,7 +44,7 @@ class SendLoop:
         self._clock = clock
         self._crew = Crew(route)
         self._waiting: deque[_Errand] = deque()
-        self._moved: deque[_Errand] = deque()  # these wait for a connection that has never been idle
+        self._moved: deque[_Errand] = deque()  # their connection had ended unheard: once more, on one never used before
         self._busy: dict[Connection, _Errand] = {}
         self._parked: dict[Connection, _Errand] = {}
         self._finished: list[HandOff] = []
@@ -85,7 +83,7 @@ class SendLoop:
         free = self._capacity - under_way
         if not self._is_halted and free > 0 and (now >= self._ask_at or not under_way):
             taken = self._take(free)
-            self._waiting.extend(_Errand(envelope=envelope, since=now) for envelope in taken)
+            self._waiting.extend(_Errand(envelope, now) for envelope in taken)
             self._ask_at = now if len(taken) == free else now + ASK_AGAIN_SECONDS
         return bool(self._under_way or self._finished)
 
@@ -150,8 +148,7 @@ class SendLoop:
         self._parked.pop(connection, None)
         transaction = connection.dialogue.finish()
         connection.emails += 1
-        if transaction.unheard and not connection.is_fresh and not errand.moved:
-            errand.moved = True
+        if transaction.unheard and not connection.is_fresh:
             self._moved.append(errand)
         else:
             outcomes = transaction.outcomes

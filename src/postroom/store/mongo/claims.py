@@ -79,7 +79,10 @@ def renew(here: Connection, tokens: Mapping[str, str], *, now: datetime, lease: 
 
 
 def fence(here: Connection, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> set[str]:
-    """Marks the claims that hold as fenced and extends their leases; returns their ids."""
+    """Marks the claims that hold as fenced and extends their leases; returns their ids.
+
+    Durable, unlike a claim: a crash of the server that forgot it would have the email sent twice without a flag.
+    """
     if not tokens:
         return set()
     change = {"$set": {"lease.until": now + lease, "lease.fenced": True}, "$inc": {"revision": 1}}

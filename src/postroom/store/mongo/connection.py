@@ -2,15 +2,15 @@
 
 import math
 import os
-import threading
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import pymongo
 from bson.codec_options import CodecOptions
-from pymongo import MongoClient, WriteConcern
+from pymongo import MongoClient, ReadPreference, WriteConcern
 from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
 from pymongo.uri_parser import parse_uri
 
 from postroom.errors import StoreUnavailable
@@ -34,7 +34,6 @@ _OPTIONS: dict[str, Any] = {
     "timeoutMS": int(PATIENCE_SECONDS * 1000),
     "waitQueueTimeoutMS": 500,
     "retryWrites": True,
-    "readPreference": "primary",  # a secondary may not have yet what was just promised
     "compressors": [],  # loopback and local networks are faster than any of them
 }
 
@@ -46,7 +45,9 @@ class Connection:
         self.where = where
         self.client: MongoClient[Document] = MongoClient(url, **_OPTIONS)
         codec: CodecOptions[Document] = CodecOptions(tz_aware=True, tzinfo=UTC)
-        self.database = self.client.get_database(database_name(url), codec, write_concern=PROMISED)
+        self.database = self.client.get_database(
+            database_name(url), codec, ReadPreference.PRIMARY, PROMISED, ReadConcern("local")
+        )
         self.emails = self.database["emails"]
         self.emails_quickly = self.emails.with_options(write_concern=QUICK)
         self.bodies = self.database["bodies"]
@@ -55,16 +56,17 @@ class Connection:
         self.api_keys = self.database["api_keys"]
         self.meta = self.database["meta"]
         self.clock = ServerClock(self._server_time, sync_seconds=clock_sync_seconds)
-        self._gate = threading.Lock()
         self._prepared = False
 
     def ready(self) -> "Connection":
-        """This connection, once its server has passed the checks of `layout`. Raises `StoreError`."""
-        with self._gate:
-            if not self._prepared:
-                with faults.asking(self.where):
-                    layout.prepare(self.meta, self.where, patience_seconds=PATIENCE_SECONDS)
-                self._prepared = True
+        """This connection, once its server has passed the checks of `layout`. Raises `StoreError`.
+
+        Threads may do this at the same time; that does no harm, and none has to wait for another's time-out.
+        """
+        if not self._prepared:
+            with faults.asking(self.where):
+                layout.prepare(self.meta, self.where, patience_seconds=PATIENCE_SECONDS)
+            self._prepared = True
         return self
 
     @property

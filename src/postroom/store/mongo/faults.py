@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pymongo.errors import (
     BulkWriteError,
     ConfigurationError,
-    NotPrimaryError,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
@@ -62,8 +61,8 @@ def unknown(where: str) -> OutcomeUnknown:
 
 
 def _may_have_written(error: PyMongoError) -> bool:
-    if isinstance(error, ServerSelectionTimeoutError | WaitQueueTimeoutError | ConfigurationError | NotPrimaryError):
-        return False  # it was never sent, or refused before it began
+    if isinstance(error, ServerSelectionTimeoutError | WaitQueueTimeoutError | ConfigurationError):
+        return False  # it was never sent
     if isinstance(error, BulkWriteError | WriteConcernError):
         return True  # some of it was written, or all of it but not durably
     return not isinstance(error, OperationFailure) or error.code in _TIMED_OUT

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 
 import pymongo
 
@@ -115,16 +116,16 @@ class MongoStore:
 
     def cancel(self, account: str, email_id: str, *, now: datetime) -> Email:
         """Cancels an email that waits."""
-        return self._fulfil(account, email_id, lambda life: lifecycle.cancel(life, now=now), now)
+        return self._fulfil(account, email_id, partial(lifecycle.cancel, now=now), now)
 
     def reschedule(self, account: str, email_id: str, at: datetime, *, now: datetime) -> Email:
         """Moves a scheduled email to another time."""
-        return self._fulfil(account, email_id, lambda life: lifecycle.reschedule(life, at, now=now), now)
+        return self._fulfil(account, email_id, partial(lifecycle.reschedule, at=at, now=now), now)
 
     def retry(self, account: str, email_id: str, *, now: datetime, max_age: timedelta, wake_up_at: datetime) -> Email:
         """Queues an email anew."""
-        step = lambda life: lifecycle.retry(life, now=now, max_age=max_age)  # noqa: E731  # as short as its siblings
-        return self._fulfil(account, email_id, step, now, wake_up_at)
+        again = partial(lifecycle.retry, now=now, max_age=max_age)
+        return self._fulfil(account, email_id, again, now, wake_up_at)
 
     def counts(self) -> Mapping[Status, int]:
         """Counts all emails by status."""
