@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from postroom.mail import lifecycle
 from postroom.mail.api_key import FULL_ACCESS, ApiKey
@@ -49,6 +49,12 @@ def email(
 def email_id(at: datetime) -> str:
     """A version 7 UUID of that time; later calls for the same time sort later."""
     digits = f"{round(at.timestamp() * 1000):012x}7{0:03x}8{next(_serial):015x}"
+    return str(UUID(digits))
+
+
+def random_id(at: datetime) -> str:
+    """A version 7 UUID of that time that no other process makes."""
+    digits = f"{round(at.timestamp() * 1000):012x}7{uuid4().hex[13:16]}8{uuid4().hex[17:]}"
     return str(UUID(digits))
 
 

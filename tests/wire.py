@@ -73,6 +73,16 @@ class Wire:
         except TimeoutError:
             return False
 
+    def is_cut_off(self, within: float = SECONDS) -> bool:
+        """Whether the server drops the connection in that time, although nothing is read here."""
+        deadline = time.monotonic() + within
+        try:
+            while time.monotonic() < deadline:
+                self.send(b"\r\n", pause=0.05)
+        except ConnectionError:
+            return True
+        return False
+
     def _more(self) -> None:
         data = self._socket.recv(65536)
         assert data, f"closed after {len(self._read)} bytes of an answer"

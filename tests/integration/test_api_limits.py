@@ -13,7 +13,7 @@ import pytest
 
 from tests.product import EMAIL, Product, running
 from tests.refusals import assert_refused
-from tests.wire import Wire
+from tests.wire import Wire, head
 
 
 def test_full_backlog_refuses_submissions_and_nothing_else(tmp_path: Path) -> None:
@@ -131,6 +131,15 @@ def test_store_that_does_not_answer_is_503_within_three_seconds(tmp_path: Path) 
             assert_refused(answer, 503, "application_error")
             assert answer.headers["retry-after"]
         _wait_until_served(product)
+
+
+def test_client_that_does_not_read_its_answers_is_cut_off(impatient: Product) -> None:
+    email_id = impatient.submit(text="x" * 900_000)
+    ask = head(impatient, method="GET", path=f"/emails/{email_id}")
+    with Wire(impatient.port) as wire:
+        wire.send(*[ask] * 30)
+        assert wire.is_cut_off(within=10)
+    assert impatient.request("GET", "/livez").status_code == 200
 
 
 @contextmanager

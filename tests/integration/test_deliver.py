@@ -34,7 +34,7 @@ class Scripted:
         *,
         capacity: int = 10,
         before_reply: Callable[[], None] = lambda: None,
-        held_for: int = 0,
+        held_for: Callable[[Envelope], int] = lambda _: 0,
     ) -> None:
         self.script, self.capacity, self.before_reply, self.held_for = script, capacity, before_reply, held_for
         self.handed: list[str] = []
@@ -44,7 +44,7 @@ class Scripted:
         held: deque[tuple[int, Envelope]] = deque()
         tick = 0
         while True:
-            held += [(tick + self.held_for, e) for e in take(self.capacity - len(held))]
+            held += [(tick + self.held_for(e), e) for e in take(self.capacity - len(held))]
             self.most_at_once = max(self.most_at_once, len(held))
             if not held:
                 return
@@ -128,7 +128,7 @@ def test_turn_sends_the_emails_of_its_wake_up_and_no_others(store: Flaky) -> Non
 
 def test_refilled_turn_sends_everything_due_at_most_so_many_at_once(store: Flaky) -> None:
     emails = stored(store, 37)
-    transport = Scripted(capacity=10, held_for=2)
+    transport = Scripted(capacity=10, held_for=lambda _: 2)
     assert turn(store, transport, emails[0].id, refill=True) == {"accepted": 37}
     assert sorted(transport.handed) == sorted(e.id for e in emails)
     assert transport.most_at_once == 10
@@ -166,7 +166,7 @@ def test_stop_out_of_patience_releases_before_the_fence(store: Flaky) -> None:
     deliver(
         [email.id],
         store=store,
-        transport=Scripted(held_for=10**9),
+        transport=Scripted(held_for=lambda _: 10**9),
         terms=Terms(policy=RetryPolicy(), stop_limit=timedelta(milliseconds=1)),
         worker=Worker(name="w1"),
         random=lambda: 0.5,
@@ -232,7 +232,7 @@ def test_uncomposable_email_fails_alone(store: Flaky) -> None:
 
 def test_messages_in_memory_are_bounded_by_bytes(store: Flaky) -> None:
     emails = stored(store, 10, text="x" * 10_000)
-    transport = Scripted(capacity=10, held_for=1)
+    transport = Scripted(capacity=10, held_for=lambda _: 1)
     turn(store, transport, *(e.id for e in emails), bytes_under_way=25_000)
     assert len(transport.handed) == 10
     assert transport.most_at_once == 3
@@ -255,4 +255,21 @@ def test_urgent_email_overtakes_a_chunk_of_bulk(tmp_path: Path) -> None:
     verdicts = turn(store, transport, *(e.id for e in bulk), refill=True)
     assert verdicts == {"accepted": 51}
     assert transport.handed.index(urgent[0].id) < 50
+    store.close()
+
+
+def test_slow_recipient_does_not_hold_back_what_comes_due_later(tmp_path: Path) -> None:
+    base, calls = make.now(), count()
+    store = SqliteStore(tmp_path / "stepping.sqlite3", clock=lambda: base + next(calls) * timedelta(milliseconds=10))
+    slow, *_ = stored(store, 2)
+    later: list[Email] = []
+
+    def submit_later() -> None:
+        if not later and store.clock() - base > timedelta(seconds=5):
+            later.extend(stored(store))
+
+    transport = Scripted(held_for=lambda e: 2000 if e.email_id == slow.id else 0, before_reply=submit_later)
+    limits = {"turn_limit": timedelta(seconds=1), "turn_pause": timedelta(seconds=0.5), "lease": timedelta(hours=1)}
+    assert turn(store, transport, slow.id, refill=True, **limits) == {"accepted": 3}
+    assert transport.handed.index(later[0].id) < transport.handed.index(slow.id)
     store.close()

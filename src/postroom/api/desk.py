@@ -23,6 +23,7 @@ from postroom.store.base import Added, KeyReused, Submission
 from postroom.wiring import Postroom
 
 COMMIT_SECONDS = 2.5  # how long a submission may wait for the store; the promise is an answer in under three
+SMALL_BYTES = 256 * 1024  # what a body may have to be handled on the event loop: a few milliseconds
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -51,7 +52,13 @@ class Desk:
         settings = self.postroom.settings
         exchange = Exchange.of(request.scope)
         body = await bodies.read(exchange, request.receive, limit=settings.max_body_bytes, load=self.load)
-        return strict_json.parse(body, max_depth=settings.max_json_depth)
+        return await self.work(request, strict_json.parse, body, max_depth=settings.max_json_depth)
+
+    async def work(self, request: Request, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Computes something of this request's body: at once when it is small, off the event loop when it is large."""
+        if Exchange.of(request.scope).body_bytes <= SMALL_BYTES:
+            return job(*args, **kwargs)
+        return await run_in_threadpool(job, *args, **kwargs)
 
     async def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Asks the store, off the event loop."""

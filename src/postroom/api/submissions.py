@@ -33,7 +33,7 @@ async def submit(request: Request) -> Answer:
     await desk.backlog.check()
     payload = await desk.read_json(request)
     intent = _Intent(request, desk, key, "emails", STRICT, idempotency_key, payload, desk.postroom.clock())
-    draft = drafts.draft(payload, settings=desk.postroom.settings, now=intent.now)
+    draft = await desk.work(request, drafts.draft, payload, settings=desk.postroom.settings, now=intent.now)
     _check_sender(draft, key)
     email = intent.accept(draft)
     return await intent.store((email,), packed(render.accepted(email)))
@@ -49,7 +49,7 @@ async def submit_batch(request: Request) -> Answer:
     payload = _listed(await desk.read_json(request), desk.postroom.settings)
     await desk.backlog.check(len(payload))
     intent = _Intent(request, desk, key, "emails/batch", mode, idempotency_key, payload, desk.postroom.clock())
-    emails, refused = intent.accept_each(payload)
+    emails, refused = await desk.work(request, intent.accept_each, payload)
     answer: dict[str, object] = {"data": [render.accepted(email) for email in emails]}
     if mode == PERMISSIVE:
         answer["errors"] = refused

@@ -22,7 +22,7 @@ from postroom.store.mongo.lives import Document
 Key: TypeAlias = tuple[str, str, str]
 """Account, endpoint and key."""
 
-_PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2)  # seconds after each lost race; the other commits meanwhile
+_PAUSES = (0.0, 0.01, 0.03, 0.1, 0.2)  # seconds after each time that a key was taken; the other commits meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class _Writes:
     emails: list[Document]
     bodies: list[Document]
     attachments: list[Document]
-    keys: list[ReplaceOne[Document]]
+    keys: list[Document]
 
 
 def add(
@@ -49,11 +49,12 @@ def add(
     """Stores what is new. Should a key be there already, or another process be about to store it, looks at what was
     stored with it, and stores the rest. Raises `PyMongoError` when nothing was written, or a `StoreError`."""
     earlier: Mapping[Key, _Taken] = {}
-    for pause in _PAUSES:
+    for tries, pause in enumerate(_PAUSES):
         fresh = _fresh(submissions, earlier)
         try:
             if fresh:
-                transaction.run(here, partial(_write, here, _writes(fresh.values(), now, wake_up_at)))
+                writes = _writes(fresh.values(), now, wake_up_at)
+                transaction.run(here, partial(_write, here, writes, now if tries else None))
         except PyMongoError as error:
             if not transaction.lost_race(error) and not faults.is_duplicate(error):
                 raise
@@ -109,31 +110,35 @@ def _writes(fresh: Iterable[Submission], now: datetime, wake_up_at: datetime) ->
             writes.bodies.append(documents.of_body(email))
             writes.attachments.extend(documents.of_contents(email))
         if key := _key_of(submission):
-            writes.keys.append(_take_key(key, submission, now))
+            writes.keys.append(_of_key(key, submission))
     return writes
 
 
-def _take_key(key: Key, submission: Submission, now: datetime) -> ReplaceOne[Document]:
-    """Replaces the key if it has expired, inserts it if there is none; fails if there is one that has not expired."""
+def _of_key(key: Key, submission: Submission) -> Document:
     assert submission.idempotency is not None
-    kept = {
+    return {
+        "_id": _id_of(key),
         "schema": SCHEMA,
         "fingerprint": submission.idempotency.fingerprint,
         "answer": submission.answer,
         "expires_at": submission.idempotency.expires_at,
     }
-    return ReplaceOne({"_id": _id_of(key), "expires_at": {"$lte": now}}, kept, upsert=True, hint="_id_")
 
 
-def _write(here: Connection, writes: _Writes, session: ClientSession) -> None:
-    """The keys come last: from there to the commit, nobody else can use them."""
+def _write(here: Connection, writes: _Writes, expired_by: datetime | None, session: ClientSession) -> None:
+    """The keys come last: from there to the commit, nobody else can use them. They are inserted, which is cheap; given
+    a time, they also take the place of keys that have expired by then. Either fails if a key is taken."""
     if writes.attachments:
         here.attachments.insert_many(writes.attachments, session=session)
     if writes.emails:
         here.bodies.insert_many(writes.bodies, session=session)
         here.emails.insert_many(writes.emails, session=session)
-    if writes.keys:
-        here.submissions.bulk_write(writes.keys, session=session)
+    if writes.keys and expired_by is None:
+        here.submissions.insert_many(writes.keys, session=session)
+    elif writes.keys:
+        expired = {"expires_at": {"$lte": expired_by}}
+        replacing = [ReplaceOne({"_id": key["_id"], **expired}, key, upsert=True, hint="_id_") for key in writes.keys]
+        here.submissions.bulk_write(replacing, session=session)
 
 
 def _look_up(here: Connection, submissions: Iterable[Submission], now: datetime) -> dict[Key, _Taken]:

@@ -8,18 +8,18 @@ from postroom.errors import StoreUnavailable
 from postroom.store.sqlite import faults
 
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "smb2", "9p", "ncpfs", "afs", "fuse.sshfs", "fuse.s3fs"})
-_MOUNTS = Path("/proc/self/mounts")
+MOUNTS = Path("/proc/self/mounts")
 
 
-def prepare(path: Path, *, network_too: bool) -> None:
+def prepare(path: Path, *, network_too: bool, mounts: Path = MOUNTS) -> None:
     """Makes the file and its directory, readable by their owner alone, where they are missing.
 
     Raises `StoreUnavailable` when it cannot, and on a network file system unless `network_too`: locks lie there.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not network_too and _MOUNTS.exists():
-            _refuse_network(path, _MOUNTS.read_text(errors="surrogateescape"))
+        if not network_too and mounts.exists():
+            _refuse_network(path, mounts.read_text(errors="surrogateescape"))
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise faults.of_file(path, error) from error

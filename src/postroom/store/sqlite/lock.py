@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from postroom.errors import StoreLocked
@@ -21,14 +22,18 @@ class StoreLock:
             raise faults.of_file(name, error) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             holder = os.pread(self._descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(self._descriptor)
+            self.release()
             raise StoreLocked(
                 f"{path} is in use by the process with pid {holder}: stop that process, or name another file"
             ) from error
-        os.truncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            self.release()
+            raise faults.of_file(name, error) from error
+        with suppress(OSError):  # a full disk is no reason not to finish what was accepted
+            os.truncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Lets the next process in. May be called twice."""

@@ -1,0 +1,128 @@
+"""The SQLite store on a full or failing disk: what was acknowledged stays, nothing is half done, and it recovers."""
+
+import resource
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from postroom.errors import StoreUnavailable
+from postroom.mail.email import Email, Status
+from postroom.store.base import Store
+from postroom.store.sqlite import SqliteStore
+from tests import make
+from tests.make import ACCOUNT, HOUR, SECOND
+from tests.servers import require
+
+DISK_BYTES = 4 * 1024 * 1024
+MOST = 1000  # emails that no test disk has room for
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with room for little."""
+    point = tmp_path / "disk"
+    point.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(point)]
+    mounted = subprocess.run(command, capture_output=True, check=False)
+    require(mounted.returncode == 0, "a small file system can be mounted by root only")
+    yield point
+    subprocess.run(["umount", "--lazy", str(point)], check=True)
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Writes of this process beyond that size fail (EFBIG), as on a disk with an error."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def fill(store: Store) -> tuple[list[Email], Email]:
+    """Adds emails until the store refuses one; returns those it acknowledged and the refused one."""
+    stored: list[Email] = []
+    for _ in range(MOST):
+        email = make.email(store.clock(), text="x" * 20_000)
+        try:
+            make.stored(store, store.clock(), email)
+        except StoreUnavailable:
+            return stored, email
+        stored.append(email)
+    raise AssertionError(f"{MOST} emails were stored and none refused")
+
+
+def check(store: Store, stored: list[Email], refused: Email) -> None:
+    """All that was acknowledged is there and whole, nothing else."""
+    assert all(store.get(ACCOUNT, email.id) == email for email in stored)
+    assert store.get(ACCOUNT, refused.id) is None
+    assert sum(store.counts().values()) == len(stored)
+
+
+def test_full_disk_refuses_whole_and_keeps_what_it_has(small_disk: Path) -> None:
+    path = small_disk / "store.sqlite3"
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(DISK_BYTES // 4))
+    store = SqliteStore(path, reserve_bytes=0)
+    stored, refused = fill(store)
+    assert stored
+    with pytest.raises(StoreUnavailable, match=r"store\.sqlite3 is full"):
+        make.stored(store, store.clock(), refused)
+    check(store, stored, refused)
+    ballast.unlink()
+    make.stored(store, store.clock(), refused)
+    check(store, [*stored, refused], make.email(store.clock()))
+    store.close()
+
+
+def test_store_filled_to_the_last_byte_opens_again_when_there_is_room(small_disk: Path) -> None:
+    path = small_disk / "store.sqlite3"
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(DISK_BYTES // 4))
+    store = SqliteStore(path, reserve_bytes=0)
+    stored, refused = fill(store)
+    store.close()
+    ballast.unlink()
+    store = SqliteStore(path, reserve_bytes=0)
+    check(store, stored, refused)
+    store.close()
+
+
+def test_store_cannot_be_made_on_a_full_disk(small_disk: Path) -> None:
+    with pytest.raises(OSError, match="No space"):
+        (small_disk / "ballast").write_bytes(bytes(2 * DISK_BYTES))
+    with pytest.raises(StoreUnavailable):
+        SqliteStore(small_disk / "store.sqlite3")
+
+
+def test_reserve_refuses_submissions_and_lets_accepted_emails_finish(small_disk: Path) -> None:
+    store = SqliteStore(small_disk / "store.sqlite3", reserve_bytes=DISK_BYTES // 3)
+    stored, refused = fill(store)
+    assert stored
+    with pytest.raises(StoreUnavailable, match="kept to finish accepted emails"):
+        make.stored(store, store.clock(), refused)
+    now = store.clock()
+    claims = store.claim_due(MOST, worker="w", now=now, lease=HOUR)
+    assert len(claims) == len(stored)
+    assert len(store.fence({c.email.id: c.token for c in claims}, now=now, lease=HOUR)) == len(stored)
+    assert len(store.settle([make.sent(claim, now) for claim in claims], now=now)) == len(stored)
+    assert store.counts()[Status.SENT] == len(stored)
+    assert store.prune(MOST, now=now + SECOND, finished_before=now + SECOND) == len(stored)
+    store.close()
+
+
+def test_failing_disk_refuses_whole_and_recovers(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.sqlite3")
+    [before] = make.stored(store, store.clock(), make.email(store.clock()))
+    log = tmp_path / "store.sqlite3-wal"
+    refused = make.email(store.clock(), text="x" * 100_000)
+    with largest_file(log.stat().st_size + 8192), pytest.raises(StoreUnavailable):
+        make.stored(store, store.clock(), refused)
+    check(store, [before], refused)
+    make.stored(store, store.clock(), refused)
+    check(store, [before, refused], make.email(store.clock()))
+    store.close()

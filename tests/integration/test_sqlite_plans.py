@@ -1,0 +1,161 @@
+"""The SQLite store's query plans: no step looks through all emails, however many there are."""
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from postroom.mail import lifecycle
+from postroom.mail.email import Lane, Status
+from postroom.store.base import Claim, Query
+from postroom.store.sqlite import claims, keys, listing, reading, schema, submission, upkeep, wishes
+from tests import make
+from tests.make import ACCOUNT, HOUR, LEASE, SECOND
+
+NOW = make.now()
+TABLES = r"(emails|bodies|attachments|terms|idempotency|d)\b"
+Operation = Callable[[sqlite3.Connection], object]
+
+
+class Plans:
+    """Runs operations and remembers how each of their statements was carried out."""
+
+    def __init__(self, path: Path) -> None:
+        path.touch()
+        self.connection = schema.open_writer(path)
+        self.steps: list[str] = []
+
+    def run(self, operation: Operation) -> object:
+        """The operation's result; its statements' plans are in `steps`."""
+        statements: list[str] = []
+        self.connection.set_trace_callback(statements.append)
+        result = operation(self.connection)
+        self.connection.set_trace_callback(None)
+        self.steps = [
+            step for statement in statements if not statement.startswith("--") for step in self._of(statement)
+        ]
+        return result
+
+    def _of(self, statement: str) -> list[str]:
+        return [detail for *_, detail in self.connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+
+    @property
+    def scans(self) -> list[str]:
+        """The steps that go through a whole table, with or without an index."""
+        return [step for step in self.steps if re.match(rf"SCAN {TABLES}", step)]
+
+
+@pytest.fixture
+def plans(tmp_path: Path) -> Iterator[Plans]:
+    made = Plans(tmp_path / "store.sqlite3")
+    yield made
+    made.connection.close()
+
+
+def added(plans: Plans, count: int = 5, **changes: object) -> list[str]:
+    emails = [make.email(NOW, tags=(("kind", "a"),), **changes) for _ in range(count)]
+    emails.append(make.scheduled(NOW, NOW + HOUR))
+    key = make.idempotency_key(NOW + HOUR)
+    plans.run(submission.add([make.submission(*emails, key=key)], now=NOW, wake_up_at=NOW))
+    return [email.id for email in emails[:count]]
+
+
+def claimed(plans: Plans, ids: list[str]) -> list[Claim]:
+    taking = claims.Taking(worker="w", now=NOW, lease=LEASE)
+    numbers = plans.run(claims.claim(ids, taking))
+    assert isinstance(numbers, list)
+    emails = claims.claimed(numbers, taking.token)(plans.connection)
+    return [Claim(email=email, token=taking.token) for email in emails]
+
+
+def test_adding_looks_through_nothing(plans: Plans) -> None:
+    added(plans)
+    assert plans.scans == []
+
+
+def test_delivering_looks_through_nothing(plans: Plans) -> None:
+    held = claimed(plans, added(plans))
+    assert held
+    assert plans.scans == []
+    tokens = {claim.email.id: claim.token for claim in held}
+    taking = claims.Taking(worker="w", now=NOW, lease=LEASE)
+    for operation in (
+        claims.claim_due(10, Lane.BULK, taking),
+        claims.claimed([1, 2, 3], held[0].token),
+        claims.renew(tokens, now=NOW, lease=LEASE),
+        claims.fence(tokens, now=NOW, lease=LEASE),
+        claims.settle([make.sent(claim, NOW) for claim in held[:2]], now=NOW),
+        claims.settle([make.sent(claim, NOW) for claim in held[2:]], now=NOW, late=True),
+        reading.attachments(held[0].email.id),
+    ):
+        plans.run(operation)
+        assert plans.scans == []
+
+
+def test_upkeep_looks_through_nothing(plans: Plans) -> None:
+    ids = added(plans)
+    claimed(plans, ids[:2])
+    much_later = NOW + 100 * HOUR
+    for operation in (
+        upkeep.due(10, now=NOW + 2 * HOUR, wake_up_again_at=NOW + 3 * HOUR),
+        upkeep.recover(1, now=much_later, doubt_delay=SECOND, everything=False),
+        upkeep.recover(1, now=NOW, doubt_delay=SECOND, everything=True),
+        upkeep.expire(10, now=much_later),
+        upkeep.prune(10, now=much_later, finished_before=much_later + HOUR),
+    ):
+        assert plans.run(operation)
+        assert plans.scans == []
+        assert not [step for step in plans.steps if "TEMP B-TREE" in step]
+
+
+def test_wishes_look_through_nothing(plans: Plans) -> None:
+    first, *_ = added(plans)
+    plans.run(wishes.fulfil(ACCOUNT, first, lambda life: lifecycle.cancel(life, now=NOW), now=NOW))
+    assert plans.scans == []
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"status": [Status.FAILED]},
+        {"status": [Status.FAILED, Status.QUEUED]},
+        {"to": "anna@example.com"},
+        {"tag": "kind"},
+        {"subject": "hel"},
+        {"created_after": NOW - HOUR, "created_before": NOW + HOUR},
+        {"status": [Status.QUEUED], "to": "anna@example.com", "tag": "kind:a", "subject": "hel"},
+    ],
+)
+@pytest.mark.parametrize("cursor", [None, "after", "before"])
+def test_listing_looks_through_nothing(plans: Plans, wanted: dict[str, object], cursor: str | None) -> None:
+    ids = added(plans)
+    query = Query(**{"account": ACCOUNT, "limit": 2, **wanted, **({cursor: ids[2]} if cursor else {})})  # type: ignore[arg-type]
+    plans.run(listing.page(query))
+    assert plans.scans == []
+
+
+def test_listing_by_many_different_subjects_reads_their_index_alone(plans: Plans) -> None:
+    emails = [make.email(NOW, subject=f"Order {number}") for number in range(50)]
+    plans.run(submission.add([make.submission(*emails)], now=NOW, wake_up_at=NOW))
+    plans.run(listing.page(Query(account=ACCOUNT, limit=2, subject="order")))
+    assert plans.scans == []
+    assert any("USING COVERING INDEX emails_by_subject" in step for step in plans.steps)
+
+
+def test_counting_reads_nothing_but_small_indexes(plans: Plans) -> None:
+    added(plans)
+    plans.run(reading.counts)
+    assert plans.scans == ["SCAN emails USING COVERING INDEX emails_listed"]
+    plans.run(reading.backlog)
+    read = [step for step in plans.steps if "emails" in step]
+    assert len(read) == 2
+    assert all(re.search("USING COVERING INDEX emails_(expiring|claimed)", step) for step in read)
+
+
+def test_keys_are_found_without_looking_through_them(plans: Plans) -> None:
+    plans.run(keys.add(make.api_key()))
+    plans.run(keys.find(make.api_key().id))
+    assert not [step for step in plans.steps if "SCAN api_keys" in step]
