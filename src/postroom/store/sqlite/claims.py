@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from postroom.mail.email import Email, Lane
 from postroom.store.base import Settlement
-from postroom.store.sqlite import rows
+from postroom.store.sqlite import decoding, encoding, rows
 from postroom.store.sqlite.rows import LANES, Value
 
 _CLAIM = """
@@ -91,7 +91,7 @@ def claim_due(limit: int, lowest: Lane, taking: Taking) -> Callable[[sqlite3.Con
 def claimed(numbers: Sequence[int], token: str) -> Callable[[sqlite3.Connection], list[Email]]:
     """Reads what was just claimed, in the order of service."""
     values = {"numbers": rows.to_json(numbers), "token": token}
-    return lambda connection: [rows.whole_email_of(row) for row in connection.execute(_CLAIMED, values)]
+    return lambda connection: [decoding.whole_email_of(row) for row in connection.execute(_CLAIMED, values)]
 
 
 def renew(tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> Callable[[sqlite3.Connection], None]:
@@ -115,7 +115,7 @@ def settle(
 ) -> Callable[[sqlite3.Connection], set[str]]:
     """Writes new lives where the token still holds; `late` where it was the last to lapse. Brings the ids written."""
     statement = _SETTLE_LATE if late else _SETTLE
-    prepared = [(*rows.life_values(s.life, now=now), s.email_id, s.token) for s in settlements]
+    prepared = [(*encoding.life_values(s.life, now=now), s.email_id, s.token) for s in settlements]
 
     def operation(connection: sqlite3.Connection) -> set[str]:
         written = [connection.execute(statement, values).rowcount for values in prepared]

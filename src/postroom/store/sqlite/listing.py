@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from postroom.errors import EmailNotFound
 from postroom.mail.email import Status
 from postroom.store.base import Page, Query
-from postroom.store.sqlite import rows
+from postroom.store.sqlite import decoding, encoding, rows
 from postroom.store.sqlite.rows import Row, Value
 
 _KNOWN = "SELECT 1 FROM emails WHERE id = ? AND account = ?"
@@ -78,7 +78,7 @@ def page(query: Query) -> Callable[[sqlite3.Connection], Page]:
         ids = _ids(connection, query)
         has_more = len(ids) > query.limit
         found = connection.execute(_ROWS, (rows.to_json(ids[: query.limit]),))
-        return Page(emails=tuple(rows.email_of(Row._make(columns)) for columns in found), has_more=has_more)
+        return Page(emails=tuple(decoding.email_of(Row._make(columns)) for columns in found), has_more=has_more)
 
     return question
 
@@ -106,7 +106,7 @@ def _filters(connection: sqlite3.Connection, query: Query) -> list[_Filter]:
     """What the query wishes; all emails, by status, if nothing."""
     wanted: list[_Filter] = []
     if query.to:
-        wanted.append(_with_term("recipient", rows.address_term(query.to)))
+        wanted.append(_with_term("recipient", encoding.address_term(query.to)))
     if query.tag:
         wanted.append(_with_term("tag", f"#{query.tag}"))
     if query.subject:

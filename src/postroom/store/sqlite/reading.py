@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 
 from postroom.mail.email import Email, Status
-from postroom.store.sqlite import rows
+from postroom.store.sqlite import decoding, rows
 
 WHOLE = f"""
     SELECT {rows.SELECTED}, html, text, headers FROM emails JOIN bodies USING (n) WHERE id = ? AND account = ?
@@ -14,7 +14,7 @@ _ATTACHMENTS = """
 """
 _COUNTS = "SELECT status, count(*) FROM emails INDEXED BY emails_listed GROUP BY status"
 _BACKLOG = """
-    SELECT (SELECT count(*) FROM emails INDEXED BY emails_expiring WHERE due_at IS NOT NULL)
+    SELECT (SELECT count(*) FROM emails INDEXED BY emails_due WHERE due_at IS NOT NULL)
          + (SELECT count(*) FROM emails INDEXED BY emails_claimed WHERE lease_until IS NOT NULL)
 """
 
@@ -24,7 +24,7 @@ def get(account: str, email_id: str) -> Callable[[sqlite3.Connection], Email | N
 
     def question(connection: sqlite3.Connection) -> Email | None:
         row = connection.execute(WHOLE, (email_id, account)).fetchone()
-        return None if row is None else rows.whole_email_of(row)
+        return None if row is None else decoding.whole_email_of(row)
 
     return question
 

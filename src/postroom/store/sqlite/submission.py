@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from postroom.mail.email import Email
 from postroom.store.base import Added, IdempotencyKey, KeyReused, Submission
-from postroom.store.sqlite import rows
+from postroom.store.sqlite import encoding, rows
 from postroom.store.sqlite.rows import Value
 
 Values: TypeAlias = tuple[Value, ...]
@@ -64,11 +64,11 @@ def add(
 def _prepare(email: Email, now: datetime, wake_up_at: datetime) -> _Prepared:
     at = email.life.next_attempt_at
     immediate = at is not None and at <= now
-    life = rows.life_values(email.life, now=now, wake_up_at=wake_up_at if immediate else None)
-    terms = rows.terms([r.address for r in email.life.recipients], email.tags)
+    life = encoding.life_values(email.life, now=now, wake_up_at=wake_up_at if immediate else None)
+    terms = encoding.terms([r.address for r in email.life.recipients], email.tags)
     return _Prepared(
-        rows.email_values(email) + life,
-        rows.body_values(email),
+        encoding.email_values(email) + life,
+        encoding.body_values(email),
         [attachment.content for attachment in email.attachments],
         [(email.account, term, email.id) for term in terms],
     )

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from postroom.mail import lifecycle
 from postroom.mail.email import Lane, Life, OnUncertain, Status
-from postroom.store.sqlite import rows
+from postroom.store.sqlite import decoding, encoding, rows
 from postroom.store.sqlite.rows import LANES, Row, Value
 
 _UNPUBLISHED = f"""
@@ -52,7 +52,7 @@ def write_life(
 ) -> None:
     """Replaces the life of a row that this transaction has read. A fenced claim that ends here leaves its token."""
     lapsed = row.lease_token if row.fenced else None
-    values = rows.life_values(life, now=now, wake_up_at=wake_up_at)
+    values = encoding.life_values(life, now=now, wake_up_at=wake_up_at)
     connection.execute(_NEW_LIFE, (*values, lapsed, row.n))
 
 
@@ -96,7 +96,7 @@ def expire(limit: int, *, now: datetime) -> Callable[[sqlite3.Connection], int]:
     def operation(connection: sqlite3.Connection) -> int:
         expired = _select(connection, _EXPIRED, rows.to_ms(now), limit)
         for row in expired:
-            write_life(connection, row, lifecycle.expire(rows.life_of(row), now=now), now=now)
+            write_life(connection, row, lifecycle.expire(decoding.life_of(row), now=now), now=now)
         return len(expired)
 
     return operation
@@ -107,7 +107,7 @@ def prune(limit: int, *, now: datetime, finished_before: datetime) -> Callable[[
 
     def operation(connection: sqlite3.Connection) -> int:
         old = _select(connection, _FINISHED, rows.to_ms(finished_before), limit)
-        terms = [(row.account, term, row.id) for row in old for term in rows.terms_of(row)]
+        terms = [(row.account, term, row.id) for row in old for term in decoding.terms_of(row)]
         connection.executemany(_FORGET_TERM, terms)
         for statement in _FORGET:
             connection.execute(statement, (_numbers(old),))
@@ -125,11 +125,11 @@ def _publish(connection: sqlite3.Connection, waiting: list[Row], now: datetime, 
     connection.execute(_PUBLISHED, (rows.to_ms(again_at), _numbers(waiting)))
     for row in waiting:
         if row.status == Status.SCHEDULED:
-            write_life(connection, row, lifecycle.release(rows.life_of(row), now=now), now=now, wake_up_at=again_at)
+            write_life(connection, row, lifecycle.release(decoding.life_of(row), now=now), now=now, wake_up_at=again_at)
 
 
 def _after_lapse(row: Row, now: datetime, doubt_delay: timedelta) -> Life:
-    life, worker = rows.life_of(row), row.lease_worker
+    life, worker = decoding.life_of(row), row.lease_worker
     if not row.fenced:
         return lifecycle.lapse_before_fence(life, now=now, again_at=now, worker=worker)
     choice = OnUncertain(row.on_uncertain)
