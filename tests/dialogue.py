@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from postroom.mail.outcome import Envelope, Outcome, Verdict
-from postroom.transport.relay import Relay, Tls
-from postroom.transport.smtp_dialogue import Dialogue
+from postroom.transport.smtp.dialogue import Dialogue
+from postroom.transport.smtp.relay import Relay, Tls
 
 RELAY = Relay(host="127.0.0.1", port=25, tls=Tls.NONE, ehlo_name="client.example")
 ALL = ("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 1000000")

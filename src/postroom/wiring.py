@@ -160,6 +160,8 @@ def open_transport(settings: Settings) -> Transport:
     timeouts = Timeouts(
         connect=settings.relay_connect_seconds,
         greeting=settings.relay_command_seconds,
+        starttls=settings.relay_command_seconds,
+        auth=settings.relay_command_seconds,
         command=settings.relay_command_seconds,
         body=settings.relay_body_seconds,
         dot=settings.relay_dot_seconds,

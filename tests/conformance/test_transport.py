@@ -10,9 +10,9 @@ import pytest
 
 from postroom.mail.outcome import Verdict
 from postroom.transport.base import Transport
-from postroom.transport.relay import Relay, Timeouts
 from postroom.transport.simulated import SimulatedTransport
 from postroom.transport.smtp import SmtpTransport
+from postroom.transport.smtp.relay import Relay, Timeouts
 from tests.sending import Caller, envelope, in_threads, send, subject, verdicts
 from tests.smtpd import Accept, Cut, Hold, Say, Silence, Smtpd
 

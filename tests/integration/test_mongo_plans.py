@@ -169,3 +169,12 @@ def test_what_a_call_looks_at_does_not_grow_with_the_store(store: MongoStore, pl
     listing(store, plans)
     most = max(plans.of, key=plans.examined)
     assert plans.examined(most) <= 4 * AT_MOST, most
+
+
+def test_limit_of_zero_means_none(store: MongoStore) -> None:
+    later = store.clock() + timedelta(days=9)
+    assert store.claim_due(0, worker="w", now=later, lease=LEASE) == []
+    assert store.due(0, now=later, wake_up_again_at=later) == {}
+    assert store.recover(0, now=later, doubt_delay=SECOND, everything=True) == 0
+    assert store.expire(0, now=later) == 0
+    assert store.prune(0, now=later, finished_before=later) == 0

@@ -8,7 +8,7 @@ from collections.abc import Collection
 import pytest
 
 from postroom.mail.outcome import Verdict
-from postroom.transport.relay import Timeouts
+from postroom.transport.smtp.relay import Timeouts
 from tests.sending import Caller, Clock, envelope, subject, transports, verdicts
 from tests.smtpd import Accept, Action, Cut, Offer, Phase, Raw, Say, Script, Silence, Smtpd
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from postroom.mail.outcome import Phase, Verdict
-from postroom.transport.relay import Timeouts
 from postroom.transport.smtp import SmtpTransport
+from postroom.transport.smtp.relay import Timeouts
 from tests.sending import Caller, Clock, envelope, send, subject, transports, verdicts
 from tests.smtpd import Accept, Cut, Hold, Offer, Say, Silence, Smtpd
 
@@ -87,7 +87,7 @@ def test_connections_are_opened_as_far_as_emails_wait(server: Smtpd, opened: Ope
 def test_forked_child_leaves_the_parents_connection_alone(server: Smtpd) -> None:
     program = f"""
 import os
-from postroom.transport.relay import Relay
+from postroom.transport.smtp.relay import Relay
 from postroom.transport.smtp import SmtpTransport
 from tests.sending import envelope, send
 transport = SmtpTransport(Relay.parse("{server.url}"))

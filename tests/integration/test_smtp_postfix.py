@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from postroom.mail.outcome import Verdict
-from postroom.transport.relay import Relay, Tls
 from postroom.transport.smtp import SmtpTransport
+from postroom.transport.smtp.relay import Relay, Tls
 from tests import certificates
 from tests.sending import Caller, envelope, send, subject, verdicts
 from tests.servers.postfix import Postfix, postfix

@@ -12,9 +12,9 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from postroom.mail.outcome import Outcome, Phase, Verdict
-from postroom.transport.relay import Relay
 from postroom.transport.smtp import SmtpTransport
-from postroom.transport.smtp_wire import tls_context
+from postroom.transport.smtp.relay import Relay
+from postroom.transport.smtp.wire import tls_context
 from tests import certificates
 from tests.certificates import Certificates
 from tests.sending import QUICK, envelope, send, subject, transports, verdicts

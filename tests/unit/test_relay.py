@@ -2,7 +2,7 @@
 
 import pytest
 
-from postroom.transport.relay import Relay, Tls
+from postroom.transport.smtp.relay import Relay, Tls
 
 
 @pytest.mark.parametrize(

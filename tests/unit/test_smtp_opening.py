@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from postroom.mail.outcome import Phase
-from postroom.transport.relay import Relay, Tls
-from postroom.transport.smtp_dialogue import Dialogue
-from postroom.transport.smtp_opening import RouteTrouble
+from postroom.transport.smtp.dialogue import Dialogue
+from postroom.transport.smtp.opening import RouteTrouble
+from postroom.transport.smtp.relay import Relay, Tls
 
 PLAIN = Relay(host="relay.example", port=25, tls=Tls.NONE, ehlo_name="client.example")
 STARTTLS = replace(PLAIN, tls=Tls.STARTTLS)

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.mail.outcome import Reply
-from postroom.transport import smtp_reply
-from postroom.transport.smtp_reply import Answer, ReplyReader
+from postroom.transport.smtp import replies
+from postroom.transport.smtp.replies import Answer, ReplyReader
 
 
 def read(*pieces: bytes) -> tuple[list[Answer], ReplyReader]:
@@ -75,7 +75,7 @@ def test_replies_before_the_garbage_still_count() -> None:
 @given(st.lists(st.binary(max_size=60), max_size=20))
 def test_memory_is_bounded_whatever_comes(pieces: list[bytes]) -> None:
     _, reader = read(*pieces)
-    assert reader.garbage or len(reader._buffer) <= smtp_reply.LONGEST_LINE
+    assert reader.garbage or len(reader._buffer) <= replies.LONGEST_LINE
 
 
 @given(st.integers(200, 599), st.lists(st.binary(max_size=50), min_size=1, max_size=5), st.lists(st.integers(1, 30)))
@@ -107,13 +107,13 @@ def test_any_pieces_make_the_same_reply(code: int, lines: list[bytes], cuts: lis
     ],
 )
 def test_reply_is_kept_harmless(answer: Answer, expected: Reply) -> None:
-    assert smtp_reply.words(answer) == expected
+    assert replies.words(answer) == expected
 
 
 def test_long_text_is_cut() -> None:
-    assert len(smtp_reply.words(Answer(550, (b"x" * 900, b"y" * 900))).text) == 500
+    assert len(replies.words(Answer(550, (b"x" * 900, b"y" * 900))).text) == 500
 
 
 def test_reply_in_one_line() -> None:
-    assert smtp_reply.said(Reply(code=550, enhanced="5.1.1", text="No")) == "550 5.1.1 No"
-    assert smtp_reply.said(Reply(code=550, enhanced=None, text="")) == "550"
+    assert replies.said(Reply(code=550, enhanced="5.1.1", text="No")) == "550 5.1.1 No"
+    assert replies.said(Reply(code=550, enhanced=None, text="")) == "550"

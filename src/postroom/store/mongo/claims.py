@@ -59,13 +59,13 @@ def claim_due(here: Connection, limit: int, lowest: Lane, taking: Taking) -> lis
     lanes = [lane.value for lane in Lane]
     due = {"lane": {"$in": lanes[: lanes.index(lowest) + 1]}, **taking.claimable}
     claims: list[Claim] = []
-    for _ in range(_ROUNDS):
+    for _ in range(_ROUNDS if limit > 0 else 0):
         room = limit - len(claims)
         with faults.asking(here.where):
             found = here.emails.find(due, {"_id": 1}, sort=[("lane", -1), ("due_at", 1)], limit=room, hint="due")
             ids = [document["_id"] for document in found]
         claims += claim(here, ids, taking) if ids else []
-        if len(claims) == limit or len(ids) < room:
+        if len(ids) < room or len(claims) == limit:
             break
     return claims
 

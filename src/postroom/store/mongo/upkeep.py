@@ -25,11 +25,8 @@ _FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
 def due(here: Connection, limit: int, *, now: datetime, wake_up_again_at: datetime) -> Mapping[Lane, list[str]]:
     """Takes what the sweep shall publish now."""
     unpublished = {"lane": {"$in": [lane.value for lane in Lane]}, "wake_up_at": {"$lte": now}, "due_at": {"$lte": now}}
-    order = [("lane", -1), ("wake_up_at", 1)]
     with faults.asking(here.where):
-        found = list(
-            here.emails.find(unpublished, _SHOWN, sort=order, limit=limit, batch_size=limit, hint="unpublished")
-        )
+        found = _first(here, limit, unpublished, [("lane", -1), ("wake_up_at", 1)], "unpublished", _SHOWN)
     taken = _take(here, found, now, wake_up_again_at) if found else set()
     by_lane: dict[Lane, list[str]] = {}
     for document in sorted(found, key=lambda d: (d["due_at"], d["_id"])):
@@ -42,7 +39,7 @@ def recover(here: Connection, limit: int, *, now: datetime, doubt_delay: timedel
     """Ends lapsed claims, or all. A fenced one leaves its token, in case its worker comes back."""
     lapsed = {"lease.until": {"$lte": _FOR_EVER if everything else now}, "schema": {"$lte": SCHEMA}}
     with faults.asking(here.where):
-        found = list(here.emails.find(lapsed, sort=[("lease.until", 1)], limit=limit, batch_size=limit, hint="claimed"))
+        found = _first(here, limit, lapsed, [("lease.until", 1)], "claimed")
 
     def update(document: Document) -> Document:
         lease = document["lease"]
@@ -56,9 +53,7 @@ def expire(here: Connection, limit: int, *, now: datetime) -> int:
     """Fails what has waited past its deadline."""
     expired = {"expires_at": {"$lte": now}, "due_at": {"$exists": True}, "schema": {"$lte": SCHEMA}}
     with faults.asking(here.where):
-        found = list(
-            here.emails.find(expired, sort=[("expires_at", 1)], limit=limit, batch_size=limit, hint="expiring")
-        )
+        found = _first(here, limit, expired, [("expires_at", 1)], "expiring")
     return _rewrite(here, found, lambda d: lives.new_life(lifecycle.expire(lives.life_of(d), now=now), now=now))
 
 
@@ -71,10 +66,26 @@ def prune(here: Connection, limit: int, *, now: datetime, finished_before: datet
             raise
         pruned = 0  # another sweep prunes the same, or a sender retries one of them: the next step will see
     expired = {"expires_at": {"$lte": now}}
-    keys = [d["_id"] for d in here.submissions.find(expired, {"_id": 1}, sort=[("expires_at", 1)], limit=limit)]
+    keys = [d["_id"] for d in here.submissions.find(expired, {"_id": 1}, sort=[("expires_at", 1)], limit=limit or 1)]
     if keys:
         here.submissions.delete_many({"_id": {"$in": keys}, **expired}, hint="_id_")
     return pruned
+
+
+def _first(
+    here: Connection,
+    limit: int,
+    which: Document,
+    order: list[tuple[str, int]],
+    index: str,
+    shown: Mapping[str, int] | None = None,
+    session: ClientSession | None = None,
+) -> list[Document]:
+    """What the filter finds first, in one answer. To MongoDB itself a limit of 0 would mean all."""
+    if limit < 1:
+        return []
+    found = here.emails.find(which, shown, sort=order, limit=limit, batch_size=limit, hint=index, session=session)
+    return list(found)
 
 
 def _take(here: Connection, found: Sequence[Document], now: datetime, again_at: datetime) -> set[str]:
@@ -92,11 +103,12 @@ def _take(here: Connection, found: Sequence[Document], now: datetime, again_at: 
 
 
 def _releases(here: Connection, ids: Collection[str], now: datetime, again_at: datetime, mark: str) -> list[UpdateOne]:
-    """Updates by which scheduled emails that have come due become queued."""
+    """Updates by which scheduled emails that have come due become queued, unless they were rescheduled meanwhile."""
     if not ids:
         return []
+    still = {"_id": {"$in": list(ids)}, "status": "scheduled", "due_at": {"$lte": now}}
     with faults.asking(here.where):
-        found = list(here.emails.find({"_id": {"$in": list(ids)}, "status": "scheduled"}, hint="_id_"))
+        found = list(here.emails.find(still, hint="_id_"))
     return [
         _unless_changed(
             document, lives.new_life(lifecycle.release(life, now=now), now=now, wake_up_at=again_at, wake_up_mark=mark)
@@ -129,16 +141,8 @@ def _after_lapse(document: Document, now: datetime, doubt_delay: timedelta) -> L
 
 
 def _prune(here: Connection, limit: int, finished_before: datetime, session: ClientSession) -> int:
-    finished = here.emails.find(
-        {"finished_at": {"$lt": finished_before}},
-        {"attachments.size": 1},
-        sort=[("finished_at", 1)],
-        limit=limit,
-        batch_size=limit,
-        hint="finished",
-        session=session,
-    )
-    old = list(finished)
+    finished = {"finished_at": {"$lt": finished_before}}
+    old = _first(here, limit, finished, [("finished_at", 1)], "finished", {"attachments.size": 1}, session)
     if not old:
         return 0
     ids = {"_id": {"$in": [document["_id"] for document in old]}}

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 from postroom.mail.outcome import Envelope, Outcome, Phase, Reply, Verdict
-from postroom.transport import smtp_command, smtp_reply
-from postroom.transport.smtp_opening import Features
+from postroom.transport.smtp import command, replies
+from postroom.transport.smtp.opening import Features
 
 TOO_BIG = Reply(code=552, enhanced="5.3.4", text="not sent: the message is larger than the relay takes")
 NO_EIGHT_BIT = Reply(code=554, enhanced="5.6.3", text="not sent: the relay does not take 8-bit messages (8BITMIME)")
@@ -27,7 +27,7 @@ def plan(envelope: Envelope, features: Features) -> Plan:
     """Plans the hand-off of one email. An email that cannot go to this relay at all has only refusals."""
     try:
         data = envelope.data
-        body = smtp_command.content(data)
+        body = command.content(data)
         size = len(data) if data.endswith(b"\r\n") else len(data) + 2
         eight_bit = not data.isascii()
         refusal = _refusal(envelope, features, size=size, eight_bit=eight_bit)
@@ -48,7 +48,7 @@ def _planned(envelope: Envelope, features: Features, body: bytes, mail: bytes) -
         if utf8 and not features.smtputf8 and not recipient.isascii():
             refused[i] = _outcome(recipient, Verdict.PERMANENT, Phase.RCPT, NO_UTF8.text, NO_UTF8)
             continue
-        commands.append(smtp_command.line("RCPT", smtp_command.path("TO", recipient, smtputf8=utf8)))
+        commands.append(command.line("RCPT", command.path("TO", recipient, smtputf8=utf8)))
         recipients.append(i)
     return Plan(commands, recipients, body, refused)
 
@@ -64,14 +64,14 @@ def _refusal(envelope: Envelope, features: Features, *, size: int, eight_bit: bo
 
 
 def _mail(envelope: Envelope, features: Features, *, size: int, eight_bit: bool) -> bytes:
-    words = [smtp_command.path("FROM", envelope.mail_from, smtputf8=envelope.smtputf8)]
+    words = [command.path("FROM", envelope.mail_from, smtputf8=envelope.smtputf8)]
     if features.sizes:
         words.append(f"SIZE={size}")
     if eight_bit:
         words.append("BODY=8BITMIME")
     if envelope.smtputf8 and features.smtputf8:
         words.append("SMTPUTF8")
-    return smtp_command.line("MAIL", *words)
+    return command.line("MAIL", *words)
 
 
 def _rejected(envelope: Envelope, message: str, reply: Reply | None = None) -> Plan:
@@ -83,5 +83,5 @@ def _rejected(envelope: Envelope, message: str, reply: Reply | None = None) -> P
 
 
 def _outcome(recipient: str, verdict: Verdict, phase: Phase, message: str, reply: Reply | None) -> Outcome:
-    told = smtp_reply.said(reply) if reply else message
+    told = replies.said(reply) if reply else message
     return Outcome(recipient=recipient, verdict=verdict, phase=phase, message=told, reply=reply)

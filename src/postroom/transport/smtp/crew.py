@@ -5,10 +5,10 @@ from collections.abc import Collection, Sequence
 
 from postroom.mail.outcome import Phase
 from postroom.transport.breaker import State
-from postroom.transport.smtp_connection import Connection
-from postroom.transport.smtp_lookup import Address
-from postroom.transport.smtp_opening import RouteTrouble
-from postroom.transport.smtp_route import Route
+from postroom.transport.smtp.connection import Connection
+from postroom.transport.smtp.lookup import Address
+from postroom.transport.smtp.opening import RouteTrouble
+from postroom.transport.smtp.route import Route
 
 OPENING_AT_ONCE = 4  # once one has worked; until then a single one probes
 GROW_AGAIN_SECONDS = 5.0  # after the relay refused one more connection, as long as another one works

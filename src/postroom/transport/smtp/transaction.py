@@ -6,9 +6,9 @@ The dot is never written by itself: after the body the transaction waits for `wr
 from collections.abc import Callable
 
 from postroom.mail.outcome import Envelope, Outcome, Phase, Reply, Verdict
-from postroom.transport import smtp_command, smtp_plan, smtp_reply
-from postroom.transport.smtp_opening import Features
-from postroom.transport.smtp_reply import Answer
+from postroom.transport.smtp import command, plan, replies
+from postroom.transport.smtp.opening import Features
+from postroom.transport.smtp.replies import Answer
 
 CLOSING = 421
 ROUTE_CODES = frozenset({530, 535, 538})  # it wants other credentials or encryption (RFC 4954 §6)
@@ -41,7 +41,7 @@ class Transaction:
         self.unheard = False
         self._handle: Callable[[Transaction, Answer], bytes] = Transaction._on_mail
         self._pipelining = features.pipelining
-        self._plan = smtp_plan.plan(envelope, features)
+        self._plan = plan.plan(envelope, features)
         self._outcomes: dict[int, Outcome] = self._plan.refused
         self._open = len(self._plan.recipients)  # how many have no outcome yet
         self._rcpt = 0  # how many have been answered
@@ -60,7 +60,7 @@ class Transaction:
         if not self._plan.recipients:
             return self._end()
         if self._pipelining:
-            return b"".join(self._plan.commands) + smtp_command.DATA
+            return b"".join(self._plan.commands) + command.DATA
         return self._plan.commands[0]
 
     def on_reply(self, answer: Answer) -> bytes:
@@ -76,7 +76,7 @@ class Transaction:
         """The final dot, which the fence has allowed. From here on a lost connection means doubt."""
         self.phase = Phase.DOT
         self._handle = Transaction._on_dot
-        return smtp_command.DOT
+        return command.DOT
 
     def release(self) -> None:
         """The fence forbids the dot. Only closing the connection ends a message without delivering it."""
@@ -122,7 +122,7 @@ class Transaction:
             return self._reset()
         self.phase = Phase.DATA
         self._handle = Transaction._on_data
-        return b"" if self._pipelining else smtp_command.DATA
+        return b"" if self._pipelining else command.DATA
 
     def _on_data(self, answer: Answer) -> bytes:
         if answer.code == 354 and self._open:
@@ -131,7 +131,7 @@ class Transaction:
             return self._plan.body
         if answer.code == 354:  # though no recipient is left: the end of an empty message (RFC 2920 §3.1)
             self._handle = Transaction._on_empty_dot
-            return smtp_command.DOT
+            return command.DOT
         if answer.code < 400:
             return self._nonsense(answer)
         self._refuse_rest(answer)
@@ -153,7 +153,7 @@ class Transaction:
         return self._end() if answer.code == 250 else self._break()
 
     def _nonsense(self, answer: Answer) -> bytes:
-        said = smtp_reply.said(smtp_reply.words(answer))
+        said = replies.said(replies.words(answer))
         self.lose(f"the relay answered out of turn at {self.phase.upper()}: {said}")
         return b""
 
@@ -164,7 +164,7 @@ class Transaction:
 
     def _reset(self) -> bytes:
         self._handle = Transaction._on_reset
-        return smtp_command.RSET
+        return command.RSET
 
     def _end(self) -> bytes:
         self.is_over = True
@@ -191,7 +191,7 @@ class Transaction:
                 self._settle(index, verdict, problem, answer)
 
     def _settle(self, index: int, verdict: Verdict, problem: str, answer: Answer | None) -> None:
-        reply = smtp_reply.words(answer) if answer else None
+        reply = replies.words(answer) if answer else None
         self._open -= 1
         self._outcomes[index] = Outcome(
             recipient=self.envelope.rcpt_to[index],
@@ -205,4 +205,4 @@ class Transaction:
 def _message(problem: str, reply: Reply | None) -> str:
     if reply is None:
         return problem
-    return f"{problem}: {smtp_reply.said(reply)}" if problem else smtp_reply.said(reply)
+    return f"{problem}: {replies.said(reply)}" if problem else replies.said(reply)

@@ -6,7 +6,7 @@ import threading
 from typing import Any, NamedTuple
 
 from postroom.mail.outcome import Phase
-from postroom.transport.smtp_opening import RouteTrouble
+from postroom.transport.smtp.opening import RouteTrouble
 
 REMEMBERED_SECONDS = 60.0
 MOST_ADDRESSES = 4

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 from postroom.mail.outcome import Phase
 from postroom.transport.breaker import Breaker
-from postroom.transport.relay import Relay
-from postroom.transport.smtp_connection import IDLE_SECONDS, Connection, limits
-from postroom.transport.smtp_lookup import Address, Lookup
-from postroom.transport.smtp_opening import RouteTrouble
+from postroom.transport.smtp.connection import IDLE_SECONDS, Connection, limits
+from postroom.transport.smtp.lookup import Address, Lookup
+from postroom.transport.smtp.opening import RouteTrouble
+from postroom.transport.smtp.relay import Relay
 
 EMAILS_PER_CONNECTION = 100
 

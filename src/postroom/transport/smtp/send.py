@@ -11,10 +11,10 @@ from typing import NamedTuple
 from postroom.mail.outcome import Envelope, HandOff, Outcome, Phase, Verdict
 from postroom.transport.base import Fence, Take
 from postroom.transport.breaker import State
-from postroom.transport.smtp_connection import Connection
-from postroom.transport.smtp_crew import Crew
-from postroom.transport.smtp_opening import RouteTrouble
-from postroom.transport.smtp_route import EMAILS_PER_CONNECTION, Route
+from postroom.transport.smtp.connection import Connection
+from postroom.transport.smtp.crew import Crew
+from postroom.transport.smtp.opening import RouteTrouble
+from postroom.transport.smtp.route import EMAILS_PER_CONNECTION, Route
 
 log = logging.getLogger(__name__)
 

@@ -4,10 +4,10 @@ import selectors
 from collections.abc import Callable, Sequence
 
 from postroom.mail.outcome import Phase
-from postroom.transport.smtp_connection import Connection
-from postroom.transport.smtp_lookup import Address
-from postroom.transport.smtp_opening import RouteTrouble
-from postroom.transport.smtp_route import Route
+from postroom.transport.smtp.connection import Connection
+from postroom.transport.smtp.lookup import Address
+from postroom.transport.smtp.opening import RouteTrouble
+from postroom.transport.smtp.route import Route
 
 LONGEST_WAIT_SECONDS = 0.05
 

@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from postroom.mail.outcome import Envelope, Phase
-from postroom.transport import smtp_command
-from postroom.transport.relay import Relay, Timeouts
-from postroom.transport.smtp_dialogue import Dialogue
-from postroom.transport.smtp_lookup import Address
-from postroom.transport.smtp_wire import Wire, WireLost
+from postroom.transport.smtp import command
+from postroom.transport.smtp.dialogue import Dialogue
+from postroom.transport.smtp.lookup import Address
+from postroom.transport.smtp.relay import Relay, Timeouts
+from postroom.transport.smtp.wire import Wire, WireLost
 
 IDLE_SECONDS = 60.0
 _SENDS_AT_ONCE = 64  # a large message on a fast link must not keep the others waiting
@@ -138,7 +138,7 @@ class Connection:
     def quit(self) -> None:
         """Says goodbye, without waiting for the answer; `close` is still to be called."""
         with contextlib.suppress(WireLost):
-            self._wire.send(smtp_command.QUIT)
+            self._wire.send(command.QUIT)
 
     def close(self) -> None:
         """Lets go at once. A message without its final dot is not delivered."""

@@ -3,16 +3,16 @@
 from dataclasses import dataclass, replace
 
 from postroom.mail.outcome import Phase, Reply
-from postroom.transport import smtp_command, smtp_reply
-from postroom.transport.relay import Relay, Tls
-from postroom.transport.smtp_reply import Answer
+from postroom.transport.smtp import command, replies
+from postroom.transport.smtp.relay import Relay, Tls
+from postroom.transport.smtp.replies import Answer
 
 
 class RouteTrouble(Exception):
     """The relay cannot be used, whatever the email. `lasting`: waiting will not mend it."""
 
     def __init__(self, phase: Phase, problem: str, *, reply: Reply | None = None, lasting: bool = False) -> None:
-        super().__init__(f"{problem}: {smtp_reply.said(reply)}" if reply else problem)
+        super().__init__(f"{problem}: {replies.said(reply)}" if reply else problem)
         self.phase = phase
         self.reply = reply
         self.lasting = lasting
@@ -97,7 +97,7 @@ class Opening:
 
     def _ehlo(self) -> bytes:
         self.phase = Phase.EHLO
-        return smtp_command.line("EHLO", self._relay.ehlo_name)
+        return command.line("EHLO", self._relay.ehlo_name)
 
     def _introduced(self, answer: Answer) -> bytes:
         if answer.code != 250:
@@ -106,7 +106,7 @@ class Opening:
         wanted = not self.secure and self._relay.tls in (Tls.STARTTLS, Tls.OPPORTUNISTIC)
         if wanted and self.features.starttls:
             self.phase = Phase.STARTTLS
-            return smtp_command.line("STARTTLS")
+            return command.line("STARTTLS")
         if wanted and self._relay.tls is Tls.STARTTLS:
             raise RouteTrouble(Phase.STARTTLS, "the relay does not offer STARTTLS, which is required")
         return self._authenticate()
@@ -128,15 +128,15 @@ class Opening:
         if not self.secure and not self._relay.is_loopback:
             raise RouteTrouble(Phase.AUTH, "the password is not sent over an unencrypted connection", lasting=True)
         if "PLAIN" in self.features.mechanisms:
-            return smtp_command.line("AUTH", "PLAIN", smtp_command.plain(username, password))
+            return command.line("AUTH", "PLAIN", command.plain(username, password))
         if "LOGIN" in self.features.mechanisms:
-            self._secrets = [smtp_command.base64_of(password), smtp_command.base64_of(username)]
-            return smtp_command.line("AUTH", "LOGIN")
+            self._secrets = [command.base64_of(password), command.base64_of(username)]
+            return command.line("AUTH", "LOGIN")
         raise RouteTrouble(Phase.AUTH, "the relay offers neither AUTH PLAIN nor AUTH LOGIN", lasting=True)
 
     def _authenticating(self, answer: Answer) -> bytes:
         if answer.code == 334 and self._secrets:
-            return smtp_command.answer(self._secrets.pop())
+            return command.answer(self._secrets.pop())
         if answer.code != 235:
             raise self._trouble("the relay refuses our user name and password", answer, lasting=answer.code >= 500)
         self.is_done = True
@@ -147,10 +147,10 @@ class Opening:
 
     def _without_secrets(self, answer: Answer) -> Reply:
         """Some servers repeat the line that they refuse, and replies are logged."""
-        reply = smtp_reply.words(answer)
+        reply = replies.words(answer)
         if self.phase is Phase.AUTH and self._relay.username is not None and self._relay.password is not None:
             username, password = self._relay.username, self._relay.password
-            written = smtp_command.plain(username, password), smtp_command.base64_of(password)
-            for secret in (*written, smtp_command.base64_of(username), password, username):
+            written = command.plain(username, password), command.base64_of(password)
+            for secret in (*written, command.base64_of(username), password, username):
                 reply = replace(reply, text=reply.text.replace(secret, "***"))
         return reply

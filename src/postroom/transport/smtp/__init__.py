@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Generator, Sequence
 
 from postroom.mail.outcome import HandOff
-from postroom.transport import smtp_ping
 from postroom.transport.base import Fence, Take
-from postroom.transport.relay import Relay, Timeouts, Tls
-from postroom.transport.smtp_route import Route
-from postroom.transport.smtp_send import SendLoop
-from postroom.transport.smtp_wire import tls_context
+from postroom.transport.smtp import ping
+from postroom.transport.smtp.relay import Relay, Timeouts, Tls
+from postroom.transport.smtp.route import Route
+from postroom.transport.smtp.send import SendLoop
+from postroom.transport.smtp.wire import tls_context
 
 __all__ = ["Relay", "SmtpTransport", "Timeouts"]
 
@@ -53,7 +53,7 @@ class SmtpTransport:
 
     def ping(self) -> None:
         """See `Transport.ping`. Does not touch the breaker."""
-        smtp_ping.ping(self._route(), clock=self._clock)
+        ping.ping(self._route(), clock=self._clock)
 
     def close(self) -> None:
         """See `Transport.close`."""

@@ -1,10 +1,10 @@
 """One connection's whole talk: bytes in, bytes out, no sockets, no clock. First the opening, then email after email."""
 
 from postroom.mail.outcome import Envelope, Phase
-from postroom.transport.relay import Relay
-from postroom.transport.smtp_opening import Opening, RouteTrouble
-from postroom.transport.smtp_reply import Answer, ReplyReader
-from postroom.transport.smtp_transaction import Transaction
+from postroom.transport.smtp.opening import Opening, RouteTrouble
+from postroom.transport.smtp.relay import Relay
+from postroom.transport.smtp.replies import Answer, ReplyReader
+from postroom.transport.smtp.transaction import Transaction
 
 
 class Dialogue:

@@ -6,8 +6,8 @@ import os
 import socket
 import ssl
 
-from postroom.transport.relay import Relay
-from postroom.transport.smtp_lookup import Address
+from postroom.transport.smtp.lookup import Address
+from postroom.transport.smtp.relay import Relay
 
 _CHUNK = 65536
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError, InterruptedError)
