@@ -16,6 +16,8 @@ The keys, where they apply: `email_id`, `attempt`, `worker`, `relay`, `lane`, `c
 | broker refuses us     | error   | user, password, virtual host or arguments are wrong; work goes on without it |
 | API process died      | error   | another one takes its place |
 | fence failed          | warning | the store did not answer before the final dot; it was not written |
+| email unreadable      | error   | a record is damaged or of a newer version; it is left alone |
+| store may lose emails | warning | Redis runs with `relaxed` durability |
 | store unavailable     | error   | the store did not answer; work goes on when it does |
 | unexpected error      | error   | a bug, with its traceback |
 """
