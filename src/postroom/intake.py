@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 
-from postroom.errors import StoreError
+from postroom.errors import OutcomeUnknown, StoreUnavailable
 from postroom.mail.email import Lane, Status
 from postroom.queue.publisher import Publisher
 from postroom.store.base import Added, KeyReused, Store, Submission
@@ -84,7 +84,7 @@ class Intake:
         now = self._store.clock()
         try:
             answers = self._add([submission for submission, _ in group], now)
-        except StoreError as error:
+        except (StoreUnavailable, OutcomeUnknown) as error:
             log.error("store unavailable", extra={"reason": str(error), "count": len(group)})
             _fail(group, error)
         except Exception as error:
