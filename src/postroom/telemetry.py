@@ -1,10 +1,12 @@
 """What Postroom says about itself: one event a line, the same keys everywhere, never an address or a content.
 
-The keys, where they apply: `email_id`, `attempt`, `worker`, `relay`, `lane`, `count`, `seconds`, `reason`, `key_id`.
+The keys, where they apply: `email_id`, `attempt`, `worker`, `relay`, `lane`, `count`, `seconds`, `reason`, `key_id`,
+`request_id`.
 
 | event                 | level   | when |
 | --- | --- | --- |
 | started / stopped     | info    | a process begins to serve, or has handed everything back |
+| key revoked           | info    | an API key was revoked over the API |
 | turn ended            | info    | a worker finished a chunk: counts by verdict |
 | email failed          | warning | Postroom stopped trying |
 | relay down / relay up | error / info | the circuit breaker opened or closed |

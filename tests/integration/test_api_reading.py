@@ -56,7 +56,7 @@ IDS = [
     "metrics",
     "receiving",
     "batch",
-    str(uuid4()),
+    "9b2f8f5e-3c1d-4a7e-8f60-0d1c2b3a4e5f",
 ]
 
 

@@ -84,7 +84,8 @@ def _from_text(content: str, content_type: str | None, member: str, limit: int) 
     joined = content.replace("\r", "").replace("\n", "")
     _check_size(len(joined) // 4 * 3 - joined.count("=", -2), member, limit)
     try:
-        return binascii.a2b_base64(joined, strict_mode=True)
+        if len(joined) % 4 == 0:  # strict mode lets surplus padding pass
+            return binascii.a2b_base64(joined, strict_mode=True)
     except ValueError:
         pass
     if (content_type or "").lower().lstrip().startswith("text/"):
