@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from postroom.cli import main
 from tests.acceptance.conftest import Start
 from tests.acceptance.service import Service, environment
 
@@ -122,6 +123,6 @@ def test_without_a_service_the_sentence_says_what_to_do(tmp_path: Path) -> None:
 
 def test_every_command_has_help(tmp_path: Path) -> None:
     out = postroom("--help", folder=tmp_path)[1]
-    for command in ("run", "send", "status", "list", "cancel", "retry", "keys", "check", "settings"):
-        assert command in out
-        assert postroom(command, "--help", folder=tmp_path)[0] == 0
+    for name, command in main.commands.items():
+        assert name in out
+        assert command.help

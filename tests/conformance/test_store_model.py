@@ -219,7 +219,7 @@ def _unless_refused(wish: Callable[[S], T], subject: S) -> T | None:
 
 
 def test_store_agrees_with_the_model_after_any_steps(fresh_store: Callable[[], Store]) -> None:
-    @settings(max_examples=20, deadline=None)  # each plays some 50 steps against a real server
+    @settings(max_examples=10, deadline=None)  # each plays some 50 steps against a real server
     @given(st.randoms(use_true_random=True))
     def play(random: Random) -> None:
         store = fresh_store()
