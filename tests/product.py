@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,6 +75,13 @@ class Product:
             assert time.monotonic() < deadline, f"still {email['status']}, not {statuses}"
             time.sleep(0.02)
         return email
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Waits until the condition holds."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, "in vain"
+            time.sleep(0.02)
 
     def make_key(self, *, account: str = ACCOUNT, scopes: frozenset[Scope] = FULL_ACCESS, **more: Any) -> str:
         """Another key; returns its token."""

@@ -5,17 +5,19 @@ import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from postroom.mail import mime
 from postroom.mail.outcome import Outcome, Phase, Verdict
 from postroom.transport.smtp import SmtpTransport
 from postroom.transport.smtp.relay import Relay
 from postroom.transport.smtp.wire import tls_context
-from tests import certificates
+from tests import certificates, corpus
 from tests.certificates import Certificates
 from tests.sending import QUICK, envelope, send, subject, transports, verdicts
 from tests.servers import free_port
@@ -273,3 +275,19 @@ def test_aiosmtpd_refuses_a_wrong_password(tls: Certificates, opened: Open) -> N
         outcome = outcome_of(opened(f"smtp://user:wrong@127.0.0.1:{port}"))
         assert (outcome.verdict, outcome.phase) == (Verdict.ROUTE, Phase.AUTH)
         assert keeper.kept == []
+
+
+def test_hard_emails_arrive_at_aiosmtpd_as_they_were_written(tls: Certificates, opened: Open) -> None:
+    emails = {email.message_id: email for email in corpus.emails().values()}
+    with aiosmtpd(tls.server) as (port, keeper):
+        transport = opened(f"smtp://user:s3cret-pass@127.0.0.1:{port}")
+        send(transport, *(mime.envelope(e, corpus.contents(e), return_path=None) for e in emails.values()))
+        transport.close()
+        received = {_message_id(kept.original_content or b""): kept.original_content or b"" for kept in keeper.kept}
+    assert received.keys() == emails.keys()
+    for message_id, email in emails.items():
+        corpus.same(email, corpus.contents(email), received[message_id])
+
+
+def _message_id(data: bytes) -> str:
+    return str(message_from_bytes(data)["Message-ID"])
