@@ -51,6 +51,7 @@ class Ledger:
             self.accepted[key] = answer.json()["id"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_nothing_is_lost_and_every_duplicate_is_flagged_over_twenty_kills(
     tmp_path: Path, record_property: Callable[[str, object], None]

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import TypeVar
 
+import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
@@ -218,6 +219,7 @@ def _unless_refused(wish: Callable[[S], T], subject: S) -> T | None:
         return None
 
 
+@pytest.mark.slow
 def test_store_agrees_with_the_model_after_any_steps(fresh_store: Callable[[], Store]) -> None:
     @settings(max_examples=10, deadline=None)  # each plays some 50 steps against a real server
     @given(st.randoms(use_true_random=True))

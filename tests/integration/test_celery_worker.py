@@ -140,6 +140,7 @@ def test_emails_of_a_killed_worker_are_delivered_by_another(start_fleet: StartFl
     expect_each_once(relay, ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [False, True], ids=["parent", "group"])
 def test_sigterm_under_load_loses_and_doubles_nothing(start_fleet: StartFleet, group: bool) -> None:
     times = {"simulated_min_seconds": "0.1", "simulated_max_seconds": "1", "simulated_capacity": "50"}

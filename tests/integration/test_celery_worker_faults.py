@@ -29,6 +29,7 @@ def test_closed_connections_double_nothing(start_fleet: StartFleet, rabbitmq: Ra
     expect_each_once(relay, ids)
 
 
+@pytest.mark.slow
 def test_worker_delivers_without_a_broker_and_finds_it_later(
     start_fleet: StartFleet, rabbitmq: RabbitMQ, relay: Smtpd
 ) -> None:

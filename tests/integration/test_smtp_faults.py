@@ -180,11 +180,13 @@ def test_354_after_all_recipients_were_refused_delivers_nothing(server: Smtpd, o
     assert server.sessions == 1
 
 
-def test_lost_link_keeps_recipients_that_were_refused(server: Smtpd, opened: Open) -> None:
-    server.script.on("rcpt", Say("550 5.1.1 unknown"), only="<b@")
-    server.script.on("body", Cut())
-    (hand_off,) = send(opened(server.url), envelope("a@example.com", "b@example.com"))
-    assert verdicts(hand_off) == [Verdict.TRANSIENT, Verdict.PERMANENT]
+def test_lost_link_keeps_recipients_that_were_refused(opened: Open) -> None:
+    with Smtpd(Offer(size=None)) as server:
+        server.script.on("rcpt", Say("550 5.1.1 unknown"), only="<b@")
+        server.script.on("body", Cut())
+        big = envelope("a@example.com", "b@example.com", size=16_000_000)  # more than fits into the buffers on the way
+        (hand_off,) = send(opened(server.url), big)
+        assert verdicts(hand_off) == [Verdict.TRANSIENT, Verdict.PERMANENT]
 
 
 def test_relay_that_leaves_while_the_fence_is_asked_leaves_no_doubt(server: Smtpd, opened: Open) -> None:
