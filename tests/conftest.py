@@ -2,6 +2,8 @@
 
 import pytest
 
+pytest.register_assert_rewrite("tests.corpus", "tests.reading")
+
 pytest_plugins = [
     "tests.servers.mongodb",
     "tests.servers.rabbitmq",

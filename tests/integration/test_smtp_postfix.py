@@ -5,11 +5,10 @@ from dataclasses import replace
 
 import pytest
 
-from postroom.mail import mime
 from postroom.mail.outcome import Verdict
 from postroom.transport.smtp import SmtpTransport
 from postroom.transport.smtp.relay import Relay, Tls
-from tests import certificates, corpus
+from tests import certificates
 from tests.sending import Caller, envelope, send, subject, verdicts
 from tests.servers.postfix import Postfix, postfix
 from tests.smtpd import Smtpd
@@ -120,21 +119,3 @@ def test_restart_between_two_sends_costs_nothing(transport: SmtpTransport, relay
 
 def test_ping(transport: SmtpTransport) -> None:
     transport.ping()
-
-
-@pytest.mark.parametrize("name", [*corpus.emails(), *corpus.emails_needing_smtputf8()])
-def test_hard_email_arrives_as_it_was_written_and_tells_nobody_of_bcc(
-    transport: SmtpTransport, next_hop: Smtpd, name: str
-) -> None:
-    email = {**corpus.emails(), **corpus.emails_needing_smtputf8()}[name]
-    contents = corpus.contents(email)
-    assert set(verdicts(send(transport, mime.envelope(email, contents, return_path=None))[0])) == {Verdict.ACCEPTED}
-    named = f"Message-ID: {email.message_id}".encode()
-    next_hop.wait_until(lambda: any(named in m.data for m in list(next_hop.received)), "it has arrived", seconds=60)
-    received = next(m for m in next_hop.received if named in m.data)
-    corpus.same(email, contents, received.data)
-    header = received.data.partition(b"\r\n\r\n")[0].lower()
-    assert b"\nbcc:" not in header
-    shown = {address.addr for address in (*email.to, *email.cc, *email.reply_to, email.sender)}
-    hidden = {address.addr for address in email.bcc} - shown
-    assert not [address for address in hidden if address.encode() in received.data]

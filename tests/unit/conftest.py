@@ -6,8 +6,6 @@ import pytest
 import pytest_socket
 from hypothesis import settings
 
-pytest.register_assert_rewrite("tests.corpus", "tests.reading")
-
 settings.register_profile("shared-cpu", deadline=None, max_examples=100)
 settings.register_profile("ci", settings.get_profile("shared-cpu"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "shared-cpu")
