@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fix docs lock clean
+.PHONY: help run test check fix docs pictures lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,9 @@ fix: $(VENV)/.dev ## Format, and mend what lint can mend by itself
 
 docs: $(VENV)/.run ## Write docs/settings.md from the settings
 	@sed -i '/^| /d' docs/settings.md && $(BIN)/postroom settings >> docs/settings.md
+
+pictures: ## Draw docs/pictures/*.svg from their sources (needs Graphviz)
+	@docs/pictures/render
 
 lock: $(VENV)/.dev ## Renew the hashed lock files from pyproject.toml
 	@requirements/lock $(BIN)
