@@ -177,6 +177,21 @@ def test_stop_out_of_patience_releases_before_the_fence(store: Flaky) -> None:
     assert (found.life.status, found.life.attempts, found.life.possible_duplicate) == (Status.QUEUED, 0, False)
 
 
+def test_stop_is_heard_while_the_store_is_away(store: Flaky) -> None:
+    (email,) = stored(store)
+    store.failures = 10**6
+    deliver(
+        [email.id],
+        store=store,
+        transport=Scripted(),
+        terms=Terms(policy=RetryPolicy(), stop_limit=timedelta(milliseconds=1)),
+        worker=Worker(name="w1"),
+        random=lambda: 0.5,
+        stopping=lambda: store.failures < 10**6 - 2,
+    )
+    assert status(store, email) is Status.SENDING
+
+
 def test_settlement_waits_until_the_store_is_back_and_nothing_new_is_sent_meanwhile(store: Flaky) -> None:
     first, second = stored(store, 2)
     store.failures = 1

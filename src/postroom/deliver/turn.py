@@ -159,8 +159,9 @@ class Turn:
                 _log_store(error, worker=self.worker.name)
 
     def out_of_patience(self) -> bool:
-        """Whether a stop has waited long enough for what is under way."""
-        return self.stop_began is not None and self.store.clock() - self.stop_began > self.terms.stop_limit
+        """Whether a stop has waited long enough for what is under way. Asks for itself, because `take` is not called
+        while every hand-off is busy."""
+        return self.must_stop() and self.store.clock() > self._patience_ends(self.began)
 
     # -- ending ---------------------------------------------------------------------------------------------------
 
@@ -205,10 +206,15 @@ class Turn:
         """Ends the turn: nothing stays claimed, as far as the store can be told."""
         self.settle([_left(held) for held in list(self.held.values())])
         began = self.store.clock()
-        patience = self.terms.stop_limit if self.must_stop() else self.terms.attempt_limit
-        while self.unwritten and self.store.clock() - began < patience:
+        while self.unwritten and self.store.clock() < self._patience_ends(began):
             time.sleep(1)  # the store is away; the outcomes are known to nobody else
             self.write()
+
+    def _patience_ends(self, began: datetime) -> datetime:
+        """How long to wait for something that began then: not long once a stop was asked for."""
+        if not self.must_stop():
+            return began + self.terms.attempt_limit
+        return max(began, self.stop_began or began) + self.terms.stop_limit
 
 
 def _left(held: _Held) -> HandOff:
