@@ -36,4 +36,4 @@ def test_stop_is_heard_while_every_connection_is_busy(tmp_path: Path) -> None:
         )
         stalled.until.set()
         assert verdicts == {"released": 2}
-        assert store.counts() == {Status.QUEUED: 2}
+        assert store.counts()[Status.QUEUED] == 2
