@@ -9,6 +9,7 @@ pytest_plugins = [
     "tests.servers.rabbitmq",
     "tests.servers.redis",
     "tests.fleet",  # imports the servers, and must come after them
+    "tests.engines",
 ]
 
 

@@ -1,10 +1,13 @@
-"""The product in this process: every part real, in a folder of its own, on a free port, on the loopback interface."""
+"""The product with every part real, in a folder of its own, on a free port of the loopback interface.
+
+The API is served by this process. With SQLite so is delivery; around RabbitMQ a worker and a sweep are started for it.
+"""
 
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,8 @@ from postroom.api.app import create_app
 from postroom.mail.api_key import FULL_ACCESS, Scope
 from postroom.wiring import Postroom
 from postroom.worker.embedded import EmbeddedWorker
+from tests.engines import Engine
+from tests.fleet import Fleet
 
 DEADLINE_SECONDS = 20.0
 ACCOUNT = keyring.DEFAULT_ACCOUNT
@@ -25,12 +30,14 @@ EMAIL = {"from": "Ann <ann@example.com>", "to": "bob@example.net", "subject": "H
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """A running Postroom: where it listens, a key that may do everything, and its parts."""
+    """A running Postroom: where it listens, a key that may do everything, its parts, and the processes that deliver."""
 
+    engine: Engine
     base_url: str
     port: int
     key: str
     postroom: Postroom
+    fleet: Fleet | None
     clients: dict[str, httpx.Client] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -90,40 +97,64 @@ class Product:
 
 @contextmanager
 def running(
-    folder: Path, *, relay: str = "simulated://", deliver: bool = True, environ: Mapping[str, str] | None = None
+    engine: Engine,
+    folder: Path,
+    *,
+    relay: str = "simulated://",
+    deliver: bool = True,
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[Product]:
-    """Runs the product until the block ends. The relay is simulated and takes no time, or an `smtp://` URL; without
-    `deliver` emails are accepted and stay where they are. `environ` has further `POSTROOM_` settings."""
-    configured = settings.load(
-        {
-            "POSTROOM_STORE_URL": f"sqlite:///{folder / 'postroom.sqlite3'}",
-            "POSTROOM_RELAY_URL": relay,
-            "POSTROOM_SIMULATED_MIN_SECONDS": "0",
-            "POSTROOM_SIMULATED_MAX_SECONDS": "0",
-            "POSTROOM_STOP_SECONDS": "2",
-            **(environ or {}),
-        }
-    )
-    with closing(wiring.build(configured)) as postroom:
-        postroom.start()
-        key = keyring.create(ACCOUNT, "test", scopes=FULL_ACCESS, store=postroom.store)[1]
-        with _working(postroom if deliver else None), _serving(postroom) as port:
-            product = Product(base_url=f"http://127.0.0.1:{port}", port=port, key=key, postroom=postroom)
-            try:
-                yield product
-            finally:
-                for client in product.clients.values():
-                    client.close()
+    """Runs the product until the block ends; in the same folder it finds its emails again. The relay is simulated and
+    takes no time, or an `smtp://` URL; without `deliver` emails are accepted and stay where they are. `environ` has
+    further `POSTROOM_` settings."""
+    variables = {
+        "POSTROOM_STORE_URL": engine.store_url(folder),
+        "POSTROOM_RELAY_URL": relay,
+        "POSTROOM_SIMULATED_MIN_SECONDS": "0",
+        "POSTROOM_SIMULATED_MAX_SECONDS": "0",
+        "POSTROOM_STOP_SECONDS": "2",
+        "POSTROOM_SWEEP_SECONDS": "0.2",
+        **(environ or {}),
+    }
+    with engine.broker() as broker:
+        variables |= {"CELERY_BROKER_URL": broker} if broker else {}
+        with closing(wiring.build(settings.load(variables))) as postroom:
+            postroom.start()
+            key = keyring.create(ACCOUNT, "test", scopes=FULL_ACCESS, store=postroom.store)[1]
+            delivering: AbstractContextManager[Fleet | None] = nullcontext()
+            if deliver:
+                delivering = _fleet(folder, variables) if broker else _embedded_worker(postroom)
+            with delivering as fleet, _serving(postroom) as port:
+                product = Product(
+                    engine=engine,
+                    base_url=f"http://127.0.0.1:{port}",
+                    port=port,
+                    key=key,
+                    postroom=postroom,
+                    fleet=fleet,
+                )
+                try:
+                    yield product
+                finally:
+                    for client in product.clients.values():
+                        client.close()
 
 
 @contextmanager
-def _working(postroom: Postroom | None) -> Iterator[None]:
-    if postroom is None:
-        yield
-        return
+def _embedded_worker(postroom: Postroom) -> Iterator[None]:
     with closing(EmbeddedWorker(postroom)) as worker:
         worker.start()
         yield
+
+
+@contextmanager
+def _fleet(folder: Path, variables: Mapping[str, str]) -> Iterator[Fleet]:
+    """A worker and a sweep, each a process of its own."""
+    named = {name.removeprefix("POSTROOM_").lower(): value for name, value in variables.items()}
+    with closing(Fleet(folder, broker_url=named.pop("celery_broker_url"), **named)) as fleet:
+        fleet.start("postroom", "sweep")
+        fleet.worker()
+        yield fleet
 
 
 @contextmanager

@@ -29,6 +29,14 @@ import logging
 import sys
 from typing import Any, Literal
 
+LEAST_LEVELS = {
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "uvicorn.access": logging.WARNING,
+    "pymongo": logging.INFO,  # below it are whole commands, with every email that is stored
+    "amqp": logging.INFO,
+}
+
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
@@ -37,8 +45,13 @@ def set_up(level: str, form: Literal["text", "json"]) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines() if form == "text" else _JsonLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for chatty in ("httpx", "httpcore", "uvicorn.access"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    quieten()
+
+
+def quieten() -> None:
+    """Keeps libraries from logging what they carry, at whatever level we log ourselves."""
+    for name, least in LEAST_LEVELS.items():
+        logging.getLogger(name).setLevel(least)
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:

@@ -5,25 +5,26 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines import Engine
 from tests.product import Product, running
 
 
 @pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+def product(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """Accepts emails and leaves them where they are."""
-    with running(_folder(tmp_path_factory), deliver=False) as started:
+    with running(engine, _folder(tmp_path_factory), deliver=False) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
-def delivering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+def delivering(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """Accepts emails and hands them to a simulated relay, which takes no time."""
-    with running(_folder(tmp_path_factory)) as started:
+    with running(engine, _folder(tmp_path_factory)) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
-def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+def impatient(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """Accepts emails, waits for clients no longer than a second, and takes bodies of at most a megabyte."""
     environ = {
         "POSTROOM_HEADER_SECONDS": "1",
@@ -31,7 +32,7 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
         "POSTROOM_KEEP_ALIVE_SECONDS": "1",
         "POSTROOM_MAX_BODY_BYTES": "1000000",
     }
-    with running(_folder(tmp_path_factory), deliver=False, environ=environ) as started:
+    with running(engine, _folder(tmp_path_factory), deliver=False, environ=environ) as started:
         yield started
 
 

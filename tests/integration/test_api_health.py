@@ -1,14 +1,15 @@
 """Liveness, readiness, documentation: for everybody, and without a word too many."""
 
-import sqlite3
 from pathlib import Path
 
 import pytest
 
+from tests.engines import Engine
 from tests.product import EMAIL, Product, running
 from tests.refusals import CANARY, assert_refused
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize("path", ["/livez", "/healthz"])
 def test_process_lives(product: Product, path: str) -> None:
     answer = product.request("GET", path, key="")
@@ -32,28 +33,24 @@ def test_health_has_details_but_no_addresses(product: Product) -> None:
     assert CANARY not in answer.text
 
 
-def test_not_ready_while_the_store_cannot_be_written(tmp_path: Path) -> None:
-    with running(tmp_path, deliver=False) as product:
-        other = sqlite3.connect(tmp_path / "postroom.sqlite3", timeout=5, isolation_level=None)
-        try:
-            other.execute("BEGIN IMMEDIATE")
-            answer = product.request("GET", "/readyz", key="")
-            assert answer.status_code == 503
-            assert answer.json()["status"] == "unavailable"
-            assert answer.json()["parts"]["store"] != "ok"
-            assert product.request("GET", "/livez", key="").status_code == 200
-            other.execute("ROLLBACK")
-        finally:
-            other.close()
+def test_not_ready_while_the_store_cannot_be_written(engine: Engine, tmp_path: Path) -> None:
+    with running(engine, tmp_path, deliver=False) as product, engine.stuck(tmp_path):
+        answer = product.request("GET", "/readyz", key="")
+        assert answer.status_code == 503
+        assert answer.json()["status"] == "unavailable"
+        assert answer.json()["parts"]["store"] != "ok"
+        assert product.request("GET", "/livez", key="").status_code == 200
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
 def test_documentation_is_served_without_a_key(product: Product, path: str) -> None:
     assert product.request("GET", path, key="").status_code == 200
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
-def test_documentation_can_be_switched_off(tmp_path: Path, path: str) -> None:
-    with running(tmp_path, deliver=False, environ={"POSTROOM_DOCS": "false"}) as product:
+def test_documentation_can_be_switched_off(engine: Engine, tmp_path: Path, path: str) -> None:
+    with running(engine, tmp_path, deliver=False, environ={"POSTROOM_DOCS": "false"}) as product:
         assert_refused(product.request("GET", path, key=""), 404, "not_found")
         assert product.request("POST", "/emails", json=EMAIL).status_code == 200

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.engines import Engine
 from tests.product import EMAIL, Product, running
 from tests.refusals import assert_refused
 
@@ -100,10 +101,10 @@ def test_any_printable_key_of_1_to_256_characters_is_taken(product: Product, key
     assert post(product, key).status_code == 200
 
 
-def test_key_outlives_a_restart(tmp_path: Path) -> None:
-    with running(tmp_path, deliver=False) as before:
+def test_key_outlives_a_restart(engine: Engine, tmp_path: Path) -> None:
+    with running(engine, tmp_path, deliver=False) as before:
         first = post(before, "restart/1")
-    with running(tmp_path, deliver=False) as after:
+    with running(engine, tmp_path, deliver=False) as after:
         again = post(after, "restart/1")
         assert again.content == first.content
         assert after.count() == 1

@@ -1,23 +1,22 @@
 """Backpressure: refused in time, told when to come back, and fine again afterwards."""
 
 import socket
-import sqlite3
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.engines import Engine
 from tests.product import EMAIL, Product, running
 from tests.refusals import assert_refused
 from tests.wire import Wire, head
 
 
-def test_full_backlog_refuses_submissions_and_nothing_else(tmp_path: Path) -> None:
-    with running(tmp_path, deliver=False, environ={"POSTROOM_MAX_BACKLOG": "3"}) as product:
+def test_full_backlog_refuses_submissions_and_nothing_else(engine: Engine, tmp_path: Path) -> None:
+    with running(engine, tmp_path, deliver=False, environ={"POSTROOM_MAX_BACKLOG": "3"}) as product:
+        product.request("GET", "/health")  # counts: a count during a submission may or may not have it
         ids = [product.submit(scheduled_at="in 1 hour") for _ in range(3)]
         for path, payload in (("/emails", EMAIL), ("/emails/batch", [EMAIL])):
             answer = product.request("POST", path, json=payload)
@@ -32,15 +31,16 @@ def test_full_backlog_refuses_submissions_and_nothing_else(tmp_path: Path) -> No
         assert product.count() == 4
 
 
-def test_batch_larger_than_the_room_is_refused_whole(tmp_path: Path) -> None:
-    with running(tmp_path, deliver=False, environ={"POSTROOM_MAX_BACKLOG": "5"}) as product:
+def test_batch_larger_than_the_room_is_refused_whole(engine: Engine, tmp_path: Path) -> None:
+    with running(engine, tmp_path, deliver=False, environ={"POSTROOM_MAX_BACKLOG": "5"}) as product:
         assert_refused(product.request("POST", "/emails/batch", json=[EMAIL] * 6), 503, "application_error")
         assert product.request("POST", "/emails/batch", json=[EMAIL] * 5).status_code == 200
         assert product.count() == 5
 
 
-def test_rate_of_one_key_is_limited_and_told(tmp_path: Path) -> None:
-    with running(tmp_path, deliver=False, environ={"POSTROOM_RATE_LIMIT": "5"}) as product:
+@pytest.mark.one_engine
+def test_rate_of_one_key_is_limited_and_told(engine: Engine, tmp_path: Path) -> None:
+    with running(engine, tmp_path, deliver=False, environ={"POSTROOM_RATE_LIMIT": "5"}) as product:
         answers = [product.request("GET", "/emails") for _ in range(20)]
         limited = [answer for answer in answers if answer.status_code == 429]
         assert limited
@@ -55,12 +55,14 @@ def test_rate_of_one_key_is_limited_and_told(tmp_path: Path) -> None:
         assert "ratelimit-limit" in product.request("GET", "/nothing", key=product.make_key()).headers
 
 
+@pytest.mark.one_engine
 def test_without_a_limit_there_are_no_rate_headers(product: Product) -> None:
     assert not [name for name in product.request("GET", "/emails").headers if name.startswith("ratelimit")]
 
 
-def test_address_with_many_wrong_keys_is_slowed_down_but_right_keys_work(tmp_path: Path) -> None:
-    with running(tmp_path, deliver=False) as product, product.client(key="wrong") as client:
+@pytest.mark.one_engine
+def test_address_with_many_wrong_keys_is_slowed_down_but_right_keys_work(engine: Engine, tmp_path: Path) -> None:
+    with running(engine, tmp_path, deliver=False) as product, product.client(key="wrong") as client:
         answers = [client.get("/emails") for _ in range(100)]
         assert {answer.status_code for answer in answers[:60]} == {403}
         assert_refused(answers[-1], 429, "rate_limit_exceeded")
@@ -68,8 +70,9 @@ def test_address_with_many_wrong_keys_is_slowed_down_but_right_keys_work(tmp_pat
         assert product.request("GET", "/emails").status_code == 200
 
 
-def test_connections_above_the_limit_are_told_so(tmp_path: Path) -> None:
-    with running(tmp_path, deliver=False, environ={"POSTROOM_MAX_CONNECTIONS": "20"}) as product:
+@pytest.mark.one_engine
+def test_connections_above_the_limit_are_told_so(engine: Engine, tmp_path: Path) -> None:
+    with running(engine, tmp_path, deliver=False, environ={"POSTROOM_MAX_CONNECTIONS": "20"}) as product:
         idle = [socket.create_connection(("127.0.0.1", product.port), timeout=10) for _ in range(20)]
         try:
             with Wire(product.port) as wire:
@@ -84,9 +87,10 @@ def test_connections_above_the_limit_are_told_so(tmp_path: Path) -> None:
         _wait_until_served(product)
 
 
-def test_requests_above_the_limit_are_refused_while_slow_bodies_do_not_count(tmp_path: Path) -> None:
+@pytest.mark.one_engine
+def test_requests_above_the_limit_are_refused_while_slow_bodies_do_not_count(engine: Engine, tmp_path: Path) -> None:
     head = "POST /emails HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 1000\r\n\r\n"
-    with running(tmp_path, deliver=False, environ={"POSTROOM_MAX_REQUESTS": "3"}) as product:
+    with running(engine, tmp_path, deliver=False, environ={"POSTROOM_MAX_REQUESTS": "3"}) as product:
         product.submit()  # the key is known from here on, so that a request comes to its body at once
         slow = [Wire(product.port) for _ in range(10)]
         try:
@@ -98,10 +102,10 @@ def test_requests_above_the_limit_are_refused_while_slow_bodies_do_not_count(tmp
                 wire.close()
 
 
-def test_requests_above_the_limit_are_refused_at_once(tmp_path: Path) -> None:
+def test_requests_above_the_limit_are_refused_at_once(engine: Engine, tmp_path: Path) -> None:
     with (
-        running(tmp_path, deliver=False, environ={"POSTROOM_MAX_REQUESTS": "1"}) as product,
-        locked(tmp_path),
+        running(engine, tmp_path, deliver=False, environ={"POSTROOM_MAX_REQUESTS": "1"}) as product,
+        engine.stuck(tmp_path),
         ThreadPoolExecutor(1) as pool,
     ):
         waiting = pool.submit(product.request, "POST", "/emails", json=EMAIL)
@@ -114,18 +118,19 @@ def test_requests_above_the_limit_are_refused_at_once(tmp_path: Path) -> None:
         assert waiting.result().status_code == 503
 
 
-def test_bodies_in_memory_are_limited(tmp_path: Path) -> None:
-    with running(tmp_path, deliver=False, environ={"POSTROOM_MAX_BYTES_UNDER_WAY": "100000"}) as product:
+@pytest.mark.one_engine
+def test_bodies_in_memory_are_limited(engine: Engine, tmp_path: Path) -> None:
+    with running(engine, tmp_path, deliver=False, environ={"POSTROOM_MAX_BYTES_UNDER_WAY": "100000"}) as product:
         answer = product.request("POST", "/emails", json=EMAIL | {"text": "x" * 200_000})
         assert_refused(answer, 503, "application_error")
         assert answer.headers["retry-after"]
         assert product.submit(text="x" * 1000)
 
 
-def test_store_that_does_not_answer_is_503_within_three_seconds(tmp_path: Path) -> None:
-    with running(tmp_path, deliver=False) as product:
+def test_store_that_does_not_answer_is_503_within_three_seconds(engine: Engine, tmp_path: Path) -> None:
+    with running(engine, tmp_path, deliver=False) as product:
         product.submit()
-        with locked(tmp_path):
+        with engine.stuck(tmp_path):
             began = time.monotonic()
             answer = product.request("POST", "/emails", json=EMAIL)
             assert time.monotonic() - began < 3
@@ -134,6 +139,7 @@ def test_store_that_does_not_answer_is_503_within_three_seconds(tmp_path: Path) 
         _wait_until_served(product)
 
 
+@pytest.mark.one_engine
 def test_client_that_does_not_read_its_answers_is_cut_off(impatient: Product) -> None:
     email_id = impatient.submit(text="x" * 900_000)
     ask = head(impatient, method="GET", path=f"/emails/{email_id}")
@@ -141,15 +147,6 @@ def test_client_that_does_not_read_its_answers_is_cut_off(impatient: Product) ->
         wire.send(*[ask] * 30)
         assert wire.is_cut_off(within=10)
     assert impatient.request("GET", "/livez").status_code == 200
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Nothing can be written to the store while the block lasts."""
-    with closing(sqlite3.connect(folder / "postroom.sqlite3", timeout=5, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
 
 
 def _wait_until_served(product: Product, seconds: float = 10) -> Any:
@@ -165,8 +162,9 @@ def _wait_until_served(product: Product, seconds: float = 10) -> Any:
 
 
 @pytest.mark.slow
-def test_2000_silent_connections_do_not_disturb_others(tmp_path: Path) -> None:
-    with running(tmp_path, deliver=False) as product:
+@pytest.mark.one_engine
+def test_2000_silent_connections_do_not_disturb_others(engine: Engine, tmp_path: Path) -> None:
+    with running(engine, tmp_path, deliver=False) as product:
         silent = [socket.create_connection(("127.0.0.1", product.port), timeout=10) for _ in range(2000)]
         try:
             for _ in range(20):

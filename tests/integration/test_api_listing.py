@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.engines import Engine
 from tests.product import EMAIL, Product, running
 from tests.refusals import CANARY, assert_refused
 
@@ -17,10 +18,10 @@ MEMBERS = frozenset(
 
 
 @pytest.fixture(scope="module")
-def listed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Product, list[str]]]:
+def listed(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Product, list[str]]]:
     """A product with 25 emails; their ids, newest first."""
     folder: Path = tmp_path_factory.mktemp("listing")
-    with running(folder, deliver=False) as product:
+    with running(engine, folder, deliver=False) as product:
         emails = [
             EMAIL
             | {

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines import Engine
 from tests.product import EMAIL, Product, running
 from tests.refusals import CANARY, assert_refused
 
@@ -115,8 +116,8 @@ def test_bounced_email_tells_why(delivering: Product) -> None:
         assert found["last_error"].keys() == {"kind", "message", "smtp_code", "enhanced_code", "permanent", "at"}
 
 
-def test_email_expires_when_it_says_so(tmp_path: Path) -> None:
-    with running(tmp_path, relay="smtp://127.0.0.1:9") as product:  # nobody listens there
+def test_email_expires_when_it_says_so(engine: Engine, tmp_path: Path) -> None:
+    with running(engine, tmp_path, relay="smtp://127.0.0.1:9") as product:  # nobody listens there
         email_id = product.request("POST", "/emails", json=EMAIL | {"expires_at": "in 1 sec"}).json()["id"]
         found = product.wait_for(email_id, "failed")
         assert found["last_error"]["kind"] == "expired"

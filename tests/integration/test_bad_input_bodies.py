@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines import Engine
 from tests.product import EMAIL, Product, running
 from tests.refusals import CANARY, assert_refused
 from tests.wire import Wire, assert_wire_refused, head
@@ -22,6 +23,7 @@ LIMIT = 1_000_000
 # -- 1 to 8: bodies -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.one_engine
 def test_row_01_empty_body(product: Product) -> None:
     before = product.count()
     body = assert_refused(product.request("POST", "/emails", content=b""), 422, "validation_error")
@@ -29,6 +31,7 @@ def test_row_01_empty_body(product: Product) -> None:
     assert product.count() == before
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     "content_type",
     ["text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "text/json", "json", CANARY],
@@ -41,11 +44,13 @@ def test_row_02_foreign_content_types(product: Product, content_type: str) -> No
     assert product.count() == before
 
 
+@pytest.mark.one_engine
 def test_row_04_byte_order_mark(product: Product) -> None:
     assert_refused(product.request("POST", "/emails", content=b"\xef\xbb\xbf" + BODY), 422, "validation_error")
     assert_refused(product.request("POST", "/emails", content=BODY.decode().encode("utf-16")), 422, "validation_error")
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("coding", "body"),
     [
@@ -65,11 +70,13 @@ def test_row_05_compressed_bodies_are_never_inflated(product: Product, coding: s
     assert product.count() == before
 
 
+@pytest.mark.one_engine
 def test_row_05_identity_is_no_coding(product: Product) -> None:
     answer = product.request("POST", "/emails", content=BODY, headers={"Content-Encoding": "identity"})
     assert answer.status_code == 200
 
 
+@pytest.mark.one_engine
 def test_row_06_length_over_the_limit_is_refused_before_the_body_is_read(impatient: Product) -> None:
     with Wire(impatient.port) as wire:
         wire.send(head(impatient, f"Content-Length: {LIMIT + 1}"))
@@ -79,6 +86,7 @@ def test_row_06_length_over_the_limit_is_refused_before_the_body_is_read(impatie
         assert wire.is_closed()
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize("length", ["9" * 19, "9" * 30, "-1", "1 2", "0x10", ""])
 def test_row_06_absurd_lengths(impatient: Product, length: str) -> None:
     with Wire(impatient.port) as wire:
@@ -87,11 +95,13 @@ def test_row_06_absurd_lengths(impatient: Product, length: str) -> None:
         assert wire.is_closed()
 
 
+@pytest.mark.one_engine
 def test_row_06_client_that_sends_all_first_still_reads_its_answer(impatient: Product) -> None:
     answer = impatient.request("POST", "/emails", content=b"x" * (20 * LIMIT))
     assert_refused(answer, 413, "validation_error")
 
 
+@pytest.mark.one_engine
 def test_row_07_chunked_body_that_passes_the_limit(impatient: Product) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
@@ -102,6 +112,7 @@ def test_row_07_chunked_body_that_passes_the_limit(impatient: Product) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
 
 
+@pytest.mark.one_engine
 def test_row_08_body_that_never_comes(impatient: Product) -> None:
     with Wire(impatient.port) as wire:
         wire.send(head(impatient, "Content-Length: 100") + b'{"from": "')
@@ -112,6 +123,7 @@ def test_row_08_body_that_never_comes(impatient: Product) -> None:
     assert impatient.submit()
 
 
+@pytest.mark.one_engine
 def test_row_08_body_that_trickles(impatient: Product) -> None:
     with Wire(impatient.port) as wire:
         wire.send(head(impatient, f"Content-Length: {len(BODY)}"))
@@ -126,9 +138,9 @@ def test_row_08_body_that_trickles(impatient: Product) -> None:
 
 
 def test_row_15_client_that_closes_in_mid_body_leaves_no_trace(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with running(tmp_path, deliver=False) as product, caplog.at_level(logging.INFO):
+    with running(engine, tmp_path, deliver=False) as product, caplog.at_level(logging.INFO):
         for sent in (b"", b'{"from": "a'):
             with Wire(product.port) as wire:
                 wire.send(head(product, "Content-Length: 100") + sent)

@@ -10,6 +10,7 @@ from tests.refusals import CANARY, assert_refused, check_shape
 from tests.wire import Wire, assert_wire_refused, head
 
 BODY = json.dumps(EMAIL).encode()
+pytestmark = pytest.mark.one_engine
 
 
 # -- 9 to 14: heads -------------------------------------------------------------------------------------------------

@@ -1,11 +1,12 @@
 """The whole product against a relay that misbehaves: what the API tells afterwards, phase by phase."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.engines import Engine
 from tests.product import Product, running
 from tests.smtpd import Accept, Action, Cut, Offer, Phase, Raw, Say, Silence, Smtpd
 
@@ -18,19 +19,27 @@ QUICK = {
     "POSTROOM_DOUBT_DELAY_SECONDS": "0.2",
     "POSTROOM_ROUTE_DELAY_SECONDS": "0.2",
 }
-Run = Callable[..., Product]
 
 
-@pytest.fixture
-def relay() -> Iterator[Smtpd]:
+@pytest.fixture(scope="module")
+def server(engine: Engine) -> Iterator[Smtpd]:
     with Smtpd() as running_relay:
         yield running_relay
 
 
-@pytest.fixture
-def product(relay: Smtpd, tmp_path: Path) -> Iterator[Product]:
-    with running(tmp_path, relay=relay.url, environ=QUICK) as started:
+@pytest.fixture(scope="module")
+def product(engine: Engine, server: Smtpd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    with running(engine, tmp_path_factory.mktemp("product"), relay=server.url, environ=QUICK) as started:
         yield started
+
+
+@pytest.fixture
+def relay(server: Smtpd) -> Smtpd:
+    """The relay as if nothing had ever happened: no script, no connection, no mail."""
+    server.script.clear()
+    server.hang_up()
+    server.received.clear()
+    return server
 
 
 def events(email: dict[str, Any]) -> list[str]:
@@ -155,11 +164,13 @@ def test_relay_that_is_down_for_a_while_costs_no_attempt(product: Product, relay
     [(Offer(), "?tls=starttls"), (Offer(users={"u": "right"}), "")],
     ids=["TLS required and not offered", "password refused"],
 )
-def test_relay_that_refuses_us_keeps_the_email_queued_and_says_why(tmp_path: Path, offer: Offer, options: str) -> None:
+def test_relay_that_refuses_us_keeps_the_email_queued_and_says_why(
+    engine: Engine, tmp_path: Path, offer: Offer, options: str
+) -> None:
     with Smtpd(offer) as relay:
         login = "u:wrong@" if offer.users else ""
         url = f"smtp://{login}{relay.host}:{relay.port}{options}"
-        with running(tmp_path, relay=url, environ=QUICK) as product:
+        with running(engine, tmp_path, relay=url, environ=QUICK) as product:
             email_id = product.submit()
             product.wait_until(lambda: "relay_unavailable" in events(product.email(email_id)))
             email = product.email(email_id)

@@ -47,6 +47,7 @@ OPERATIONS = [
 ]
 
 
+@pytest.mark.one_engine
 def test_document_has_every_operation_and_no_other(document: dict[str, Any]) -> None:
     found = [(method.upper(), path) for path, operations in document["paths"].items() for method in operations]
     assert sorted(found) == sorted(OPERATIONS)
@@ -82,6 +83,7 @@ def test_product_does_what_its_document_says(
     conforms()
 
 
+@pytest.mark.one_engine
 def test_every_operation_but_health_needs_a_key(document: dict[str, Any]) -> None:
     for path, operations in document["paths"].items():
         for operation in operations.values():
@@ -89,6 +91,7 @@ def test_every_operation_but_health_needs_a_key(document: dict[str, Any]) -> Non
     assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
 
 
+@pytest.mark.one_engine
 def test_refusals_are_declared_as_they_are(document: dict[str, Any]) -> None:
     refused = document["components"]["schemas"]["Refused"]
     assert set(refused["required"]) == {"statusCode", "name", "message", "request_id"}
@@ -102,6 +105,7 @@ def test_refusals_are_declared_as_they_are(document: dict[str, Any]) -> None:
                     assert content["schema"] == {"$ref": "#/components/schemas/Refused"}
 
 
+@pytest.mark.one_engine
 def test_all_references_lead_somewhere(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
 

@@ -184,9 +184,23 @@ class RabbitMQ:
     def new_vhost(self, name: str) -> str:
         """Makes a virtual host with nothing in it, moves there, and returns its URL."""
         self.vhost = name
-        self.call("PUT", f"vhosts/{self._vhost}")
-        self.call("PUT", f"permissions/{self._vhost}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
+        self._make_vhost(name)
         return self.url
+
+    @contextmanager
+    def own_vhost(self) -> Iterator[str]:
+        """The URL of a virtual host that nobody else uses, and that is gone afterwards; the present one stays."""
+        name = f"own-{uuid.uuid4().hex[:8]}"
+        self._make_vhost(name)
+        try:
+            yield f"amqp://guest:guest@127.0.0.1:{self.port}/{name}"
+        finally:
+            self.call("DELETE", f"vhosts/{name}")
+
+    def _make_vhost(self, name: str) -> None:
+        quoted = quote(name, safe="")
+        self.call("PUT", f"vhosts/{quoted}")
+        self.call("PUT", f"permissions/{quoted}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
 
     def drop_vhost(self) -> None:
         """Deletes the present virtual host, and everything and everybody in it."""

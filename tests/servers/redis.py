@@ -154,25 +154,31 @@ def start_redis(redis_program: str, tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="session")
-def redis_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A durable server that nothing bad happens to: the one that POSTROOM_TEST_REDIS_URL names, whose databases the
-    tests empty, else a private one."""
-    if url := os.environ.get("POSTROOM_TEST_REDIS_URL"):
-        yield url
-        return
-    server = RedisServer(request.getfixturevalue("redis_program"), tmp_path_factory.mktemp("redis"))
+def redis_server(redis_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One durable server for the whole session; it may be frozen for a while, and must not lose anything."""
+    server = RedisServer(redis_program, tmp_path_factory.mktemp("redis"), databases="1000")
     server.start()
-    yield server.url
+    yield server
     server.kill()
 
 
 @pytest.fixture(scope="session")
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """A durable server that nothing bad happens to: the one that POSTROOM_TEST_REDIS_URL names, whose databases the
+    tests empty, else the private one."""
+    return os.environ.get("POSTROOM_TEST_REDIS_URL") or str(request.getfixturevalue("redis_server").url)
+
+
+FIRST_DATABASES = 16  # what every server has; those beyond belong to the engines
+
+
+@pytest.fixture(scope="session")
 def empty_redis(redis_url: str) -> Callable[[], str]:
-    """Brings the URL of an empty database of that server at each call, each of its sixteen in turn."""
+    """Brings the URL of an empty database of that server at each call, each of its first sixteen in turn."""
     serial = count()
 
     def one() -> str:
-        with redis.Redis.from_url(redis_url, db=next(serial) % 16) as client:
+        with redis.Redis.from_url(redis_url, db=next(serial) % FIRST_DATABASES) as client:
             client.flushdb()
             number = client.connection_pool.connection_kwargs["db"]
         return f"{redis_url.rpartition('/')[0]}/{number}"
