@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fix docs pictures lock clean
+.PHONY: help run test check fix bench docs pictures lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,6 +22,11 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.dev
+	@echo "Installing what the bench needs into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
+
 run: $(VENV)/.run ## Run Postroom on 127.0.0.1:8022 (SQLite, no other service needed)
 	@exec $(BIN)/postroom run
 
@@ -33,14 +38,18 @@ test: $(VENV)/.dev ## Run all checks and tests
 	    $(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none; }
 
 check: $(VENV)/.dev ## Check formatting, lint, types and import contracts; changes nothing
-	@$(BIN)/ruff format --check src tests
-	@$(BIN)/ruff check src tests
+	@$(BIN)/ruff format --check src tests bench
+	@$(BIN)/ruff check src tests bench
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
 fix: $(VENV)/.dev ## Format, and mend what lint can mend by itself
-	@$(BIN)/ruff check --fix src tests
-	@$(BIN)/ruff format src tests
+	@$(BIN)/ruff check --fix src tests bench
+	@$(BIN)/ruff format src tests bench
+
+bench: $(VENV)/.bench ## Measure it beside the naive design, taskiq and Postfix; see bench/README.md
+	@tests/prepare
+	@$(BIN)/python -m bench
 
 docs: $(VENV)/.run ## Write docs/settings.md from the settings
 	@sed -i '/^| /d' docs/settings.md && $(BIN)/postroom settings >> docs/settings.md

@@ -100,6 +100,12 @@ class Postfix:
             self._process.communicate(timeout=20)
             self._process = None
 
+    @property
+    def pid(self) -> int:
+        """The process id at the root of all its processes."""
+        assert self._process is not None
+        return self._process.pid
+
     def log(self) -> str:
         """What it has logged so far."""
         path = self._folder / "log"

@@ -123,6 +123,12 @@ class RabbitMQ:
             self._epmd = None
 
     @property
+    def pid(self) -> int:
+        """The node's process id."""
+        assert self._node is not None
+        return self._node.pid
+
+    @property
     def running(self) -> bool:
         """Whether the node's process is there."""
         return self._node is not None and self._node.poll() is None

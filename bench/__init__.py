@@ -1,0 +1,1 @@
+"""Measures Postroom beside other ways to build the same thing, on the same work, in one run. `make bench`."""

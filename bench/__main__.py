@@ -1,0 +1,66 @@
+"""The command line of the bench; `make bench` calls it. bench/README.md explains it."""
+
+import sys
+import tempfile
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.compare import WORKS, compare
+from bench.options import Options
+from bench.systems.base import Servers
+from bench.systems.registry import ALL
+
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+def _option(name: str, **more: Any) -> Decorator:
+    """An option that may also be given as `make bench NAME=value`."""
+    return click.option(f"--{name.lower().replace('_', '-')}", envvar=name, show_default=True, **more)
+
+
+@click.command(context_settings={"max_content_width": 100})
+@_option("SYSTEMS", default=",".join(ALL), help="Which systems, with commas between.")
+@_option("WORKS", default=",".join(WORKS), help="One by one, in batches, or both.")
+@_option("N", type=click.IntRange(1), help="Emails for each system, instead of each one's own number.")
+@_option("ROUNDS", default=3, type=click.IntRange(1), help="How often each is measured, interleaved.")
+@_option("CONNECTIONS", default=32, type=click.IntRange(1), help="Client connections, one by one.")
+@_option("BATCH", default=100, type=click.IntRange(2, 100), help="Emails of one batch.")
+@_option("BATCH_CONNECTIONS", default=4, type=click.IntRange(1), help="Client connections, in batches.")
+@_option("DELAY_MS", default=0, type=click.IntRange(0), help="How long the relay takes for each message.")
+@_option("API_PROCESSES", default=1, type=click.IntRange(1), help="Processes of `postroom serve`.")
+@_option("WORKERS", default=1, type=click.IntRange(1), help="How many `postroom worker`.")
+@_option("CHILDREN", default=1, type=click.IntRange(1), help="Child processes of each.")
+@_option("SET", default="", help="More settings of Postroom: `COMMIT_LINGER_MS=4,CHUNK_SIZE=200`.")
+def main(systems: str, works: str, set: str, **given: Any) -> None:  # named for its option
+    """Measure Postroom beside other ways to build the same thing, on the same work, in one run."""
+    settings = dict(pair.split("=", 1) for pair in set.split(",") if pair)
+    options = Options(settings={f"POSTROOM_{name}": value for name, value in settings.items()}, **given)
+    chosen = [ALL[name] for name in _known(systems, ALL)]
+    with tempfile.TemporaryDirectory(prefix="bench-servers-") as folder:
+        servers = Servers(Path(folder))
+        try:
+            compare(chosen, _known(works, WORKS), servers, options, say=say)
+        finally:
+            servers.close()
+
+
+def _known(text: str, known: Collection[str]) -> list[str]:
+    names = text.split(",")
+    if wrong := [name for name in names if name not in known]:
+        raise click.UsageError(f"{', '.join(wrong)}: not known; there are {', '.join(known)}")
+    return names
+
+
+def say(text: str) -> None:
+    """Progress: on a terminal one line that changes; elsewhere only what is there to stay."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{text}", nl=False, err=True)
+    elif text.endswith("\n"):
+        click.echo(text, nl=False, err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+"""What can be chosen on the command line (`make bench NAME=value …`)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The choices of one run of the bench."""
+
+    n: int | None = None  # emails for every system, instead of each one's own number
+    rounds: int = 3
+    connections: int = 32
+    batch: int = 100
+    batch_connections: int = 4
+    delay_ms: int = 0  # of the relay, for each message
+    api_processes: int = 1
+    workers: int = 1
+    children: int = 1  # of each worker
+    settings: Mapping[str, str] = field(default_factory=dict)  # further settings of the product, by variable
