@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fix bench docs pictures lock clean
+.PHONY: help run test chaos check fix bench docs pictures lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,11 @@ test: $(VENV)/.dev ## Run all checks and tests
 	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder || \
 	  { echo "Once more, with the machine to itself: what failed"; \
 	    $(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none; }
+
+chaos: $(VENV)/.dev ## Kill, freeze and empty every part under load, then count (SCENARIO= SEED= SECONDS= STORE=)
+	@tests/prepare
+	@$(BIN)/python -m tests.chaos $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(STORE),--store $(STORE))
 
 check: $(VENV)/.dev ## Check formatting, lint, types and import contracts; changes nothing
 	@$(BIN)/ruff format --check src tests bench

@@ -16,7 +16,7 @@ The keys, where they apply: `email_id`, `attempt`, `worker`, `relay`, `lane`, `c
 | wake-up not published | warning | the broker did not confirm; the sweep will |
 | wake-up dead-lettered | error   | a worker cannot read a wake-up; it is kept in the queue `postroom.dead` |
 | broker refuses us     | error   | user, password, virtual host or arguments are wrong; work goes on without it |
-| API process died      | error   | another one takes its place |
+| API process died      | error   | another one takes its place; or its parent was killed |
 | fence failed          | warning | the store did not answer before the final dot; it was not written |
 | email unreadable      | error   | a record is damaged or of a newer version; it is left alone |
 | store may lose emails | warning | Redis runs with `relaxed` durability |

@@ -14,7 +14,7 @@ import pytest
 
 from postroom.mail.email import Status
 from tests.fleet import Fleet
-from tests.servers import free_port
+from tests.servers import free_port, is_free
 from tests.servers.rabbitmq import RabbitMQ
 
 EMAIL = {"from": "ann@example.com", "to": "bob@example.net", "subject": "s", "text": "t"}
@@ -81,6 +81,12 @@ def test_api_process_that_dies_is_replaced(fleet: Fleet) -> None:
     fleet.wait(api.answers, "the API answers", api.process)
     api.submit()
     assert api.process.stop(group=True) == 0
+
+
+def test_api_processes_end_and_free_the_port_when_their_parent_is_killed(fleet: Fleet) -> None:
+    api = Api(fleet)
+    api.process.kill()
+    fleet.wait(lambda: is_free(int(fleet.variables["POSTROOM_PORT"])), "nobody listens", seconds=20)
 
 
 def test_sweeps_publish_what_was_never_published(fleet: Fleet) -> None:

@@ -37,3 +37,12 @@ def free_port() -> int:
     """A loopback port that nobody listens on at this moment."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on a loopback port."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True

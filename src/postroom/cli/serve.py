@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 import time
 from typing import NoReturn
 
@@ -41,13 +42,18 @@ def serve() -> None:
 
 
 class _Processes:
-    """The API processes: forked with the listening socket and nothing else, replaced when they die."""
+    """The API processes: forked with the listening socket and nothing else, replaced when they die.
+
+    They hold one end of a pipe whose other end is their parent's alone: should it be killed, they see the pipe closed
+    and stop, or else they would keep the port from its successor.
+    """
 
     def __init__(self, settings: Settings, listener: socket.socket) -> None:
         self._settings = settings
         self._listener = listener
         self._pids: set[int] = set()
         self._stopping = False
+        self._lifeline, self._our_end = os.pipe()
 
     def run(self) -> None:
         """Keeps them running until SIGTERM or SIGINT."""
@@ -86,7 +92,18 @@ class _Processes:
                 signal.signal(number, lambda *_: None)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ours)
+        os.close(self._our_end)
+        threading.Thread(target=_stop_without_parent, args=(self._lifeline,), name="lifeline", daemon=True).start()
         _serve_and_exit(self._settings, self._listener)
+
+
+def _stop_without_parent(lifeline: int) -> None:
+    """Asks this process to stop once its parent is gone, and again each second: it may not listen to signals yet."""
+    os.read(lifeline, 1)
+    log.error("API process died", extra={"reason": "its parent was killed, so it stops"})
+    while True:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
 
 
 def _serve_and_exit(settings: Settings, listener: socket.socket) -> NoReturn:

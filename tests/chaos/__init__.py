@@ -1,0 +1,1 @@
+"""Chaos: the whole distributed product under load while its parts are killed, frozen and emptied; then the books."""
