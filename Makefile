@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+CODE := src tests bench deploy docs
 
 .DEFAULT_GOAL := help
 .PHONY: help run test chaos check fix bench docs pictures lock clean
@@ -42,15 +43,16 @@ chaos: $(VENV)/.dev ## Kill, freeze and empty every part under load, then count 
 	@$(BIN)/python -m tests.chaos $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(STORE),--store $(STORE))
 
-check: $(VENV)/.dev ## Check formatting, lint, types and import contracts; changes nothing
-	@$(BIN)/ruff format --check src tests bench
-	@$(BIN)/ruff check src tests bench
+check: $(VENV)/.dev ## Check formatting, lint, types, import contracts and manifests; changes nothing
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python deploy/kubernetes/check.py
 
 fix: $(VENV)/.dev ## Format, and mend what lint can mend by itself
-	@$(BIN)/ruff check --fix src tests bench
-	@$(BIN)/ruff format src tests bench
+	@$(BIN)/ruff check --fix $(CODE)
+	@$(BIN)/ruff format $(CODE)
 
 bench: $(VENV)/.bench ## Measure it beside the naive design, taskiq and Postfix; see bench/README.md
 	@tests/prepare
@@ -60,7 +62,7 @@ docs: $(VENV)/.run ## Write docs/settings.md from the settings
 	@sed -i '/^| /d' docs/settings.md && $(BIN)/postroom settings >> docs/settings.md
 
 pictures: ## Draw docs/pictures/*.svg from their sources (needs Graphviz)
-	@docs/pictures/render
+	@$(PYTHON) docs/pictures/render.py
 
 lock: $(VENV)/.dev ## Renew the hashed lock files from pyproject.toml
 	@requirements/lock $(BIN)

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Draws each `*.dot` here as an SVG with Graphviz, for light and dark pages; marks it with the hash of its sources.
 
 A test compares that hash with the sources, so that a picture cannot fall behind where Graphviz is not installed.
@@ -35,4 +34,5 @@ def finished(drawn: str, source: Path) -> str:
     return head + style + drawn[start:]
 
 
-main()
+if __name__ == "__main__":
+    main()
