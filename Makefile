@@ -7,6 +7,7 @@ CODE := src tests bench deploy docs
 
 .DEFAULT_GOAL := help
 .PHONY: help run test chaos check fix bench docs pictures lock clean
+.PHONY: start stop restart scale logs status destroy
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -66,6 +67,29 @@ pictures: ## Draw docs/pictures/*.svg from their sources (needs Graphviz)
 
 lock: $(VENV)/.dev ## Renew the hashed lock files from pyproject.toml
 	@requirements/lock $(BIN)
+
+# -- the stack in containers: needs Docker, and no Python here ---------------------------------------------------------
+
+start: ## Build and start everything in containers, and wait until it is healthy
+	@stack/stack start
+
+stop: ## Stop the containers; data stay
+	@stack/stack stop
+
+restart: ## Stop and start the containers, or one kind of them: SERVICE=worker
+	@stack/stack restart
+
+scale: ## Attach or detach workers, and touch nothing else: WORKERS=4, or one more
+	@stack/stack scale
+
+logs: ## Show the containers' logs: SERVICE=worker, FOLLOW=1
+	@stack/stack logs
+
+status: ## Show the containers, their addresses and logins
+	@stack/stack status
+
+destroy: ## Remove the containers and all their data, after asking
+	@stack/stack destroy
 
 clean: ## Remove the local environment and caches; data stay
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -34,6 +34,26 @@ def create(
     return key, token
 
 
+def add(token: str, name: str, *, store: Store) -> bool:
+    """Stores a full-access key that was minted elsewhere, unless it is there; returns False when the token is none."""
+    parts = api_key.parse(token)
+    if parts is None:
+        return False
+    key_id, secret_hash = parts
+    if store.find_key(key_id) is None:
+        key = ApiKey(
+            id=key_id,
+            account=DEFAULT_ACCOUNT,
+            name=name,
+            scopes=api_key.FULL_ACCESS,
+            domains=frozenset(),
+            secret_hash=secret_hash,
+            created_at=store.clock(),
+        )
+        store.add_key(key)
+    return True
+
+
 def create_first(*, store: Store) -> str | None:
     """Makes a full-access key when the store has none at all; returns its token, else None."""
     if store.list_keys():

@@ -118,7 +118,7 @@ class Settings(BaseSettings):
     worker_threads: int = Field(2, ge=1, le=64, description="Threads that deliver, in the embedded worker.")
     worker_processes: int = Field(2, ge=1, le=256, description="Child processes of `postroom worker`.")
     worker_alive_file: Path | None = Field(
-        None, description="File that a worker touches every few seconds while it works, for health checks."
+        None, description="File that a worker or a sweep touches every few seconds while it works, for health checks."
     )
     poll_seconds: Seconds = Field(10, description="A worker that no wake-up reached for so long asks the store itself.")
     chunk_size: int = Field(100, ge=1, le=1000, description="Most emails in one wake-up, and in one claim.")

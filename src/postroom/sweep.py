@@ -4,7 +4,9 @@ Each does one bounded step and returns how much it did; any number of sweeps may
 """
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TypeAlias
@@ -17,6 +19,7 @@ from postroom.store.base import Store
 log = logging.getLogger(__name__)
 
 STEP = 1000  # emails per duty and step
+LONGEST_STEP_SECONDS = 120.0  # every wait for a store or a broker ends long before
 LONG_QUEUE = 1000  # wake-ups; behind so many, more would help nobody: every turn also looks for what is due
 
 Duty: TypeAlias = tuple[Callable[[], int], float]
@@ -80,10 +83,12 @@ def prune_finished(*, store: Store, retention: timedelta) -> int:
 class Sweep:
     """Runs duties in a thread, each with its own pause, until it is closed."""
 
-    def __init__(self, duties: Sequence[Duty]) -> None:
+    def __init__(self, duties: Sequence[Duty], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._stop = threading.Event()
+        self._step_began: dict[int, float] = {}  # of the duties that are at a step now
         self._threads = [
-            threading.Thread(target=self._repeat, args=duty, name=f"sweep-{i}", daemon=True)
+            threading.Thread(target=self._repeat, args=(i, *duty), name=f"sweep-{i}", daemon=True)
             for i, duty in enumerate(duties)
         ]
 
@@ -92,15 +97,22 @@ class Sweep:
         for thread in self._threads:
             thread.start()
 
+    def turning(self) -> bool:
+        """Whether every duty still takes its steps; for health checks."""
+        began = min(self._step_began.copy().values(), default=math.inf)
+        return all(t.is_alive() for t in self._threads) and self._clock() - began < LONGEST_STEP_SECONDS
+
     def close(self) -> None:
         """Ends after the step under way."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
 
-    def _repeat(self, duty: Callable[[], int], pause_seconds: float) -> None:
+    def _repeat(self, number: int, duty: Callable[[], int], pause_seconds: float) -> None:
         while not self._stop.is_set():
+            self._step_began[number] = self._clock()
             busy = _attempted(duty) >= STEP
+            del self._step_began[number]
             self._stop.wait(0.01 if busy else pause_seconds)
 
 

@@ -14,9 +14,9 @@ from tests.acceptance.service import Service, environment
 
 
 def postroom(
-    *arguments: str, service: Service | None = None, folder: Path | None = None, **env: str
+    *arguments: str, service: Service | None = None, folder: Path | None = None, words: str = "", **env: str
 ) -> tuple[int, str, str]:
-    """Runs the command; returns exit code, standard output, standard error."""
+    """Runs the command, with these words on standard input; returns exit code, standard output, standard error."""
     variables = environment({})
     if service:
         variables |= {"POSTROOM_API_URL": service.address, "POSTROOM_API_KEY": service.key}
@@ -24,6 +24,7 @@ def postroom(
         [sys.executable, "-m", "postroom", *arguments],
         cwd=service.folder if service else folder,
         env=variables | env,
+        input=words,
         capture_output=True,
         text=True,
         timeout=60,
@@ -78,6 +79,22 @@ def test_keys_are_made_listed_and_revoked_while_the_service_runs_and_while_it_do
     assert postroom("keys", "revoke", made["id"], service=service)[0] == 0
     service.start()
     assert service.request("POST", "/emails", key=token.strip(), json={}).json()["name"] == "invalid_api_key"
+
+
+def test_key_minted_elsewhere_is_valid_once_it_was_added_and_stays_as_it_is(start: Start) -> None:
+    service = start()
+    minted = postroom("keys", "mint", service=service)[1].strip()
+    assert service.request("GET", "/emails", key=minted).json()["name"] == "invalid_api_key"
+    service.stop()
+    for _ in range(2):
+        assert postroom("keys", "add", "stack", words=f"{minted}\n", service=service)[0] == 0
+    keys = json.loads(postroom("keys", "list", "--json", service=service)[1])
+    assert [key["name"] for key in keys].count("stack") == 1
+    code, _, err = postroom("keys", "add", words=minted[:-1], service=service)
+    assert code == 1
+    assert "not a key" in err
+    service.start()
+    assert service.request("GET", "/emails", key=minted).status_code == 200
 
 
 def test_check_names_every_part_and_all_wrong_settings_at_once(tmp_path: Path) -> None:

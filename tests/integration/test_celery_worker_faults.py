@@ -127,3 +127,16 @@ def test_worker_that_starts_before_its_store_carries_on_when_it_comes(
     expect_each_once(relay, ids)
     assert "Traceback" not in worker.log
     assert alive.exists()
+
+
+def test_sweep_shows_that_it_turns_also_while_its_store_is_away(
+    start_fleet: StartFleet, start_redis: Callable[[], RedisServer], tmp_path: Path
+) -> None:
+    redis, alive = start_redis(), tmp_path / "alive"
+    fleet = start_fleet(store_url=redis.url, worker_alive_file=str(alive), **QUICK)
+    sweep = fleet.start("postroom", "sweep")
+    fleet.wait(alive.exists, "it turns", sweep)
+    redis.kill()
+    fleet.wait(lambda: "store unavailable" in sweep.log, "it has noticed", sweep)
+    alive.unlink()
+    fleet.wait(alive.exists, "it turns without a store", sweep)

@@ -1,5 +1,6 @@
 """Commands about API keys. They open the store; while a running Postroom owns it, they ask that one over the API."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -60,6 +61,26 @@ def create(
             body = {"name": name, "permission": permission, "domains": list(domains)}
             answer = call("POST", "/api-keys", url=url, key=key, body=body)
     show(answer, [answer["token"]], as_json=as_json)
+
+
+@keys.command()
+def mint() -> None:
+    """Print a new key and store it nowhere; `postroom keys add` makes it valid."""
+    click.echo(api_key.mint()[1])
+
+
+@keys.command()
+@click.argument("name", default="cli")
+@clear_errors
+def add(name: str) -> None:
+    """Make the full-access key on standard input valid, unless the store knows it already."""
+    token = sys.stdin.read().strip()
+    with _own_store() as store:
+        if store is None:
+            fail("a running Postroom owns the store: stop it first, or use `postroom keys create`")
+        if not keyring.add(token, name, store=store):
+            fail("that is not a key: `postroom keys mint` prints one")
+    click.echo("the key is valid, unless it was revoked")
 
 
 @keys.command("list")

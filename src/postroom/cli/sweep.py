@@ -9,6 +9,7 @@ import click
 from postroom import __version__, sweep, telemetry, wiring
 from postroom import settings as settings_module
 from postroom.cli.output import clear_errors
+from postroom.worker import alive
 from postroom.worker.duties import duties_of
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,10 @@ def run_sweep() -> None:
     sweeping = sweep.Sweep(duties_of(settings, store=store, queue=queue))
     sweeping.start()
     log.info("started", extra={"version": __version__})
-    stop.wait()
+    while not stop.is_set():
+        if settings.worker_alive_file and sweeping.turning():
+            alive.touch(settings.worker_alive_file)
+        stop.wait(alive.BEAT_SECONDS)
     sweeping.close()
     queue.close()
     store.close()

@@ -62,6 +62,12 @@ def key_id_of(token: str) -> str | None:
     return found[1]
 
 
+def parse(token: str) -> tuple[str, str] | None:
+    """The id and the hash to keep of a token that was minted elsewhere, or None when it is not one."""
+    found = _FORM.match(token) if key_id_of(token) else None
+    return (found[1], _hash(found[2])) if found else None
+
+
 def proves(token: str, key: ApiKey | None) -> bool:
     """Whether the token is this key's, in constant time; compares with a dummy when there is no such key."""
     found = _FORM.match(token)

@@ -17,13 +17,14 @@ from postroom.mail.settling import Worker
 from postroom.settings import Settings
 from postroom.store.base import Store
 from postroom.transport.base import Transport
+from postroom.worker import alive
+from postroom.worker.alive import BEAT_SECONDS
 from postroom.worker.duties import terms_of
 
 log = logging.getLogger(__name__)
 
 REST_SLICE_SECONDS = 0.5
 LONGEST_REST_SECONDS = 10.0  # a wake-up is held back so long while the relay rests, then left to the sweep
-BEAT_SECONDS = 2.0
 
 
 class Child:
@@ -139,10 +140,7 @@ class Child:
         if path is None or time.monotonic() - self._beaten < BEAT_SECONDS:
             return
         self._beaten = time.monotonic()
-        try:
-            path.touch()
-        except OSError as error:
-            log.warning("cannot touch POSTROOM_WORKER_ALIVE_FILE", extra={"reason": str(error)})
+        alive.touch(path)
 
 
 class Children:

@@ -1,0 +1,46 @@
+"""A sweep tells whether it still turns."""
+
+import threading
+from collections.abc import Callable
+
+from postroom import sweep
+
+
+def in_a_while(condition: Callable[[], bool]) -> bool:
+    """Whether the condition comes to hold within five seconds."""
+    pause = threading.Event()
+    return any(condition() or pause.wait(0.01) for _ in range(500))
+
+
+def test_sweep_turns_until_it_is_closed_and_trouble_with_a_duty_does_not_end_it() -> None:
+    steps = threading.Semaphore(0)
+
+    def troubled() -> int:
+        steps.release()
+        raise LookupError("of the test")
+
+    sweeping = sweep.Sweep([(troubled, 0.01)])
+    assert not sweeping.turning()
+    sweeping.start()
+    for _ in range(3):
+        assert steps.acquire(timeout=5)
+    assert sweeping.turning()
+    sweeping.close()
+    assert not sweeping.turning()
+
+
+def test_sweep_does_not_turn_while_one_of_its_duties_is_stuck() -> None:
+    free, now = threading.Event(), [0.0]
+
+    def stuck() -> int:
+        free.wait(5)
+        return 0
+
+    sweeping = sweep.Sweep([(stuck, 60), (lambda: 0, 0.01)], clock=lambda: now[0])
+    sweeping.start()
+    assert in_a_while(sweeping.turning)
+    now[0] = sweep.LONGEST_STEP_SECONDS + 1
+    assert not sweeping.turning()
+    free.set()
+    assert in_a_while(sweeping.turning)
+    sweeping.close()
