@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 CODE := src tests bench deploy docs
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos check fix bench docs pictures lock clean
+.PHONY: help run test chaos check fix bench bench-report docs pictures lock clean
 .PHONY: start stop restart scale logs status destroy
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(VENV)/.run: requirements/run.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -58,6 +58,9 @@ fix: $(VENV)/.dev ## Format, and mend what lint can mend by itself
 bench: $(VENV)/.bench ## Measure it beside the naive design, taskiq and Postfix; see bench/README.md
 	@tests/prepare
 	@$(BIN)/python -m bench
+
+bench-report: $(VENV)/.bench ## Write docs/performance.md and its plot from what was measured last
+	@$(BIN)/python -m bench.report
 
 docs: $(VENV)/.run ## Write docs/settings.md from the settings
 	@sed -i '/^| /d' docs/settings.md && $(BIN)/postroom settings >> docs/settings.md

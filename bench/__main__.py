@@ -3,12 +3,14 @@
 import sys
 import tempfile
 from collections.abc import Callable, Collection
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bench.compare import WORKS, compare
+from bench import results
+from bench.compare import WORKS, compare, text
 from bench.options import Options
 from bench.systems.base import Servers
 from bench.systems.registry import ALL
@@ -42,9 +44,14 @@ def main(systems: str, works: str, set: str, **given: Any) -> None:  # named for
     with tempfile.TemporaryDirectory(prefix="bench-servers-") as folder:
         servers = Servers(Path(folder))
         try:
-            compare(chosen, _known(works, WORKS), servers, options, say=say)
+            rows = compare(chosen, _known(works, WORKS), servers, options, say=say)
+            content = {"options": asdict(options), "rows": [asdict(row) for row in rows]}
+            file = results.save("compare", content, servers)
         finally:
             servers.close()
+    click.echo(f"\n{text(rows, options)}\n{file}")
+    if any(row.failure for row in rows):
+        sys.exit(1)
 
 
 def _known(text: str, known: Collection[str]) -> list[str]:

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from functools import partial
 
+from bench import tables
 from bench.options import Options
 from bench.run import Row, Say, measure
+from bench.summary import NOT_THE_SYSTEM, label, summarise
 from bench.systems.base import Servers, System
 
 WORKS = ("single", "batch")
@@ -23,23 +25,38 @@ def compare(
     rows = []
     for number in range(1, options.rounds + 1):
         for system, batch in plan:
-            label = f"round {number}/{options.rounds}  {system.name}{f' x{batch}' if batch > 1 else ''}: "
-            row = measure(system, servers, options, batch=batch, say=partial(_labelled, say, label))
+            heading = f"round {number}/{options.rounds}  {label(system.name, batch)}: "
+            row = measure(system, servers, options, batch=batch, say=partial(_labelled, say, heading))
             row.round = number
             rows.append(row)
-            _labelled(say, label, f"{brief(row)}\n")
+            _labelled(say, heading, f"{brief(row)}\n")
     return rows
 
 
-def _labelled(say: Say, label: str, text: str) -> None:
-    say(label + text)
+def _labelled(say: Say, heading: str, words: str) -> None:
+    say(heading + words)
+
+
+def text(rows: Sequence[Row], options: Options) -> str:
+    """The tables for the terminal."""
+    summaries = summarise(rows)
+    parts = [
+        tables.failures(summaries),
+        tables.durability(summaries),
+        tables.rates(summaries),
+        tables.cpu(summaries),
+        tables.memory(summaries),
+        tables.ratios(summaries),
+        tables.targets(summaries, options.batch),
+    ]
+    return "\n".join(part for part in parts if part)
 
 
 def brief(row: Row) -> str:
     """A run in one line."""
     if row.failure:
         return f"FAILED: {row.failure}"
-    system = sum(seconds for name, seconds in row.cpu.items() if name not in ("sink", "client"))
+    system = sum(seconds for name, seconds in row.cpu.items() if name not in NOT_THE_SYSTEM)
     split = ", ".join(f"{name} {seconds * 1000 / row.n:.3f}" for name, seconds in row.cpu.items())
     return (
         f"submit {row.submit_rate:,.0f}/s (p50 {row.p50_ms:.1f} ms, p99 {row.p99_ms:.1f} ms), end to end"

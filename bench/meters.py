@@ -93,7 +93,7 @@ class Meter:
         foreign = max(0.0, (busy - busy_before) - known) / (seconds * (psutil.cpu_count() or 1))
         return Reading(
             seconds=seconds,
-            cpu=used | dict(more),
+            cpu=used | dict(more) | {"bench": ours - ours_before},
             peak_mb=dict(self._peak),
             foreign=foreign,
             memory_series=self._series,

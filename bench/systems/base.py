@@ -75,6 +75,20 @@ class Servers:
         """Ends those that were started."""
         self._stack.close()
 
+    def rabbitmq_version(self) -> str:
+        """The version of the broker, if it was started."""
+        if "rabbitmq" not in self.__dict__:
+            return ""
+        return str(self.rabbitmq.call("GET", "overview").json()["rabbitmq_version"])
+
+    def mongodb_version(self) -> str:
+        """The version of MongoDB, if one was started."""
+        for name in ("mongodb", "plain_mongodb"):
+            if name in self.__dict__:
+                with getattr(self, name).client() as client:
+                    return str(client.server_info()["version"])
+        return ""
+
     @cached_property
     def rabbitmq(self) -> RabbitMQ:
         """One node."""

@@ -73,7 +73,7 @@ def _distributed(servers: Servers, folder: Path, environment: dict[str, str], op
             start(f"worker --hostname bench{number}@%h", f"worker-{number}", says=" ready.")
             for number in range(options.workers)
         ]
-        sweep = start("sweep", "sweep")
+        sweep = start("sweep", "sweep", says=" started")
         client = stack.enter_context(_asking(port, token))
         yield Running(
             target=Target(port=port, token=token),

@@ -2,12 +2,17 @@
 
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
-from bench import stats, work
+from bench import report, stats, targets, work
+from bench.run import Row
 from bench.sink import MESSAGE_ID, Ledger
+from bench.summary import summarise
 from bench.work import Target
 
 
@@ -72,3 +77,63 @@ def test_batches_hold_every_email_once() -> None:
 def test_ids_are_read_from_one_answer_and_from_a_batch() -> None:
     assert work.ids_of(b'{"id": "1"}') == ["1"]
     assert work.ids_of(b'{"data": [{"id": "1"}, {"id": "2"}]}') == ["1", "2"]
+
+
+def _row(system: str, batch: int = 1, **more: Any) -> Row:
+    figures = {"n": 1000, "submit_rate": 100.0, "p50_ms": 1.0, "p99_ms": 10.0, "end_to_end_rate": 100.0}
+    figures |= {"status_rate": 100.0, "foreign": 0.1, "cpu": {"api": 2.0, "workers": 3.0, "sink": 9.0, "client": 9.0}}
+    return Row(system=system, batch=batch, **figures | more)
+
+
+def test_summary_takes_medians_of_passed_runs_and_leaves_sink_and_client_out() -> None:
+    rates = (90.0, 300.0, 110.0)
+    rows = [_row("mongo", end_to_end_rate=rate, cpu={"api": rate / 100, "sink": 9.0}) for rate in rates]
+    (summary,) = summarise([*rows, _row("mongo", end_to_end_rate=5.0, failure="lost one")])
+    assert (summary.end_to_end_rate, summary.slowest, summary.fastest) == (110.0, 90.0, 300.0)
+    assert summary.cpu_system == pytest.approx(1.1)
+    assert summary.cpu["sink"] == 9.0
+    assert (summary.passed, summary.failures) == (3, ("lost one",))
+
+
+def test_cpu_is_for_a_thousand_emails() -> None:
+    (summary,) = summarise([_row("mongo", n=4000)])
+    assert summary.cpu_system == pytest.approx(1.25)
+
+
+def test_targets_compare_with_the_right_system_and_the_right_way_round() -> None:
+    rows = [
+        _row("naive"),
+        _row("mongo", end_to_end_rate=900.0, p99_ms=2.0, cpu={"api": 0.4}),
+        _row("mongo", 100, end_to_end_rate=1300.0, cpu={"api": 0.3}),
+    ]
+    summaries = {s.label: s for s in summarise(rows)}
+    verdicts = {
+        (t.measure, t.base): (t.reached(summaries, 100), t.met(t.reached(summaries, 100))) for t in targets.TARGETS
+    }
+    assert verdicts["end to end, one by one", "naive"] == (9.0, True)
+    assert verdicts["end to end, batches", "naive"] == (13.0, False)
+    assert verdicts["submit p99, one by one", "naive"] == (0.2, True)
+    assert verdicts["CPU per email, one by one", "naive"] == (pytest.approx(0.08), True)
+    assert verdicts["CPU per email, batches", "naive"] == (pytest.approx(0.06), False)
+    reached, met = verdicts["end to end, one by one", "postfix"]
+    assert math.isnan(reached)
+    assert not met
+
+
+def test_report_replaces_its_sections_and_nothing_else() -> None:
+    page = "Prose.\n<!-- bench:a -->\nold\n<!-- /bench -->\nMore.\n<!-- bench:b -->\nkept\n<!-- /bench -->\n"
+    expected = page.replace("old", "new")
+    assert report.written(page, {"a": "new\n", "c": "unused\n"}) == expected
+
+
+def test_report_says_what_was_measured_and_what_failed() -> None:
+    rows = [_row("naive"), _row("mongo", 100, end_to_end_rate=1234.0), _row("mongo", 100, failure="lost one")]
+    options = {"batch": 100, "api_processes": 1, "workers": 1, "children": 1, "connections": 32}
+    facts = {"machine": "m", "python": "3", "servers": {"Redis": "7"}, "packages": {"celery": "5"}}
+    content = {"rows": [asdict(row) for row in rows], "facts": facts}
+    content["options"] = options | {"batch_connections": 4, "rounds": 1}
+    texts = report.sections({"compare": content})
+    assert "| mongo x100 " in texts["rates"]
+    assert "1,234" in texts["rates"]
+    assert "1/2 |" in texts["rates"]
+    ElementTree.fromstring(report.plot(summarise(rows)))
