@@ -85,9 +85,18 @@ class Fleet:
 
     def start(self, *command: str, **variables: str) -> Member:
         """Starts a member, such as `start("postroom", "sweep")`; `variables` are added to its environment."""
-        inherited = {n: v for n, v in os.environ.items() if not n.startswith(("POSTROOM_", "CELERY_"))}
-        self.members.append(Member([*command], self._folder, inherited | self.variables | variables))
+        self.members.append(Member([*command], self._folder, self._environment(variables)))
         return self.members[-1]
+
+    def run(self, *command: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """Runs a command of the product to its end."""
+        environment = self._environment(variables)
+        called = [sys.executable, "-m", "postroom", *command]
+        return subprocess.run(called, env=environment, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
+
+    def _environment(self, variables: dict[str, str]) -> dict[str, str]:
+        inherited = {n: v for n, v in os.environ.items() if not n.startswith(("POSTROOM_", "CELERY_"))}
+        return inherited | self.variables | variables
 
     def worker(self, **variables: str) -> Member:
         """Starts a worker and returns when it consumes."""

@@ -12,6 +12,7 @@ PostroomError
 │   ├── OutcomeUnknown     the write may or may not have happened; repeat with the same idempotency key
 │   └── StoreLocked        another process owns this store
 ├── QueueUnavailable       the wake-up was not confirmed; carry on, the sweep will publish it
+├── ResultsUnavailable     the results of chunks are not kept; emails are delivered all the same
 └── Overloaded             refused for backpressure; try again after `retry_after_seconds`
 """
 
@@ -78,6 +79,10 @@ class StoreLocked(StoreError):
 
 class QueueUnavailable(PostroomError):
     """The broker did not confirm in time. The store still holds the email; the sweep publishes it later."""
+
+
+class ResultsUnavailable(PostroomError):
+    """The results of chunks cannot be kept. Nothing depends on them but what Flower and `AsyncResult` show."""
 
 
 class Overloaded(PostroomError):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from postroom.errors import SettingsError
 from postroom.intake import Intake
@@ -121,8 +122,21 @@ def open_celery(settings: Settings) -> Any:
         from postroom.queue.celery import create_app
     except ModuleNotFoundError as error:
         raise _not_installed(error) from None
-    results = settings.celery_result_backend or settings.store_url
-    return create_app(settings.celery_broker_url.get_secret_value(), results.get_secret_value())
+    return create_app(settings.celery_broker_url.get_secret_value(), _results_url(settings))
+
+
+def ping_results(settings: Settings) -> str:
+    """Keeps one chunk result for a moment; returns at which host. Raises `ResultsUnavailable`."""
+    app = open_celery(settings)
+    from postroom.queue.celery import ping_results as ping
+
+    where = urlsplit(_results_url(settings)).netloc.rpartition("@")[2]
+    ping(app, where)
+    return where
+
+
+def _results_url(settings: Settings) -> str:
+    return (settings.celery_result_backend or settings.store_url).get_secret_value()
 
 
 def is_embedded(settings: Settings) -> bool:

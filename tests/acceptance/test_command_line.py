@@ -109,7 +109,7 @@ def test_check_names_every_part_and_all_wrong_settings_at_once(tmp_path: Path) -
 def test_check_says_that_the_relay_is_down(tmp_path: Path) -> None:
     code, out, _ = postroom("check", folder=tmp_path, POSTROOM_RELAY_URL="smtp://127.0.0.1:1")
     assert code == 1
-    assert "relay  WRONG" in out
+    assert "relay   WRONG" in out
 
 
 @pytest.mark.parametrize("wrong", ["corrupt", "folder", "newer"])

@@ -19,8 +19,9 @@ def test_process_lives(product: Product, path: str) -> None:
 
 
 def test_ready_names_its_parts(product: Product) -> None:
+    names = ["store", "intake"] if product.engine.name == "sqlite" else ["store", "broker", "intake"]
     answer = product.request("GET", "/readyz", key="")
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "parts": {"store": "ok", "intake": "ok"}})
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "parts": dict.fromkeys(names, "ok")})
 
 
 def test_health_has_details_but_no_addresses(product: Product) -> None:
@@ -31,15 +32,6 @@ def test_health_has_details_but_no_addresses(product: Product) -> None:
     assert body.keys() == {"status", "parts", "version", "uptime_seconds", "requests_under_way", "backlog"}
     assert body["backlog"] >= 0
     assert CANARY not in answer.text
-
-
-def test_not_ready_while_the_store_cannot_be_written(engine: Engine, tmp_path: Path) -> None:
-    with running(engine, tmp_path, deliver=False) as product, engine.stuck(tmp_path):
-        answer = product.request("GET", "/readyz", key="")
-        assert answer.status_code == 503
-        assert answer.json()["status"] == "unavailable"
-        assert answer.json()["parts"]["store"] != "ok"
-        assert product.request("GET", "/livez", key="").status_code == 200
 
 
 @pytest.mark.one_engine

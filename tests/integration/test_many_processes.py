@@ -4,20 +4,16 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from postroom.mail.email import Status
 from tests.fleet import Fleet
+from tests.served import Api
 from tests.servers import free_port, is_free
 from tests.servers.rabbitmq import RabbitMQ
-
-EMAIL = {"from": "ann@example.com", "to": "bob@example.net", "subject": "s", "text": "t"}
 
 
 @pytest.fixture
@@ -29,39 +25,6 @@ def fleet(rabbitmq: RabbitMQ, empty_redis: Callable[[], str], tmp_path: Path) ->
     made = Fleet(tmp_path, broker_url=rabbitmq.url, store_url=empty_redis(), port=port, **quick, **instant)
     yield made
     made.close()
-
-
-def run(fleet: Fleet, *command: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Runs a command of the product to its end."""
-    inherited = {n: v for n, v in os.environ.items() if not n.startswith(("POSTROOM_", "CELERY_"))}
-    environment = inherited | fleet.variables | variables
-    return subprocess.run(
-        [sys.executable, "-m", "postroom", *command], env=environment, capture_output=True, text=True, timeout=60
-    )
-
-
-class Api:
-    """A running `postroom serve`, and a key for it."""
-
-    def __init__(self, fleet: Fleet) -> None:
-        self.address = f"http://127.0.0.1:{fleet.variables['POSTROOM_PORT']}"
-        self.process = fleet.start("postroom", "serve")
-        fleet.wait(self.answers, "the API answers", self.process)
-        self.key = json.loads(run(fleet, "keys", "create", "--json").stdout)["token"]
-
-    def answers(self) -> bool:
-        """Whether it is there."""
-        try:
-            return httpx.get(f"{self.address}/livez", timeout=5, trust_env=False).is_success
-        except httpx.HTTPError:
-            return False
-
-    def submit(self) -> str:
-        """Submits one email and returns its id."""
-        headers = {"Authorization": f"Bearer {self.key}"}
-        answer = httpx.post(f"{self.address}/emails", json=EMAIL, headers=headers, timeout=10, trust_env=False)
-        assert answer.status_code == 200, answer.text
-        return str(answer.json()["id"])
 
 
 def test_submitted_email_is_delivered_by_a_worker(fleet: Fleet) -> None:
@@ -111,20 +74,20 @@ def test_sweep_waits_for_the_broker(fleet: Fleet, rabbitmq: RabbitMQ) -> None:
 def test_rebuilt_queue_holds_everything_due(fleet: Fleet) -> None:
     fleet.submit(150)
     fleet.submit(50, publish=False)
-    told = run(fleet, "rebuild-queue", "--json")
+    told = fleet.run("rebuild-queue", "--json")
     assert json.loads(told.stdout) == {"published": 200}, told.stderr
     assert fleet.queue.depth() == 2 + 2
 
 
 def test_rebuild_without_a_broker_says_so(fleet: Fleet) -> None:
-    told = run(fleet, "rebuild-queue", CELERY_BROKER_URL="amqp://guest:sesame@127.0.0.1:1//")
+    told = fleet.run("rebuild-queue", CELERY_BROKER_URL="amqp://guest:sesame@127.0.0.1:1//")
     assert told.returncode == 1
     assert re.fullmatch(r"postroom: the broker at \S+ \(CELERY_BROKER_URL\) cannot be reached .*\n", told.stderr)
 
 
 @pytest.mark.parametrize("command", ["serve", "worker", "sweep", "rebuild-queue"])
 def test_sqlite_is_refused_where_many_processes_share(fleet: Fleet, command: str, tmp_path: Path) -> None:
-    told = run(fleet, command, POSTROOM_STORE_URL=f"sqlite:///{tmp_path}/store.sqlite3")
+    told = fleet.run(command, POSTROOM_STORE_URL=f"sqlite:///{tmp_path}/store.sqlite3")
     assert told.returncode == 2
     assert "`postroom run`" in told.stderr
     assert len(told.stderr.splitlines()) == 1

@@ -213,9 +213,9 @@ class Liveness(TypedDict):
 
 
 class Readiness(TypedDict):
-    """Whether it can accept emails, part by part: `ok`, or one sentence."""
+    """Whether it can accept emails, part by part: `ok`, or one sentence. `degraded`: it can, and delivery is slower."""
 
-    status: Literal["ok", "unavailable"]
+    status: Literal["ok", "degraded", "unavailable"]
     parts: dict[str, str]
 
 

@@ -19,7 +19,7 @@ from postroom.api.load import Backlog, Load
 from postroom.api.openapi import refusals, takes
 from postroom.api.readiness import Readiness
 from postroom.api.schemas import ApiKeyIn, EmailIn, ScheduleIn
-from postroom.wiring import Postroom
+from postroom.wiring import Postroom, is_embedded
 
 Handler = Callable[[Request], Awaitable[Answer]]
 
@@ -40,7 +40,11 @@ def create_app(postroom: Postroom) -> FastAPI:
         doorman=Doorman(postroom.store, rate_limit=settings.rate_limit),
         load=Load(most=settings.max_requests, most_bytes=settings.max_bytes_under_way),
         backlog=Backlog(postroom.store.backlog, most=settings.max_backlog),
-        readiness=Readiness(store=postroom.store, intake=postroom.intake),
+        readiness=Readiness(
+            store=postroom.store,
+            intake=postroom.intake,
+            queue=None if is_embedded(settings) else postroom.queue,
+        ),
     )
     app.openapi = openapi.document(app)  # type: ignore[method-assign]  # the way that FastAPI documents
     _route_submissions(app)

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from postroom import __version__
 from postroom.api.answer import Answer, as_json
 from postroom.api.desk import Desk
+from postroom.api.readiness import NEEDED, OK
 
 STARTED_AT = time.monotonic()
 
@@ -18,7 +19,7 @@ async def live(request: Request) -> Answer:
 
 
 async def ready(request: Request) -> Answer:
-    """Says whether emails can be accepted now."""
+    """Says whether emails can be accepted now; `degraded` and still 200 while only the broker is missing."""
     parts = await Desk.of(request).readiness.parts()
     return _respond({"parts": parts}, parts)
 
@@ -38,5 +39,7 @@ async def health(request: Request) -> Answer:
 
 
 def _respond(details: Mapping[str, object], parts: Mapping[str, str]) -> Answer:
-    fine = all(state == "ok" for state in parts.values())
-    return as_json({"status": "ok" if fine else "unavailable", **details}, 200 if fine else 503)
+    missing = {name for name, state in parts.items() if state != OK}
+    if missing & NEEDED:
+        return as_json({"status": "unavailable", **details}, 503)
+    return as_json({"status": "degraded" if missing else OK, **details})

@@ -2,40 +2,71 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from starlette.concurrency import run_in_threadpool
 
-from postroom.errors import StoreError
+from postroom.errors import QueueUnavailable, StoreError
 from postroom.intake import Intake
+from postroom.queue.base import Queue
 from postroom.store.base import Store
 
 FRESH_SECONDS = 1.0
+PATIENCE_SECONDS = 2.5
 OK = "ok"
+NEEDED = frozenset({"store", "intake"})  # the rest costs time, and no submission
 
 
 class Readiness:
-    """The state of each part: `ok`, or one sentence."""
+    """The state of each part: `ok`, or one sentence. `queue` is None where no broker is needed."""
 
-    def __init__(self, *, store: Store, intake: Intake) -> None:
-        self._store = store
+    def __init__(self, *, store: Store, intake: Intake, queue: Queue | None) -> None:
+        def ping_store() -> str:
+            try:
+                store.ping()
+            except StoreError:
+                return "does not answer, or cannot be written"
+            return OK
+
         self._intake = intake
+        self._probes = {"store": _Probe(ping_store)}
+        if queue is not None:
+            self._probes["broker"] = _Probe(lambda: _ping(queue))
         self._known: Mapping[str, str] = {}
         self._known_at = -FRESH_SECONDS
         self._lock = asyncio.Lock()
 
     async def parts(self) -> Mapping[str, str]:
-        """Part by part."""
+        """Part by part, within three seconds."""
         async with self._lock:
             if time.monotonic() - self._known_at >= FRESH_SECONDS:
-                store = await run_in_threadpool(self._ping)
-                self._known = {"store": store, "intake": OK if self._intake.alive else "has ended"}
+                states = await asyncio.gather(*(probe.state() for probe in self._probes.values()))
+                intake = OK if self._intake.alive else "has ended"
+                self._known = {**dict(zip(self._probes, states, strict=True)), "intake": intake}
                 self._known_at = time.monotonic()
             return self._known
 
-    def _ping(self) -> str:
-        try:
-            self._store.ping()
-        except StoreError:
-            return "does not answer, or cannot be written"
-        return OK
+
+def _ping(queue: Queue) -> str:
+    try:
+        queue.ping()
+    except QueueUnavailable:
+        return "does not answer, or refuses us; emails are accepted, and delivered more slowly"
+    return OK
+
+
+class _Probe:
+    """Asks one part, never twice at a time: a part that hangs keeps one thread busy, however many ask about it."""
+
+    def __init__(self, ask: Callable[[], str]) -> None:
+        self._ask = ask
+        self._under_way: asyncio.Task[str] | None = None
+
+    async def state(self) -> str:
+        if self._under_way is None:
+            self._under_way = asyncio.create_task(run_in_threadpool(self._ask))
+        done, _ = await asyncio.wait({self._under_way}, timeout=PATIENCE_SECONDS)
+        if not done:
+            return f"does not answer within {PATIENCE_SECONDS:g} s"
+        answered, self._under_way = self._under_way, None
+        return answered.result()

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import click
 
@@ -16,13 +17,15 @@ from postroom.settings import Settings
 @as_json
 @clear_errors
 def check(as_json: bool) -> None:
-    """Check the settings and reach every part: store, broker, relay, port. Exit code 1 names what is missing."""
+    """Check the settings and reach store, broker, results, relay and port. Exit code 1 says what is missing."""
     settings = settings_module.load()
     parts: dict[str, Callable[[Settings], str]] = {"store": _store, "relay": _relay, "port": _port}
     if not wiring.is_embedded(settings):
-        parts["broker"] = _broker
-    found = {name: _try(step, settings) for name, step in parts.items()}
-    lines = [f"{name:<6} {'ok' if ok else 'WRONG':<6} {what}" for name, (ok, what) in found.items()]
+        parts |= {"broker": _broker, "results": _results}
+    with ThreadPoolExecutor(len(parts)) as pool:  # at once: each has a time-out of its own
+        asked = {name: pool.submit(_try, step, settings) for name, step in parts.items()}
+        found = {name: answer.result() for name, answer in asked.items()}
+    lines = [f"{name:<7} {'ok' if ok else 'WRONG':<6} {what}" for name, (ok, what) in found.items()]
     show({name: {"ok": ok, "detail": what} for name, (ok, what) in found.items()}, lines, as_json=as_json)
     if not all(ok for ok, _ in found.values()):
         raise SystemExit(1)
@@ -54,6 +57,10 @@ def _broker(settings: Settings) -> str:
         return f"answers; {queue.depth()} wake-ups wait"
     finally:
         queue.close()
+
+
+def _results(settings: Settings) -> str:
+    return f"are kept at {wiring.ping_results(settings)}"
 
 
 def _relay(settings: Settings) -> str:

@@ -2,5 +2,6 @@
 
 from postroom.queue.celery.adapter import CeleryQueue
 from postroom.queue.celery.app import create_app
+from postroom.queue.celery.results import ping as ping_results
 
-__all__ = ["CeleryQueue", "create_app"]
+__all__ = ["CeleryQueue", "create_app", "ping_results"]

@@ -1,13 +1,33 @@
-"""Celery's MongoDB results with what they lack: they expire by themselves, and no client outlives a fork."""
+"""Where the results of chunks are kept: a way to see whether they are, and Celery's MongoDB results with what they lack
+(they expire by themselves, and no client outlives a fork)."""
 
 import contextlib
 import os
+import uuid
 from typing import Any
 
 from celery.backends.mongodb import MongoBackend
-from pymongo.errors import OperationFailure
+from celery.states import SUCCESS
+from pymongo.errors import OperationFailure, PyMongoError
+from redis.exceptions import RedisError
+
+from postroom.errors import ResultsUnavailable
 
 EXPIRY_INDEX = "postroom_expiry"
+
+
+def ping(app: Any, where: str) -> None:
+    """Keeps one result and forgets it. Raises `ResultsUnavailable`; `where` is the host to name."""
+    task = f"postroom-check-{uuid.uuid4()}"
+    try:
+        app.backend.store_result(task, {}, SUCCESS)
+        app.backend.forget(task)
+    except (PyMongoError, RedisError, OSError, RuntimeError) as error:  # the last is Celery's, out of patience
+        server = f"the result backend at {where} (CELERY_RESULT_BACKEND, else POSTROOM_STORE_URL)"
+        reason = type(error).__name__
+        raise ResultsUnavailable(
+            f"{server} does not keep results ({reason}); emails are delivered all the same"
+        ) from error
 
 
 class MongoResults(MongoBackend):  # type: ignore[misc]  # Celery has no types
