@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from postroom.deliver.terms import Terms
 from postroom.errors import StoreError
-from postroom.mail import mime, settling
+from postroom.mail import lifecycle, mime, settling
 from postroom.mail.email import Email, Lane, Status
 from postroom.mail.outcome import Envelope, HandOff, Outcome, Phase, Verdict
 from postroom.mail.retry import Random
@@ -19,6 +19,7 @@ from postroom.transport.base import Transport
 
 log = logging.getLogger(__name__)
 
+SUSPECT_PAUSE = timedelta(milliseconds=250)  # between two emails that must not be in the same hands
 LOOK_PAUSE = timedelta(milliseconds=100)  # between two looks for due emails that found nothing, or urgent ones
 
 
@@ -112,9 +113,17 @@ class Turn:
         return self._hold(claims, now)
 
     def _hold(self, claims: Sequence[Claim], now: datetime) -> Sequence[Claim]:
+        """Keeps the claims; of emails that one more crash would fail only one at a time, for which of them it is that
+        crashes its worker must come out, and the others must not answer for it."""
+        suspects = [claim for claim in claims if lifecycle.is_suspect(claim.email.life)]
+        if suspects and not any(lifecycle.is_suspect(held.claim.email.life) for held in self.held.values()):
+            suspects.pop(0)
         for claim in claims:
             self.held[claim.email.id] = _Held(claim=claim, began=now)
-        return claims
+        for number, claim in enumerate(suspects, 1):
+            self._settle(_left(self.held[claim.email.id]), now, again_at=now + number * SUSPECT_PAUSE)
+        self.write()
+        return [claim for claim in claims if claim.email.id in self.held]
 
     def compose(self, email: Email) -> Envelope | None:
         """The envelope of a claimed email; one that cannot be composed has failed, and harms no other."""
@@ -169,16 +178,21 @@ class Turn:
         """Turns outcomes into lives and writes them; what the store does not take now is kept for the next call."""
         now = self.store.clock()
         for hand_off in ended:
-            held = self.held.pop(hand_off.email_id)
-            self.bytes_under_way -= held.size
-            email = held.claim.email
-            life = settling.settle(
-                email, hand_off, worker=self.worker, policy=self.terms.policy, now=now, random=self.random
-            )
-            took = any(outcome.verdict is Verdict.ACCEPTED for outcome in hand_off.outcomes)
             self.verdicts.update(str(outcome.verdict) for outcome in hand_off.outcomes)
-            self.unwritten[email.id] = (Settlement(email_id=email.id, token=held.claim.token, life=life), took)
+            self._settle(hand_off, now)
         self.write()
+
+    def _settle(self, hand_off: HandOff, now: datetime, *, again_at: datetime | None = None) -> None:
+        held = self.held.pop(hand_off.email_id)
+        self.bytes_under_way -= held.size
+        email = held.claim.email
+        life = settling.settle(
+            email, hand_off, worker=self.worker, policy=self.terms.policy, now=now, random=self.random
+        )
+        if again_at:
+            life = replace(life, next_attempt_at=again_at)
+        took = any(outcome.verdict is Verdict.ACCEPTED for outcome in hand_off.outcomes)
+        self.unwritten[email.id] = (Settlement(email_id=email.id, token=held.claim.token, life=life), took)
 
     def write(self) -> None:
         """Writes the lives. One whose claim has lapsed is refused; if the relay took the email, it is flagged and

@@ -139,6 +139,11 @@ def give_up(life: Life, kind: str, message: str, *, now: datetime) -> Life:
     return note(gone, "failed", now, {"reason": kind, "message": message})
 
 
+def is_suspect(life: Life) -> bool:
+    """Whether one more crash makes it failed, so that it should meet that alone."""
+    return life.crash_count >= CRASHES_ALLOWED - 1
+
+
 def lapse_before_fence(life: Life, *, now: datetime, again_at: datetime, worker: str) -> Life:
     """A claim ran out before the final dot: surely not delivered, so it goes back, and the crash is counted; the third
     crash makes it failed, as an email that breaks whoever takes it."""

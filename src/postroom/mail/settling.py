@@ -45,6 +45,8 @@ def settle(
     took = any(o.verdict is Verdict.ACCEPTED for o in hand_off.outcomes)
     sent_at = email.life.sent_at or (now if took else None)
     life = replace(email.life, recipients=_recipients(email, outcomes, now), sent_at=sent_at)
+    if any(o.verdict not in FREE for o in hand_off.outcomes):
+        life = replace(life, crash_count=0)  # its worker has come through
     life = _note_attempt(life, hand_off, worker, now)
     if life.pending:
         return _again(email, life, outcomes, policy, now, random)
