@@ -30,6 +30,16 @@ def test_unknown_email_and_that_of_another_account_are_none(store: Store) -> Non
     assert store.get(ACCOUNT, "no id at all") is None
 
 
+def test_many_are_read_as_each_by_itself_and_what_is_not_there_is_left_out(store: Store) -> None:
+    emails = stored(store, 3, html="<p>", headers=(("X-A", "b"),), attachments=(make.attachment(b"content"),))
+    [other] = stored(store, 1, account="other")
+    unknown = make.email_id(store.clock())
+    wanted = [(ACCOUNT, email.id) for email in emails] + [("other", other.id)]
+    absent = [(ACCOUNT, unknown), (ACCOUNT, other.id), ("other", emails[0].id), (ACCOUNT, "no id at all")]
+    assert store.get_many([*absent, *wanted]) == {key: store.get(*key) for key in wanted}
+    assert store.get_many(absent) == {}
+
+
 def test_attachments_keep_their_order(store: Store) -> None:
     contents = [b"2", b"", b"1" * 100_000]
     [email] = stored(store, 1, attachments=tuple(make.attachment(content) for content in contents))

@@ -70,6 +70,7 @@ def every_call(store: MongoStore) -> dict[str, Callable[[], object]]:
         "expire": lambda: store.expire(9, now=now),
         "prune": lambda: store.prune(9, now=now, finished_before=now),
         "get": lambda: store.get(ACCOUNT, waiting.id),
+        "get_many": lambda: store.get_many([(ACCOUNT, waiting.id)]),
         "list": lambda: store.list(Query(account=ACCOUNT, limit=9)),
         "cancel": lambda: store.cancel(ACCOUNT, waiting.id, now=now),
         "reschedule": lambda: store.reschedule(ACCOUNT, waiting.id, later, now=now),

@@ -106,6 +106,7 @@ def wishes(store: MongoStore, plans: Plans) -> None:
     plans.see("cancel", lambda: store.cancel(ACCOUNT, email.id, now=now))
     plans.see("retry", lambda: store.retry(ACCOUNT, email.id, now=now, max_age=HOUR, wake_up_at=now))
     plans.see("get", lambda: store.get(ACCOUNT, email.id))
+    plans.see("get_many", lambda: store.get_many([(ACCOUNT, email.id), (ACCOUNT, "unknown")]))
     plans.see("attachments", lambda: store.attachments(email.id))
 
 

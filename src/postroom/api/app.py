@@ -18,6 +18,7 @@ from postroom.api.edge import Edge
 from postroom.api.load import Backlog, Load
 from postroom.api.openapi import refusals, takes
 from postroom.api.readiness import Readiness
+from postroom.api.reads import Reads
 from postroom.api.schemas import ApiKeyIn, EmailIn, ScheduleIn
 from postroom.wiring import Postroom, is_embedded
 
@@ -45,6 +46,7 @@ def create_app(postroom: Postroom) -> FastAPI:
             intake=postroom.intake,
             queue=None if is_embedded(settings) else postroom.queue,
         ),
+        reads=Reads(postroom.store),
     )
     app.openapi = openapi.document(app)  # type: ignore[method-assign]  # the way that FastAPI documents
     _route_submissions(app)

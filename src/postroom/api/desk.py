@@ -16,6 +16,7 @@ from postroom.api.auth import Doorman
 from postroom.api.exchange import Exchange
 from postroom.api.load import Backlog, Load
 from postroom.api.readiness import Readiness
+from postroom.api.reads import Reads
 from postroom.errors import OutcomeUnknown
 from postroom.mail.api_key import ApiKey, Scope
 from postroom.mail.email import Json
@@ -37,6 +38,7 @@ class Desk:
     load: Load
     backlog: Backlog
     readiness: Readiness
+    reads: Reads
 
     @classmethod
     def of(cls, request: Request) -> Desk:

@@ -92,7 +92,7 @@ async def reserved(request: Request) -> Answer:
 async def _email(request: Request) -> Email:
     desk = Desk.of(request)
     key = await desk.admit(request, Scope.READ)
-    return await desk.ask(status.read, key.account, _id(request), store=desk.postroom.store)
+    return await desk.reads.read(key.account, _id(request))
 
 
 def _id(request: Request) -> str:

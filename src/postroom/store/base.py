@@ -8,10 +8,13 @@ Methods may be called from many threads, and from many processes where the adapt
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from postroom.mail.api_key import ApiKey
 from postroom.mail.email import Email, Lane, Life, Status
+
+AccountAndId: TypeAlias = tuple[str, str]
+"""Which email, asked for by whom."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +160,10 @@ class Store(Protocol):
 
     def get(self, account: str, email_id: str) -> Email | None:
         """The whole email but for attachment contents, or None when this account has none such."""
+
+    def get_many(self, wanted: Collection[AccountAndId]) -> Mapping[AccountAndId, Email]:
+        """As many `get`s in one look-up; what is not there is left out. Raises as a whole, also when one of the emails
+        cannot be read."""
 
     def list(self, query: Query) -> Page:
         """One page. Raises `EmailNotFound` for a cursor that this account does not have."""

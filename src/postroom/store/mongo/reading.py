@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
@@ -11,6 +11,7 @@ from pymongo.client_session import ClientSession
 
 from postroom.errors import StoreError
 from postroom.mail.email import Email, Lane, Status
+from postroom.store.base import AccountAndId
 from postroom.store.mongo import documents, transaction
 from postroom.store.mongo.connection import QUICK, Connection
 from postroom.store.mongo.lives import Document
@@ -28,6 +29,15 @@ def get(here: Connection, account: str, email_id: str) -> Email | None:
     """The whole email but for attachment contents."""
     document = find(here, account, email_id)
     return None if document is None else documents.email_of(document, here.bodies.find_one({"_id": email_id}))
+
+
+def get_many(here: Connection, wanted: Collection[AccountAndId]) -> Mapping[AccountAndId, Email]:
+    """The whole emails of these that are there."""
+    which, at_most = {"_id": {"$in": sorted({email_id for _, email_id in wanted})}}, len(wanted)
+    listed = here.emails.find(which, hint="_id_", batch_size=at_most + 1)
+    found = {(document["account"], document["_id"]): document for document in listed}
+    bodies = {body["_id"]: body for body in here.bodies.find(which, batch_size=at_most + 1)}
+    return {key: documents.email_of(found[key], bodies.get(key[1])) for key in wanted if key in found}
 
 
 def find(here: Connection, account: str, email_id: str) -> Document | None:

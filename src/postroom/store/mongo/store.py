@@ -1,6 +1,6 @@
 """The store port on MongoDB. Each method names its step, and says what trouble in it means: see `faults`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from functools import partial
@@ -10,7 +10,7 @@ import pymongo
 from postroom.mail import lifecycle
 from postroom.mail.api_key import ApiKey
 from postroom.mail.email import Email, Lane, Life, Status
-from postroom.store.base import Added, Claim, KeyReused, Page, Query, Settlement, Submission
+from postroom.store.base import AccountAndId, Added, Claim, KeyReused, Page, Query, Settlement, Submission
 from postroom.store.mongo import claims, faults, keys, listing, reading, submission, upkeep, wishes
 from postroom.store.mongo.connection import PATIENCE_SECONDS, Connection, Connections
 
@@ -108,6 +108,11 @@ class MongoStore:
         """Reads one email."""
         with self._in_time(faults.asking) as here:
             return reading.get(here, account, email_id)
+
+    def get_many(self, wanted: Collection[AccountAndId]) -> Mapping[AccountAndId, Email]:
+        """Reads several emails."""
+        with self._in_time(faults.asking) as here:
+            return reading.get_many(here, wanted)
 
     def list(self, query: Query) -> Page:
         """Reads a page of emails."""

@@ -1,8 +1,9 @@
 """Reading single emails and counting them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from postroom.mail.email import Email, Status
+from postroom.store.base import AccountAndId
 from postroom.store.redis import records
 from postroom.store.redis.records import WHOLE, Record
 from postroom.store.redis.talk import Talk
@@ -14,6 +15,13 @@ def get(talk: Talk, account: str, email_id: str) -> Email | None:
     """The whole email but for attachment contents."""
     found = record(talk, account, email_id)
     return found and records.email_of(found)
+
+
+def get_many(talk: Talk, wanted: Collection[AccountAndId]) -> Mapping[AccountAndId, Email]:
+    """The whole emails of these that are there."""
+    replies = talk.ask_all([("HMGET", f"postroom:email:{email_id}", *WHOLE) for _, email_id in wanted])
+    found = {key: Record(key[1].encode(), *fields) for key, fields in zip(wanted, replies, strict=True)}
+    return {key: records.email_of(one) for key, one in found.items() if one.account == key[0].encode()}
 
 
 def record(talk: Talk, account: str, email_id: str) -> Record | None:

@@ -1,14 +1,14 @@
 """The store port on one Redis. Each method names its operation, and whether it changes anything."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from postroom.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from postroom.mail import lifecycle
 from postroom.mail.api_key import ApiKey
 from postroom.mail.email import Email, Lane, Life, Status
-from postroom.store.base import Added, Claim, KeyReused, Page, Query, Settlement, Submission
+from postroom.store.base import AccountAndId, Added, Claim, KeyReused, Page, Query, Settlement, Submission
 from postroom.store.redis import claims, faults, keys, listing, reading, server, submission, times, upkeep, wishes
 from postroom.store.redis.clock import ServerClock
 from postroom.store.redis.link import Link
@@ -137,6 +137,11 @@ class RedisStore:
         """Reads one email."""
         with self._link.talk() as talk:
             return reading.get(talk, account, email_id)
+
+    def get_many(self, wanted: Collection[AccountAndId]) -> Mapping[AccountAndId, Email]:
+        """Reads several emails."""
+        with self._link.talk() as talk:
+            return reading.get_many(talk, wanted)
 
     def list(self, query: Query) -> Page:
         """Reads a page of emails."""

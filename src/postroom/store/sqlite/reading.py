@@ -1,13 +1,18 @@
 """Reading single emails and counting them."""
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from postroom.mail.email import Email, Status
+from postroom.store.base import AccountAndId
 from postroom.store.sqlite import decoding, rows
 
 WHOLE = f"""
     SELECT {rows.SELECTED}, html, text, headers FROM emails JOIN bodies USING (n) WHERE id = ? AND account = ?
+"""  # noqa: S608  # column names
+_MANY = f"""
+    SELECT {rows.SELECTED}, html, text, headers FROM emails JOIN bodies USING (n)
+    WHERE id IN (SELECT value FROM json_each(?))
 """  # noqa: S608  # column names
 _ATTACHMENTS = """
     SELECT content FROM attachments WHERE n = (SELECT n FROM emails WHERE id = ?) ORDER BY position
@@ -25,6 +30,17 @@ def get(account: str, email_id: str) -> Callable[[sqlite3.Connection], Email | N
     def question(connection: sqlite3.Connection) -> Email | None:
         row = connection.execute(WHOLE, (email_id, account)).fetchone()
         return None if row is None else decoding.whole_email_of(row)
+
+    return question
+
+
+def get_many(wanted: Collection[AccountAndId]) -> Callable[[sqlite3.Connection], Mapping[AccountAndId, Email]]:
+    """The whole emails of these that are there."""
+    ids = rows.to_json(list({email_id for _, email_id in wanted}))
+
+    def question(connection: sqlite3.Connection) -> Mapping[AccountAndId, Email]:
+        emails = [decoding.whole_email_of(row) for row in connection.execute(_MANY, (ids,))]
+        return {key: email for email in emails if (key := (email.account, email.id)) in wanted}
 
     return question
 

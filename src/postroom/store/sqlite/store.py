@@ -1,6 +1,6 @@
 """The store port on one SQLite file. Each method names its operation and who runs it: the writer, or a reader."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from postroom.errors import StoreUnavailable
 from postroom.mail import lifecycle
 from postroom.mail.api_key import ApiKey
 from postroom.mail.email import Email, Lane, Status
-from postroom.store.base import Added, Claim, KeyReused, Page, Query, Settlement, Submission
+from postroom.store.base import AccountAndId, Added, Claim, KeyReused, Page, Query, Settlement, Submission
 from postroom.store.sqlite import claims, filesystem, keys, listing, reading, rows, schema, submission, upkeep, wishes
 from postroom.store.sqlite.clock import system_clock
 from postroom.store.sqlite.lock import StoreLock
@@ -127,6 +127,10 @@ class SqliteStore:
     def get(self, account: str, email_id: str) -> Email | None:
         """Reads one email."""
         return self._readers.run(reading.get(account, email_id))
+
+    def get_many(self, wanted: Collection[AccountAndId]) -> Mapping[AccountAndId, Email]:
+        """Reads several emails."""
+        return self._readers.run(reading.get_many(wanted))
 
     def list(self, query: Query) -> Page:
         """Reads a page of emails."""

@@ -1,0 +1,38 @@
+"""How long a request waits for the store: an answer is promised in under three seconds, whatever the store does."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+SECONDS = 2.5
+
+
+class Patience:
+    """Ends with an error what is waited for too long. One timer serves all, because one each would be dear."""
+
+    def __init__(self, error: Callable[[], Exception], *, seconds: float = SECONDS) -> None:
+        self._error = error
+        self._seconds = seconds
+        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()  # in the order of their times
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, future: asyncio.Future[Any]) -> None:
+        """Sets the error on this future when its time is up and nothing else was set."""
+        loop = future.get_loop()
+        self._forget_done()
+        self._waiting.append((loop.time() + self._seconds, future))
+        if self._timer is None:
+            self._timer = loop.call_later(self._seconds, self._end_late, loop)
+
+    def _forget_done(self) -> None:
+        while self._waiting and self._waiting[0][1].done():
+            self._waiting.popleft()
+
+    def _end_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        now = loop.time()
+        self._forget_done()
+        while self._waiting and self._waiting[0][0] <= now:
+            self._waiting.popleft()[1].set_exception(self._error())
+            self._forget_done()
+        self._timer = loop.call_at(self._waiting[0][0], self._end_late, loop) if self._waiting else None
