@@ -1,5 +1,7 @@
 """The command that delivers, in child processes that Celery keeps; any number of them on any hosts."""
 
+import os
+
 import click
 
 from postroom import settings as settings_module
@@ -9,15 +11,16 @@ from postroom.cli.output import clear_errors
 
 @click.command()
 @click.option("--concurrency", type=click.IntRange(1, 256), help="Child processes; POSTROOM_WORKER_PROCESSES if unset.")
-@click.option("--hostname", default="postroom@%h", show_default=True, help="What Flower calls it; %h is this host.")
+@click.option("--hostname", help="What Flower calls it, unlike all others; postroom-PID@%h if unset (%h is this host).")
 @clear_errors
-def worker(concurrency: int | None, hostname: str) -> None:
+def worker(concurrency: int | None, hostname: str | None) -> None:
     """Deliver what RabbitMQ and the store say is due. SIGTERM finishes or hands back what is in hand."""
     settings = settings_module.load()
     wiring.require_shared(settings, "worker")
     from postroom.worker.celery_app import app  # reads the settings again, as Celery's own command line makes it do
 
     processes = concurrency or settings.worker_processes
+    name = hostname or f"postroom-{os.getpid()}@%h"  # the broker locks out a second worker of the same name
     app.worker_main(
-        ["worker", f"--concurrency={processes}", f"--hostname={hostname}", "--without-gossip", "--without-mingle"]
+        ["worker", f"--concurrency={processes}", f"--hostname={name}", "--without-gossip", "--without-mingle"]
     )
