@@ -73,7 +73,8 @@ class MongoDB:
         if self.initiated and "setName" not in hello:
             member = {"_id": 0, "host": f"127.0.0.1:{self.port}"}
             client.admin.command("replSetInitiate", {"_id": "rs0", "members": [member]})
-        return bool(hello["isWritablePrimary"]) or not (self.initiated or "setName" in hello)
+        settled = "setName" not in hello or hello["secondary"]
+        return bool(hello["isWritablePrimary"] or (settled and not self.initiated))
 
     def kill(self) -> None:
         """kill -9."""

@@ -27,12 +27,14 @@ START_SECONDS = 60.0
 
 
 class RabbitMQ:
-    """One node with its management API, its data in `folder`. User `guest`, password `guest`."""
+    """One node with its management API, its data in `folder`. User `guest`, password `guest`. Nodes of one cluster share
+    the `home` that holds their cookie, and the epmd of one of them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port, self.api_port = free_port(), free_port()
-        self._epmd_port = free_port()
+    def __init__(self, folder: Path, *, home: Path | None = None, epmd_port: int | None = None) -> None:
+        self.folder, self._home = folder, home or folder
+        self.port, self.api_port, self.epmd_port = free_port(), free_port(), epmd_port or free_port()
+        self.name = f"postroom{self.port}@localhost"
+        self._epmd_is_anothers = epmd_port is not None
         self._environment = self._make_environment(free_port())
         self._epmd: subprocess.Popen[bytes] | None = None
         self._node: subprocess.Popen[bytes] | None = None
@@ -48,7 +50,7 @@ class RabbitMQ:
         )
         return {
             **{name: value for name, value in os.environ.items() if not name.startswith("RABBITMQ_")},
-            "RABBITMQ_NODENAME": f"postroom{self.port}@localhost",
+            "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(distribution_port),
@@ -60,8 +62,8 @@ class RabbitMQ:
             "RABBITMQ_CONF_ENV_FILE": str(self.folder / "none"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
             "RUNNING_UNDER_SYSTEMD": "true",  # no shell stays between us and the node: our pid is its pid
-            "HOME": str(self.folder),
-            "ERL_EPMD_PORT": str(self._epmd_port),
+            "HOME": str(self._home),
+            "ERL_EPMD_PORT": str(self.epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
         }
 
@@ -79,10 +81,7 @@ class RabbitMQ:
 
     def start(self) -> None:
         """Starts it and returns when clients are served."""
-        if self._epmd is None:
-            epmd = ["epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1"]
-            self._epmd = subprocess.Popen(epmd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            _wait_for_port(self._epmd_port, self._epmd)
+        self.start_epmd()
         with (self.folder / "output.txt").open("ab") as output:
             self._node = subprocess.Popen(
                 [PROGRAMS / "rabbitmq-server"],
@@ -93,6 +92,13 @@ class RabbitMQ:
                 start_new_session=True,
             )
         self._wait_until_served()
+
+    def start_epmd(self) -> None:
+        """Starts the helper that knows the nodes' ports, unless it runs or is another node's."""
+        if self._epmd is None and not self._epmd_is_anothers:
+            epmd = ["epmd", "-port", str(self.epmd_port), "-address", "127.0.0.1"]
+            self._epmd = subprocess.Popen(epmd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            _wait_for_port(self.epmd_port, self._epmd)
 
     def _wait_until_served(self) -> None:
         assert self._node is not None
@@ -237,10 +243,15 @@ def _wait_for_port(port: int, process: "subprocess.Popen[bytes]") -> None:
     raise AssertionError(f"nothing listens on {port} (exit code {process.poll()})")
 
 
-def start(folder: Path) -> RabbitMQ:
-    """A running private node; skips (under CI: fails) where RabbitMQ is not and cannot be installed."""
+def require_installed() -> None:
+    """Skips the test, or under CI fails it, where RabbitMQ is not and cannot be installed."""
     program = installed("rabbitmq-server", package="rabbitmq-server", also=str(PROGRAMS / "rabbitmq-server"))
     require(program and PROGRAMS.exists() and shutil.which("epmd"), "RabbitMQ is not installed (rabbitmq-server)")
+
+
+def start(folder: Path) -> RabbitMQ:
+    """A running private node."""
+    require_installed()
     server = RabbitMQ(folder)
     try:
         server.start()

@@ -4,7 +4,7 @@ from typing import Any
 
 from celery import Celery
 
-from postroom.queue.celery import topology
+from postroom.queue.celery import tls, topology
 
 RESULTS_KEPT_SECONDS = 24 * 3600
 LONGEST_TASK_SECONDS = 1700  # below the 30 minutes after which RabbitMQ takes a message back
@@ -62,7 +62,7 @@ def create_app(broker_url: str, result_backend: str | None = None) -> Any:
     """A Celery application for this broker, with chunk results in MongoDB (`mongodb://…`), Redis (`redis://…`) or, with
     None, nowhere. Connects to nothing."""
     app = Celery("postroom", broker=broker_url, set_as_current=False)
-    app.conf.update(SETTINGS)
+    app.conf.update(SETTINGS, broker_use_ssl=tls.options(broker_url))
     app.backend_cls = _backend(result_backend)  # the setting would give way to the environment's variable
     return app
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from kombu import Connection
 
 from postroom.errors import QueueUnavailable
-from postroom.queue.celery import faults, topology
+from postroom.queue.celery import faults, tls, topology
 
 T = TypeVar("T")
 
@@ -32,6 +32,7 @@ class Line:
             url,
             connect_timeout=patience,
             heartbeat=HEARTBEAT_SECONDS,
+            ssl=tls.options(url),
             transport_options={"confirm_publish": True, "read_timeout": patience, "write_timeout": patience},
         )
         self._patience = patience
