@@ -27,7 +27,7 @@ START_SECONDS = 60.0
 
 
 class RabbitMQ:
-    """One node with its management API, its data in `folder`. User `guest`, password `guest`. Nodes of one cluster share
+    """One node with its management API, its data in `folder`. User `guest`, password `guest`. Nodes of a cluster share
     the `home` that holds their cookie, and the epmd of one of them."""
 
     def __init__(self, folder: Path, *, home: Path | None = None, epmd_port: int | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from celery.backends.mongodb import MongoBackend
 from celery.states import SUCCESS
 from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.uri_parser import parse_uri
 from redis.exceptions import RedisError
 
 from postroom.errors import ResultsUnavailable
@@ -34,6 +35,11 @@ class MongoResults(MongoBackend):  # type: ignore[misc]  # Celery has no types
     """Chunk results in `celery_taskmeta`. A client that was opened before a fork is never used after it."""
 
     _opened: tuple[int, Any] | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if self.user:  # Celery takes the URL apart, and with it goes the database that the user belongs to
+            self.options.setdefault("authSource", parse_uri(self.url)["database"] or "admin")
 
     @property
     def collection(self) -> Any:
