@@ -13,7 +13,7 @@ from tests.chaos.rig import servers
 from tests.chaos.run import Order, run
 from tests.chaos.scenarios import SCENARIOS
 
-_COLUMNS = "{:<19} {:>8} {:>4} {:>7} {:>7} {:>7}  {:>13} {:>13}  {:>13}  {}"
+_COLUMNS = "{:<19} {:>8} {:>4} {:>7} {:>7} {:>7}  {:>13} {:>13}  {:>13} {:>8} {:>6}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 _HEADINGS = (
     *("scenario", "accepted", "lost", "doubled", "flagged", "refused"),
-    *("calm p50/p99", "fault p50/p99", "back at work", "took"),
+    *("calm p50/p99", "fault p50/p99", "back at work", "slowest", "took"),
 )
 
 
@@ -79,6 +79,7 @@ def _row(name: str, findings: Findings, seconds: float) -> str:
         _milliseconds(findings.calm),
         _milliseconds(findings.faulty),
         f"{back} s",
+        f"{findings.slowest:.1f} s",
         f"{seconds:.0f} s",
     )
     return "\n".join([row, *(f"    BROKEN: {violation}" for violation in findings.violations)])

@@ -8,12 +8,13 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from tests.chaos.ledger import NO_ANSWER, Asked, Ledger
+from tests.chaos.ledger import NO_ANSWER, RECIPIENTS, Asked, Kind, Ledger
 from tests.chaos.scenarios import Scenario
 from tests.smtpd import Received
 
-REFUSED = "refused@example.net"  # the recipient whom the relay refuses for good
-PROMISED_SECONDS = 3.0  # for the answer 503
+PROMISED_SECONDS = 3.0  # for any answer to a submission
+AFTERMATH_SECONDS = 3.0  # of a fault, while what was killed starts
+DOUBT_SECONDS = 200.0  # the doubt lease, the doubt delay, and a bit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,7 @@ class Findings:
     refused: int = 0
     calm: tuple[float, float] = (0.0, 0.0)  # p50 and p99 of submissions, in seconds
     faulty: tuple[float, float] = (0.0, 0.0)
+    slowest: float = 0.0  # from acceptance to the relay's 250, in seconds
     recoveries: list[float] = field(default_factory=list)  # of emails struck before their fence
     late_recoveries: list[float] = field(default_factory=list)  # after it
     violations: list[str] = field(default_factory=list)
@@ -66,20 +68,37 @@ def judge(evidence: Evidence) -> Findings:
 
 
 def _check_arrivals(evidence: Evidence, findings: Findings) -> None:
-    """Lost, unexpected, doubled without a flag, mixed up."""
+    """Lost, unexpected, doubled without a flag, called back in vain, mixed up."""
     ledger, copies = evidence.ledger, Counter(_subject(message.data) for message in evidence.received)
-    expected = {subject for subject in ledger.accepted if ledger.recipients[subject] != REFUSED}
-    lost = expected - set(copies)
+    ends = {email["subject"]: email for email in evidence.emails.values()}
+    lost = {subject for subject in ledger.accepted if not copies[subject] and not _needs_no_copy(ends.get(subject))}
     doubled = {subject for subject, count in copies.items() if count > 1}
-    flagged = {email["subject"] for email in evidence.emails.values() if email["possible_duplicate"]}
+    flagged = {subject for subject, email in ends.items() if email["possible_duplicate"]}
+    called_back = ledger.called_back | {subject for subject, email in ends.items() if email["status"] == "canceled"}
     findings.lost, findings.duplicated, findings.flagged = len(lost), len(doubled), len(flagged)
     findings.object_to("lost", lost)
-    findings.object_to("arrived unexpectedly", set(copies) - set(ledger.recipients))
+    findings.object_to("arrived unexpectedly", set(copies) - set(ledger.kinds))
     findings.object_to("doubled without a flag", doubled - flagged)
+    findings.object_to("doubled although to be held", (s for s in doubled if ledger.kinds.get(s) is Kind.HOLD))
+    findings.object_to("arrived although called back", (called_back & set(copies)) - flagged)
     findings.object_to("arrived damaged", {m.rcpt_to for m in evidence.received if not _is_whole(m, ledger)})
     if evidence.scenario.doubt_free:
         findings.object_to("doubled where nothing was in doubt", doubled)
         findings.object_to("flagged where nothing was in doubt", flagged)
+
+
+def _needs_no_copy(email: Mapping[str, Any] | None) -> bool:
+    """Whether its end says that nothing, or perhaps nothing, has arrived."""
+    return email is not None and email["status"] in ("bounced", "canceled", "uncertain")
+
+
+_ENDS: Mapping[Kind, set[str]] = {
+    Kind.PLAIN: {"sent"},
+    Kind.REFUSED: {"bounced"},
+    Kind.SCHEDULED: {"sent"},
+    Kind.HOLD: {"sent", "uncertain"},
+    Kind.CANCELED: {"sent", "canceled"},
+}
 
 
 def _check_ends(evidence: Evidence, findings: Findings) -> None:
@@ -88,19 +107,18 @@ def _check_ends(evidence: Evidence, findings: Findings) -> None:
     findings.object_to("accepted but not in the store", set(ledger.accepted.values()) - set(emails))
     per_subject = Counter(email["subject"] for email in emails.values())
     findings.object_to("one key made several emails", (s for s, count in per_subject.items() if count > 1))
-    findings.object_to("in the store unexpectedly", set(per_subject) - set(ledger.recipients))
-    ends = Counter((_end_of(email), email["status"]) for email in emails.values())
-    findings.object_to("ended otherwise than expected", (f"{n} {s}, not {e}" for (e, s), n in ends.items() if e != s))
-
-
-def _end_of(email: Mapping[str, Any]) -> str:
-    return "bounced" if email["to"] == [REFUSED] else "sent"
+    findings.object_to("in the store unexpectedly", set(per_subject) - set(ledger.kinds))
+    sent = ((_epoch(email["sent_at"]), ledger.accepted_at.get(i)) for i, email in emails.items() if email["sent_at"])
+    findings.slowest = max((sent_at - at for sent_at, at in sent if at), default=0.0)
+    ends = Counter((ledger.kinds[e["subject"]], e["status"]) for e in emails.values() if e["subject"] in ledger.kinds)
+    strange = (f"{count} {kind}: {end}" for (kind, end), count in ends.items() if end not in _ENDS[kind])
+    findings.object_to("ended otherwise than expected", strange)
 
 
 def _is_whole(message: Received, ledger: Ledger) -> bool:
     subject = _subject(message.data)
-    recipient = ledger.recipients.get(subject)
-    return recipient is None or (f"This is {subject}.".encode() in message.data and message.rcpt_to == (recipient,))
+    kind = ledger.kinds.get(subject)
+    return kind is None or (f"This is {subject}.".encode() in message.data and message.rcpt_to == (RECIPIENTS[kind],))
 
 
 def _subject(data: bytes) -> str:
@@ -121,16 +139,20 @@ def _check_answers(evidence: Evidence, findings: Findings) -> None:
     submissions = evidence.ledger.submissions
     findings.refused = sum(asked.code == 503 for asked in submissions)
     _check_codes(evidence, findings, submissions, "submissions")
-    slow = (asked for asked in submissions if asked.seconds > PROMISED_SECONDS)
+    if evidence.scenario.api_freezes:
+        return
+    may_wait = evidence.scenario.api_dies  # for the API's restart, with a connection that nobody has taken up yet
+    slow = (a for a in submissions if a.seconds > PROMISED_SECONDS and (a.code == 503 or not may_wait))
     findings.object_to(
         "answered too late", (f"{asked.code} {asked.problem} after {asked.seconds:.2f} s" for asked in slow)
     )
 
 
 def _check_codes(evidence: Evidence, findings: Findings, asked: Iterable[Asked], what: str) -> None:
-    """Nothing but 200; 503 while the store may fail; no answer while the API may die."""
-    fine = {200} | ({503} if evidence.scenario.store_fails else set())
-    fine |= {NO_ANSWER} if evidence.scenario.api_dies else set()
+    """Nothing but 200; 503 while the store may fail; no answer while the API may die or stand still."""
+    scenario = evidence.scenario
+    fine = {200} | ({503} if scenario.store_fails or scenario.api_freezes else set())
+    fine |= {NO_ANSWER} if scenario.api_dies or scenario.api_freezes else set()
     bad = Counter(f"{one.code} {one.problem}" for one in asked if one.code not in fine)
     findings.object_to(f"{what} with another end", (f"{count} x {which}" for which, count in bad.items()))
 
@@ -141,7 +163,8 @@ def _check_latency(evidence: Evidence, findings: Findings) -> None:
     faulty = [one.seconds for one in submissions if _overlaps(one, evidence.windows)]
     calm = [one.seconds for one in submissions if not _overlaps(one, evidence.windows)]
     findings.calm, findings.faulty = _percentiles(calm), _percentiles(faulty)
-    if evidence.scenario.store_fails or evidence.scenario.api_dies or not faulty:
+    scenario = evidence.scenario
+    if scenario.store_fails or scenario.api_dies or scenario.api_freezes or not faulty:
         return
     for name, before, during in zip(("p50", "p99"), findings.calm, findings.faulty, strict=True):
         if during > 2 * before + 0.25:
@@ -149,7 +172,7 @@ def _check_latency(evidence: Evidence, findings: Findings) -> None:
 
 
 def _overlaps(asked: Asked, windows: Sequence[tuple[float, float]]) -> bool:
-    return any(began <= asked.at + asked.seconds and asked.at <= ended + 1 for began, ended in windows)
+    return any(began <= asked.at + asked.seconds and asked.at <= ended + AFTERMATH_SECONDS for began, ended in windows)
 
 
 def _percentiles(seconds: list[float]) -> tuple[float, float]:
@@ -167,7 +190,7 @@ def _check_recovery(evidence: Evidence, findings: Findings) -> None:
             struck_at = evidence.struck.get(_pid(lapse))
             if struck_at is None or after["event"] in ("failed", "claim_lapsed", "outcome_unknown"):
                 continue
-            seconds = _epoch(after) - float(after["detail"].get("seconds", 0)) - struck_at
+            seconds = _epoch(after["at"]) - float(after["detail"].get("seconds", 0)) - struck_at
             if lapse["event"] == "claim_lapsed":
                 findings.recoveries.append(seconds)
             elif lapse["event"] == "outcome_unknown":
@@ -176,6 +199,8 @@ def _check_recovery(evidence: Evidence, findings: Findings) -> None:
     if limit is None:
         return
     findings.object_to(f"back at work later than {limit} s", (f"{s:.1f} s" for s in findings.recoveries if s > limit))
+    late = (f"{s:.1f} s" for s in findings.late_recoveries if s > DOUBT_SECONDS)
+    findings.object_to(f"in doubt, and back at work later than {DOUBT_SECONDS} s", late)
     if not findings.recoveries:
         findings.violations.append("no email was struck before its fence: nothing was measured")
 
@@ -184,5 +209,5 @@ def _pid(event: Mapping[str, Any]) -> int:
     return int(str(event["detail"].get("worker", "")).rpartition("/")[2] or 0)
 
 
-def _epoch(event: Mapping[str, Any]) -> float:
-    return datetime.fromisoformat(str(event["at"])).timestamp()
+def _epoch(time: str) -> float:
+    return datetime.fromisoformat(time).timestamp()

@@ -107,6 +107,22 @@ def kill_api_process(rig: Rig, strike: Strike) -> None:
     _signal(_one_of(_post(rig, "serve", strike).children(), strike), signal.SIGKILL)
 
 
+def freeze_api_process(rig: Rig, strike: Strike) -> None:
+    """SIGSTOP of one process that serves, and SIGCONT later."""
+    pids = _one_of(_post(rig, "serve", strike).children(), strike)
+    _signal(pids, signal.SIGSTOP)
+    time.sleep(strike.seconds)
+    _signal(pids, signal.SIGCONT)
+
+
+def freeze_worker(rig: Rig, strike: Strike) -> None:
+    """SIGSTOP of a worker's parent, and SIGCONT later; its children go on."""
+    pids = [_post(rig, "worker", strike).member.process.pid]
+    _signal(pids, signal.SIGSTOP)
+    time.sleep(strike.seconds)
+    _signal(pids, signal.SIGCONT)
+
+
 def kill_api(rig: Rig, strike: Strike) -> None:
     """kill -9 of the parent of those that serve."""
     _signal([_post(rig, "serve", strike).member.process.pid], signal.SIGKILL)
@@ -205,14 +221,15 @@ def relay_down(rig: Rig, strike: Strike) -> None:
 FAULTS: Mapping[str, Callable[[Rig, Strike], None]] = {
     function.__name__: function
     for function in (
-        *(kill_child, kill_worker, stop_worker, freeze_child, kill_api_process, kill_api, kill_sweep, add_sweep),
+        *(kill_child, kill_worker, stop_worker, freeze_child, freeze_worker),
+        *(kill_api_process, freeze_api_process, kill_api, kill_sweep, add_sweep),
         *(kill_broker, freeze_broker, memory_alarm, close_connections, purge_queues, delete_queues, wipe_broker),
         *(kill_store, freeze_store, trick, relay_down),
     )
 }
 TARGETS: Mapping[str, str] = {  # faults of one target take turns
-    **dict.fromkeys(("kill_child", "kill_worker", "stop_worker", "freeze_child"), "worker"),
-    **dict.fromkeys(("kill_api_process", "kill_api"), "serve"),
+    **dict.fromkeys(("kill_child", "kill_worker", "stop_worker", "freeze_child", "freeze_worker"), "worker"),
+    **dict.fromkeys(("kill_api_process", "freeze_api_process", "kill_api"), "serve"),
     **dict.fromkeys(("kill_sweep", "add_sweep"), "sweep"),
     **dict.fromkeys(("kill_store", "freeze_store"), "store"),
     **dict.fromkeys(("trick", "relay_down"), "relay"),

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import httpx
 
-from tests.chaos.ledger import NO_ANSWER, Asked, Ledger
+from tests.chaos.ledger import NO_ANSWER, RECIPIENTS, Asked, Kind, Ledger
 
 PATIENCE_SECONDS = 10.0  # of a client; three times what we promise
 PAUSE_SECONDS = 0.2  # before a submission is repeated
+_MEMBERS = {Kind.SCHEDULED: {"scheduled_at": "in 2 seconds"}, Kind.HOLD: {"on_uncertain": "hold"}}
 FINAL = {"sent", "bounced", "failed", "canceled", "suppressed", "uncertain"}
 
 
@@ -28,7 +29,7 @@ class Load:
         rate: float,
         clients: int,
         name: str,
-        recipient: Callable[[], str],
+        kind: Callable[[], Kind],
     ) -> None:
         self._ledger = ledger
         self._name = name
@@ -39,7 +40,7 @@ class Load:
             "trust_env": False,
         }
         self._interval = clients / rate
-        self._recipient = recipient
+        self._kind = kind
         self._serial = itertools.count()
         self._over = threading.Event()
         self._give_up = threading.Event()
@@ -71,15 +72,18 @@ class Load:
                 due = max(due + self._interval, time.monotonic())
 
     def _submit(self, client: httpx.Client) -> None:
-        """One email, again and again until it is accepted."""
-        subject = f"{self._name}-{next(self._serial)}"
-        recipient = self._recipient()
-        self._ledger.intend(subject, recipient)
-        email = {"from": "ann@example.com", "to": recipient, "subject": subject, "text": f"This is {subject}."}
-        while not self._try(client, subject, email) and not self._give_up.wait(PAUSE_SECONDS):
-            pass
+        """One email, again and again until it is accepted; then perhaps called back."""
+        subject, kind = f"{self._name}-{next(self._serial)}", self._kind()
+        self._ledger.intend(subject, kind)
+        email = {"from": "ann@example.com", "to": RECIPIENTS[kind], "subject": subject, "text": f"This is {subject}."}
+        email |= _MEMBERS.get(kind, {})
+        while not (email_id := self._try(client, subject, email)):
+            if self._give_up.wait(PAUSE_SECONDS):
+                return
+        if kind is Kind.CANCELED and _is_called_back(client, email_id):
+            self._ledger.note_called_back(subject)
 
-    def _try(self, client: httpx.Client, subject: str, email: dict[str, str]) -> bool:
+    def _try(self, client: httpx.Client, subject: str, email: dict[str, str]) -> str | None:
         began = time.monotonic()
         email_id: str | None = None
         code, problem = NO_ANSWER, ""
@@ -94,7 +98,7 @@ class Load:
             problem = type(error).__name__
         asked = Asked(at=began, seconds=time.monotonic() - began, code=code, problem=problem)
         self._ledger.note(subject, asked, email_id)
-        return email_id is not None
+        return email_id
 
     # -- reading ----------------------------------------------------------------------------------------------------
 
@@ -131,3 +135,10 @@ def _went_back(email_id: str, status: str, ended: dict[str, str]) -> str | None:
     if before is None or before == status or before == "uncertain":
         return None
     return f"{email_id}: was {before}, then {status}"
+
+
+def _is_called_back(client: httpx.Client, email_id: str) -> bool:
+    try:
+        return client.post(f"/emails/{email_id}/cancel").is_success
+    except httpx.HTTPError:
+        return False  # or it is: nobody knows

@@ -12,7 +12,7 @@ from postroom.mail.email import Status
 from tests.chaos import checker
 from tests.chaos.checker import Evidence, Findings
 from tests.chaos.faults import Strike
-from tests.chaos.ledger import Ledger
+from tests.chaos.ledger import RECIPIENTS, Kind, Ledger
 from tests.chaos.load import Load
 from tests.chaos.nemesis import Nemesis
 from tests.chaos.rig import Rig, rig
@@ -20,9 +20,10 @@ from tests.chaos.scenarios import Scenario
 from tests.servers.mongodb import MongoDB
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.redis import RedisServer
-from tests.smtpd import Hold, Say
+from tests.smtpd import Accept, Hold, Say
 
 CLIENTS = 4
+KINDS = {Kind.PLAIN: 60, Kind.REFUSED: 5, Kind.SCHEDULED: 10, Kind.HOLD: 15, Kind.CANCELED: 10}  # how often
 UNDER_WAY = (Status.SCHEDULED, Status.QUEUED, Status.SENDING, Status.RETRYING)
 
 
@@ -53,7 +54,7 @@ def run(order: Order, broker: RabbitMQ, store: MongoDB | RedisServer, folder: Pa
     ) as stage:
         _instruct(stage, scenario)
         ledger, nemesis = Ledger(), Nemesis(stage, order.plan())
-        chance = order.chance("recipients")
+        chance = order.chance("kinds")
         load = Load(
             ledger,
             address=stage.address,
@@ -61,7 +62,7 @@ def run(order: Order, broker: RabbitMQ, store: MongoDB | RedisServer, folder: Pa
             rate=order.rate,
             clients=CLIENTS,
             name=f"{order.name}-{order.seed}",
-            recipient=lambda: checker.REFUSED if chance.random() < scenario.refused_share else "bob@example.net",
+            kind=lambda: chance.choices(list(KINDS), list(KINDS.values()))[0],
         )
         load.start()
         nemesis.start()
@@ -72,10 +73,11 @@ def run(order: Order, broker: RabbitMQ, store: MongoDB | RedisServer, folder: Pa
 
 
 def _instruct(stage: Rig, scenario: Scenario) -> None:
-    """The relay takes its time, and refuses one recipient for good."""
-    taking_time = Hold(until=threading.Event(), seconds=scenario.relay_seconds)
-    stage.sink.script.on("data", taking_time, Say("354 Go ahead"))
-    stage.sink.script.on("rcpt", Say("550 5.1.1 No such user"), only=checker.REFUSED)
+    """The relay takes its time before the fence and after it, and refuses one recipient for good."""
+    half = Hold(until=threading.Event(), seconds=scenario.relay_seconds / 2)
+    stage.sink.script.on("data", half, Say("354 Go ahead"))
+    stage.sink.script.on("dot", Accept(), half, Say("250 2.0.0 Ok"))
+    stage.sink.script.on("rcpt", Say("550 5.1.1 No such user"), only=RECIPIENTS[Kind.REFUSED])
 
 
 def _books(order: Order, stage: Rig, ledger: Ledger, nemesis: Nemesis) -> Findings:

@@ -23,9 +23,9 @@ class Scenario:
     workers: int = 1
     with_broker: bool = True
     relay_seconds: float = 0.02  # what the relay takes for an email
-    refused_share: float = 0.0  # of recipients that the relay refuses for good
     doubt_free: bool = False  # no hand-off may end in doubt: not one duplicate, not one flag
     api_dies: bool = False  # requests may break off
+    api_freezes: bool = False  # they may take long
     store_fails: bool = False  # submissions may be refused, by 503 within three seconds
     recovery_seconds: float | None = None  # in which an email before its fence must be back at work
     patience: float = 90.0  # for the books to balance after the load
@@ -55,7 +55,7 @@ def _tricks(chance: random.Random, seconds: float) -> list[Strike]:
 _MIXED: Mapping[str, tuple[float, float]] = {  # faults, and how long they last
     **dict.fromkeys(("kill_child", "kill_worker", "stop_worker", "kill_api_process", "kill_api"), (0.0, 0.0)),
     **dict.fromkeys(("close_connections", "purge_queues", "delete_queues", "wipe_broker"), (0.0, 0.0)),
-    **dict.fromkeys(("freeze_child", "kill_sweep", "memory_alarm", "relay_down"), (2.0, 6.0)),
+    **dict.fromkeys(("freeze_child", "freeze_worker", "kill_sweep", "memory_alarm", "relay_down"), (2.0, 6.0)),
     **dict.fromkeys(("kill_broker", "freeze_broker", "freeze_store", "kill_store"), (1.0, 4.0)),
     "trick": (0.0, 0.0),
 }
@@ -100,6 +100,18 @@ SCENARIOS: Mapping[str, Scenario] = {
         plan=_plan("kill_api_process", "kill_api", pause=2),
         doubt_free=True,
         api_dies=True,
+    ),
+    "api-frozen": Scenario(
+        what="an API process stands still for 3 to 8 s",
+        plan=_plan("freeze_api_process", pause=2, lasting=(3, 8)),
+        doubt_free=True,
+        api_freezes=True,
+    ),
+    "workers-frozen": Scenario(
+        what="a worker's parent stands still for 3 to 15 s",
+        plan=_plan("freeze_worker", pause=2, lasting=(3, 15)),
+        seconds=30,
+        doubt_free=True,
     ),
     "sweeps": Scenario(what="no sweep for a while, a sweep killed, two sweeps", plan=_sweeps, doubt_free=True),
     "broker-killed": Scenario(
@@ -153,7 +165,6 @@ SCENARIOS: Mapping[str, Scenario] = {
         what="the relay refuses, stalls, cuts and talks nonsense at every phase, and goes away",
         plan=_tricks,
         seconds=40,
-        refused_share=0.1,
     ),
     "recovery": Scenario(
         what="leases as shipped, a slow relay; a process is killed every 20 s: back at work within 45 s",
@@ -170,7 +181,6 @@ SCENARIOS: Mapping[str, Scenario] = {
         plan=_mixed,
         seconds=90,
         workers=2,
-        refused_share=0.05,
         api_dies=True,
         store_fails=True,
         patience=150,
