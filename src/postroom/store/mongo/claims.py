@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from pymongo import UpdateMany, UpdateOne
+from pymongo import UpdateMany
 
 from postroom.mail.email import Lane
 from postroom.store.base import Claim, Settlement
@@ -100,16 +100,17 @@ def settle(here: Connection, settlements: Sequence[Settlement], *, now: datetime
     if not settlements:
         return set()
     mark = uuid.uuid4().hex
-    updates = [
-        UpdateOne(
-            _lapsed(s) if late else {"_id": s.email_id, "lease.token": s.token},
-            lives.new_life(s.life, now=now, last_claim={"token": s.token, "end": "settled", "mark": mark}),
-            hint="_id_",
-        )
-        for s in settlements
-    ]
+    by_token: dict[str, list[Settlement]] = {}
+    for settlement in settlements:
+        by_token.setdefault(settlement.token, []).append(settlement)
+    updates: list[UpdateMany] = []
+    for token, some in by_token.items():
+        held = _lapsed(token) if late else {"lease.token": token}
+        last_claim = {"token": token, "end": "settled", "mark": mark}
+        lifes = {s.email_id: lives.fields_of_new_life(s.life, now=now, last_claim=last_claim) for s in some}
+        updates += [UpdateMany({**which, **held}, change, hint="_id_") for which, change in lives.replacing(lifes)]
     ids = [s.email_id for s in settlements]
-    if here.emails.bulk_write(updates, ordered=False).matched_count == len(ids):
+    if faults.twice(lambda: here.emails.bulk_write(updates, ordered=False)).matched_count == len(ids):
         return set(ids)
     written = here.emails.find({"_id": {"$in": ids}, "last_claim.mark": mark}, {"_id": 1}, hint="_id_")
     return {document["_id"] for document in written}
@@ -124,9 +125,5 @@ def _held(tokens: Mapping[str, str]) -> Iterator[Document]:
         yield {"_id": {"$in": ids}, "lease.token": token}
 
 
-def _lapsed(settlement: Settlement) -> Document:
-    return {
-        "_id": settlement.email_id,
-        "last_claim": {"token": settlement.token, "end": "lapsed"},
-        "status": {"$in": _NOT_HELD_SINCE},
-    }
+def _lapsed(token: str) -> Document:
+    return {"last_claim": {"token": token, "end": "lapsed"}, "status": {"$in": _NOT_HELD_SINCE}}

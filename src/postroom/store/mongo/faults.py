@@ -3,10 +3,12 @@
 What BSON cannot hold is let through as it comes: it is a fault of one email, and its neighbours must not share it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from pymongo.errors import (
+    AutoReconnect,
     BulkWriteError,
     ConfigurationError,
     OperationFailure,
@@ -17,6 +19,8 @@ from pymongo.errors import (
 )
 
 from postroom.errors import OutcomeUnknown, StoreError, StoreUnavailable
+
+Result = TypeVar("Result")
 
 _REFUSALS = {  # by code, https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
     13: "does not let this user read and write the database: grant it the role readWrite",
@@ -47,6 +51,15 @@ def writing(where: str) -> Iterator[None]:
         if _may_have_written(error):
             raise unknown(where) from _fit_to_show(error)
         raise _translated(error, where) from _fit_to_show(error)
+
+
+def twice(write: Callable[[], Result]) -> Result:
+    """Writes again if the link broke in the middle, which the driver itself dares for single documents only. The write
+    must be one that changes nothing when it was carried out already."""
+    try:
+        return write()
+    except AutoReconnect:
+        return write()
 
 
 def is_duplicate(error: PyMongoError) -> bool:

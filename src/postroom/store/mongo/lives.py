@@ -1,5 +1,6 @@
 """The life of an email as fields of its main document, and the update that replaces it."""
 
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypeAlias
 
@@ -7,6 +8,8 @@ from postroom.mail.email import Event, Kind, LastError, Life, Recipient, Recipie
 from postroom.mail.lifecycle import CLAIMABLE, FINAL
 
 Document: TypeAlias = dict[str, Any]
+
+_SHARE_AN_UPDATE = 100  # emails at most: each looks for its place among them all
 
 
 def life_fields(life: Life, *, now: datetime, wake_up_at: datetime | None = None) -> Document:
@@ -32,14 +35,38 @@ def life_fields(life: Life, *, now: datetime, wake_up_at: datetime | None = None
     }
 
 
+def fields_of_new_life(life: Life, *, now: datetime, wake_up_at: datetime | None = None, **more: Any) -> Document:
+    """What an email's document holds once this life has begun, None where there is nothing; nobody holds it any longer.
+    `more` are other fields."""
+    return {**life_fields(life, now=now, wake_up_at=wake_up_at), "lease": None, **more}
+
+
 def new_life(life: Life, *, now: datetime, wake_up_at: datetime | None = None, **more: Any) -> Document:
-    """The update that replaces an email's life; nobody holds it any longer. `more` fields are set, or unset by None."""
-    fields = {**life_fields(life, now=now, wake_up_at=wake_up_at), "lease": None, **more}
+    """The update that replaces one email's life."""
+    fields = fields_of_new_life(life, now=now, wake_up_at=wake_up_at, **more)
     return {
         "$set": {name: value for name, value in fields.items() if value is not None},
         "$unset": {name: "" for name, value in fields.items() if value is None},
         "$inc": {"revision": 1},
     }
+
+
+def replacing(lives: Mapping[str, Document]) -> Iterator[tuple[Document, list[Document]]]:
+    """The updates that replace the lives of many emails, given by their ids, each with its filter.
+
+    The server plans and parses each update anew, which costs more than to carry it out; so emails that lose the same
+    fields share one, in which each finds its own new fields by its place among the ids.
+    """
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for email_id, fields in lives.items():
+        alike.setdefault(tuple(name for name, value in fields.items() if value is None), []).append(email_id)
+    for lost, ids in alike.items():
+        for some in (ids[start : start + _SHARE_AN_UPDATE] for start in range(0, len(ids), _SHARE_AN_UPDATE)):
+            new = [{name: value for name, value in lives[i].items() if value is not None} for i in some]
+            mine = {"$arrayElemAt": [{"$literal": new}, {"$indexOfArray": [{"$literal": some}, "$_id"]}]}
+            counted = {"revision": {"$add": ["$revision", 1]}}
+            merged = {"$replaceWith": {"$mergeObjects": ["$$ROOT", mine, counted]}}
+            yield {"_id": {"$in": some}}, [{"$unset": list(lost)}, merged]
 
 
 def life_of(document: Document) -> Life:
