@@ -3,6 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Callable, Collection
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import click
 from bench import results
 from bench.compare import WORKS, compare, text
 from bench.options import Options
+from bench.scenarios import registry as scenarios
+from bench.scenarios.base import Bench, as_json, table
 from bench.systems.base import Servers
-from bench.systems.registry import ALL
+from bench.systems.registry import ALL as SYSTEMS
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -24,7 +27,8 @@ def _option(name: str, **more: Any) -> Decorator:
 
 
 @click.command(context_settings={"max_content_width": 100})
-@_option("SYSTEMS", default=",".join(ALL), help="Which systems, with commas between.")
+@_option("SCENARIO", default="compare", help=f"`compare`, or one of {', '.join(scenarios.ALL)}, or `all` of them.")
+@_option("SYSTEMS", default="", help=f"Which systems, with commas between; of {', '.join(SYSTEMS)}.")
 @_option("WORKS", default=",".join(WORKS), help="One by one, in batches, or both.")
 @_option("N", type=click.IntRange(1), help="Emails for each system, instead of each one's own number.")
 @_option("ROUNDS", default=3, type=click.IntRange(1), help="How often each is measured, interleaved.")
@@ -36,26 +40,41 @@ def _option(name: str, **more: Any) -> Decorator:
 @_option("WORKERS", default=1, type=click.IntRange(1), help="How many `postroom worker`.")
 @_option("CHILDREN", default=1, type=click.IntRange(1), help="Child processes of each.")
 @_option("SET", default="", help="More settings of Postroom: `COMMIT_LINGER_MS=4,CHUNK_SIZE=200`.")
-def main(systems: str, works: str, set: str, **given: Any) -> None:  # named for its option
+def main(scenario: str, systems: str, works: str, set: str, **given: Any) -> None:  # named for its option
     """Measure Postroom beside other ways to build the same thing, on the same work, in one run."""
     settings = dict(pair.split("=", 1) for pair in set.split(",") if pair)
     options = Options(settings={f"POSTROOM_{name}": value for name, value in settings.items()}, **given)
-    chosen = [ALL[name] for name in _known(systems, ALL)]
-    with tempfile.TemporaryDirectory(prefix="bench-servers-") as folder:
-        servers = Servers(Path(folder))
-        try:
-            rows = compare(chosen, _known(works, WORKS), servers, options, say=say)
-            content = {"options": asdict(options), "rows": [asdict(row) for row in rows]}
-            file = results.save("compare", content, servers)
-        finally:
-            servers.close()
+    chosen, sizes = _known(systems, SYSTEMS), _known(works, WORKS)
+    names = ("compare", *scenarios.ALL)
+    failed = False
+    for name in names if scenario == "all" else _known(scenario, names):
+        with tempfile.TemporaryDirectory(prefix="bench-servers-") as folder, closing(Servers(Path(folder))) as servers:
+            if name == "compare":
+                failed |= _compare(chosen or list(SYSTEMS), sizes, servers, options)
+            else:
+                failed |= _answer(name, Bench(servers=servers, options=options, systems=chosen, say=say))
+    sys.exit(failed)
+
+
+def _compare(systems: list[str], works: list[str], servers: Servers, options: Options) -> bool:
+    """All systems beside each other; prints, saves, and tells whether any run failed."""
+    rows = compare([SYSTEMS[name] for name in systems], works, servers, options, say=say)
+    content = {"options": asdict(options), "rows": [asdict(row) for row in rows]}
+    file = results.save("compare", content, servers)
     click.echo(f"\n{text(rows, options)}\n{file}")
-    if any(row.failure for row in rows):
-        sys.exit(1)
+    return any(row.failure for row in rows)
+
+
+def _answer(name: str, bench: Bench) -> bool:
+    """One scenario; prints, saves, and tells whether any run failed."""
+    findings = scenarios.ALL[name](bench)
+    file = results.save(name, as_json(findings, bench.options), bench.servers)
+    click.echo(f"\n{table(findings.head, findings.lines)}\n{file}")
+    return findings.failed
 
 
 def _known(text: str, known: Collection[str]) -> list[str]:
-    names = text.split(",")
+    names = text.split(",") if text else []
     if wrong := [name for name in names if name not in known]:
         raise click.UsageError(f"{', '.join(wrong)}: not known; there are {', '.join(known)}")
     return names

@@ -9,7 +9,7 @@ import select
 import socket
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -45,7 +45,7 @@ class Answer:
 def run(requests: Iterator[bytes], *, port: int, connections: int, rate: float | None = None) -> tuple[Answer, Any]:
     """Sends the requests, each connection its next one as soon as it has its answer; or so many a second in all, and
     then latency counts from when a request was due. Returns the timings, and the answers' heads and bodies."""
-    idle = [_connect(port) for _ in range(connections)]
+    idle = deque(_connect(port) for _ in range(connections))
     epoll = select.epoll()
     by_fd = {}
     for connection in idle:
@@ -65,7 +65,7 @@ def run(requests: Iterator[bytes], *, port: int, connections: int, rate: float |
             if due > now:
                 wait = due - now
                 break
-            connection = idle.pop()
+            connection = idle.popleft()  # in turn, so that none is idle for so long that the server closes it
             connection.due_at = due
             connection.sock.sendall(following)
             following, sent, pending = next(requests, None), sent + 1, pending + 1

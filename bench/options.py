@@ -17,4 +17,7 @@ class Options:
     api_processes: int = 1
     workers: int = 1
     children: int = 1  # of each worker
+    rate: float | None = None  # submissions a second; as fast as it goes when None
+    read_back: int | None = None  # most statuses that are read back by id; all when None
+    store_url: str | None = None  # of a store that is there and stays; a new one when None
     settings: Mapping[str, str] = field(default_factory=dict)  # further settings of the product, by variable

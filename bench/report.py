@@ -13,6 +13,8 @@ from bench import results, tables
 from bench.plot import Bar, Panel, svg
 from bench.process import ROOT
 from bench.run import Row
+from bench.scenarios import registry as scenarios
+from bench.scenarios.base import table
 from bench.summary import Summary, summarise
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -60,6 +62,9 @@ def sections(published: Mapping[str, Any]) -> dict[str, str]:
             "ratios": tables.ratios(summaries),
             "durability": tables.durability(summaries),
         }
+    for name in scenarios.ALL:
+        if found := published.get(name):
+            texts[name] = table(found["head"], found["lines"])
     return texts
 
 

@@ -48,7 +48,7 @@ def facts(servers: Servers) -> Json:
             "RabbitMQ": servers.rabbitmq_version(),
             "MongoDB": servers.mongodb_version(),
             "Redis": _word(["redis-server", "--version"], after="v="),
-            "Postfix": _word(["postconf", "-h", "mail_version"]),
+            "Postfix": _word(["postconf", "-d", "-h", "mail_version"]),
         },
     }
 

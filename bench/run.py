@@ -43,6 +43,7 @@ class Row:
     peak_mb: dict[str, float] = field(default_factory=dict)
     foreign: float = math.nan
     status_rate: float = math.nan
+    memory_series: list[dict[str, float]] = field(default_factory=list)  # MB of each group, each second
     failure: str = ""
 
 
@@ -128,6 +129,7 @@ class _Run:
             run=self._name,
             numbers=(numbers.start, numbers.stop),
             batch=batch,
+            rate=self._options.rate,
         )
 
     def _until_settled(self, submitter: Submitter, count: int | None = None) -> float:
@@ -154,6 +156,7 @@ class _Run:
         row.seconds = settled_at - answer.started_at
         row.end_to_end_rate = row.n / row.seconds
         row.cpu, row.peak_mb, row.foreign = reading.cpu, reading.peak_mb, reading.foreign
+        row.memory_series = reading.memory_series
 
     def _check_sink(self, first: int) -> None:
         got, distinct = self._ledger.read(), len(self._ledger.names)
@@ -173,9 +176,10 @@ class _Run:
         target = self._running.target
         if target is None:
             return
-        self._say(f"reading {len(ids)} statuses")
-        paths = [f"/emails/{one}" for one in ids]
+        step = max(1, len(ids) // (self._options.read_back or len(ids)))
+        paths = [f"/emails/{one}" for one in ids[::step]]
+        self._say(f"reading {len(paths)} statuses")
         answer = load(self._folder, target, connections=self._options.connections, paths=paths)
-        if answer.statuses != {target.sent: self._row.n}:
+        if answer.statuses != {target.sent: len(paths)}:
             raise Wrong(f"statuses read back: {answer.statuses}, codes {answer.codes}")
-        self._row.status_rate = len(ids) / (answer.ended_at - answer.started_at)
+        self._row.status_rate = len(paths) / (answer.ended_at - answer.started_at)

@@ -23,7 +23,8 @@ POSTROOM = (sys.executable, "-m", "postroom")
 @contextmanager
 def embedded(_: Servers, folder: Path, relay_port: int, options: Options) -> Iterator[Running]:
     """`postroom run`, one process."""
-    environment = _environment(f"sqlite:///{folder / 'postroom.sqlite3'}", relay_port, options)
+    store_url = options.store_url or f"sqlite:///{folder / 'postroom.sqlite3'}"
+    environment = _environment(store_url, relay_port, options)
     token, port = _token(environment), int(environment["POSTROOM_PORT"])
     with (
         started([*POSTROOM, "run"], folder / "run.log", environment=environment, port=port) as run,
@@ -40,11 +41,12 @@ def embedded(_: Servers, folder: Path, relay_port: int, options: Options) -> Ite
 def on_mongodb(servers: Servers, folder: Path, relay_port: int, options: Options) -> Iterator[Running]:
     """`serve`, `worker` and `sweep` around RabbitMQ and MongoDB."""
     name = f"postroom_{uuid.uuid4().hex[:8]}"
-    store_url = servers.mongodb.url(name, "?replicaSet=rs0")
+    store_url = options.store_url or servers.mongodb.url(name, "?replicaSet=rs0")
     with _distributed(servers, folder, _environment(store_url, relay_port, options), options) as running:
         yield _with_store(running, servers.mongodb.pid)
-    with servers.mongodb.client() as client:
-        client.drop_database(name)
+    if options.store_url is None:
+        with servers.mongodb.client() as client:
+            client.drop_database(name)
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Further questions to the same harness, each answered by one command: `make bench SCENARIO=name`."""

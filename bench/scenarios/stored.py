@@ -1,0 +1,141 @@
+"""A store that is already full: what an email costs then, and what a page costs."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+from bench.client import load
+from bench.meters import Meter
+from bench.scenarios import prefill
+from bench.scenarios.base import Bench, Findings, system_cpu
+from bench.stats import percentile
+from bench.systems.base import Running
+from bench.systems.registry import ALL
+from postroom import settings, wiring
+from postroom.mail.email import Email
+from postroom.store.base import Store
+
+LEVELS = (1_000, 100_000, 1_000_000)
+READS = 300
+HOUR = timedelta(hours=1)
+AT_MOST = 3.0  # times a read by id
+
+
+@contextmanager
+def _store(bench: Bench, system: str) -> Iterator[str]:
+    """The URL of a new store for that system."""
+    if system == "mongo":
+        yield bench.servers.mongodb.url("postroom_stored", "?replicaSet=rs0")
+        with bench.servers.mongodb.client() as client:
+            client.drop_database("postroom_stored")
+        return
+    with tempfile.TemporaryDirectory(prefix="bench-stored-") as folder:
+        yield f"sqlite:///{folder}/postroom.sqlite3"
+
+
+def stored(bench: Bench) -> Findings:
+    """CPU seconds and rate for an email with 1,000, 100,000 and 1,000,000 emails stored before."""
+    lines = []
+    for system in bench.systems or ("mongo", "embedded"):
+        with _store(bench, system) as url:
+            filled, begin = 0, _begin(url)
+            for level in LEVELS:
+                _fill(bench, url, filled, level, begin)
+                filled = level
+                row = bench.measure(system, what=f"{level:,} stored", store_url=url, n=bench.options.n or 5000)
+                lines.append(
+                    (system, level, row.end_to_end_rate, row.p50_ms, row.p99_ms, system_cpu(row), f"{row.foreign:.0%}")
+                )
+    head = ("system", "stored before", "end to end/s", "p50 ms", "p99 ms", "CPU s per 1,000", "foreign")
+    return Findings(head=head, lines=lines, rows=bench.rows)
+
+
+def pages(bench: Bench) -> Findings:
+    """A page of 20 out of a million emails, by each filter, beside a read by id; one request after the other."""
+    lines = []
+    count = bench.options.n or prefill.MILLION
+    for system in bench.systems or ("mongo", "embedded"):
+        with _store(bench, system) as url, tempfile.TemporaryDirectory(prefix="bench-pages-") as folder:
+            begin = _begin(url)
+            _fill(bench, url, 0, count, begin)
+            options = replace(bench.options, store_url=url)
+            with ALL[system].start(bench.servers, Path(folder), 0, options) as running:
+                base = 0.0
+                for name, paths in _paths(count, begin).items():
+                    bench.say(f"{system}: {name}")
+                    median, cpu = _time(running, Path(folder), paths)
+                    base = base or median
+                    lines.append(
+                        (system, name, median, cpu, median / base, "yes" if median <= AT_MOST * base else "NO")
+                    )
+    head = ("system", "what", "median ms", "CPU ms", "times a read by id", "at most 3")
+    return Findings(head=head, lines=lines, rows=bench.rows)
+
+
+def _open(url: str) -> closing[Store]:
+    return closing(wiring.open_store(settings.load({"POSTROOM_STORE_URL": url})))
+
+
+def _begin(url: str) -> datetime:
+    with _open(url) as store:
+        return prefill.begin_of(store)
+
+
+def _fill(bench: Bench, url: str, first: int, last: int, begin: datetime) -> None:
+    with _open(url) as store:
+        prefill.fill(store, first, last, begin=begin, told=lambda n: bench.say(f"storing {n:,} of {last:,}"))
+
+
+def _time(running: Running, folder: Path, paths: list[str]) -> tuple[float, float]:
+    """The median latency and the CPU time of a request, in milliseconds."""
+    assert running.target is not None
+    load(folder, running.target, connections=1, paths=paths[: READS // 10])
+    meter = Meter({name: pids for name, pids in running.groups.items() if name in ("api", "store", "all in one")})
+    meter.start()
+    answer = load(folder, running.target, connections=1, paths=paths)
+    reading = meter.stop(more={"client": answer.cpu_seconds})
+    if set(answer.codes) != {"200"}:
+        raise RuntimeError(f"answers to {paths[0]}: {answer.codes}")
+    cpu = sum(seconds for name, seconds in reading.cpu.items() if name not in ("client", "bench"))
+    return percentile(answer.latencies_ms, 0.5), cpu * 1000 / len(paths)
+
+
+def _paths(count: int, begin: datetime) -> dict[str, list[str]]:
+    """What is asked for, under what name; the first is the read by id. Where it can, each asks for something else."""
+    some = [prefill.email((place * 7919 + 13) % count, begin) for place in range(READS)]
+
+    def each(query: Callable[[Email], str]) -> list[str]:
+        return [f"/emails?{query(email)}" for email in some]
+
+    def span(email: Email) -> str:
+        return f"created_after={_time_of(email.created_at)}&created_before={_time_of(email.created_at + HOUR)}"
+
+    return {
+        "read by id": [f"/emails/{email.id}" for email in some],
+        "newest": ["/emails"] * READS,
+        "after a cursor": each(lambda e: f"after={e.id}"),
+        "before a cursor": each(lambda e: f"before={e.id}"),
+        "status that nearly all have": each(lambda e: f"status=sent&after={e.id}"),
+        "status that few have": each(lambda e: f"status=bounced&after={e.id}"),
+        "status that none has": ["/emails?status=retrying"] * READS,
+        "recipient with 5 emails": each(lambda e: f"to=user{int(e.subject[6:]) % 200_000}@example.net"),
+        "recipient with 100,000": each(lambda e: f"to=news@example.net&after={e.id}"),
+        "subject, whole": each(lambda e: f"subject={quote(e.subject)}"),
+        "subject, beginning of all": each(lambda e: f"subject=order&after={e.id}"),
+        "subject, beginning of none": ["/emails?subject=refund"] * READS,
+        "tag and value with 1,000": each(lambda e: f"tag=campaign:{dict(e.tags)['campaign']}"),
+        "tag that all have": each(lambda e: f"tag=kind&after={e.id}"),
+        "accepted within one hour": each(span),
+        "status and recipient": each(lambda e: f"status=sent&to=news@example.net&after={e.id}"),
+        "status and recipient, no such": ["/emails?status=bounced&to=news@example.net"] * READS,
+        "tag and subject": each(lambda e: f"tag=kind:receipt&subject={quote(e.subject[:9])}"),
+        "status and one hour": each(lambda e: f"status=bounced&{span(e)}"),
+    }
+
+
+def _time_of(moment: datetime) -> str:
+    return quote(moment.isoformat())
