@@ -86,8 +86,9 @@ def test_worker_may_finish_its_soft_shutdown(manifests: list[Manifest]) -> None:
     assert spec["terminationGracePeriodSeconds"] > SETTINGS["worker_soft_shutdown_timeout"]
 
 
-def test_worker_is_asked_for_the_file_that_it_touches(manifests: list[Manifest]) -> None:
-    (container,) = pods(manifests)["postroom-worker"]["spec"]["containers"]
+@pytest.mark.parametrize("name", ["postroom-worker", "postroom-sweep"])
+def test_pod_is_asked_for_the_file_that_it_touches(manifests: list[Manifest], name: str) -> None:
+    (container,) = pods(manifests)[name]["spec"]["containers"]
     (alive,) = [each["value"] for each in container["env"] if each["name"] == "POSTROOM_WORKER_ALIVE_FILE"]
     assert f"'{alive}'" in container["livenessProbe"]["exec"]["command"][-1]
     assert str(Path(alive).parent) in [m["mountPath"] for m in container["volumeMounts"] if not m.get("readOnly")]
