@@ -70,4 +70,6 @@ def create_app(broker_url: str, result_backend: str | None = None) -> Any:
 def _backend(url: str | None) -> str:
     if url and url.startswith("mongodb"):
         return f"postroom.queue.celery.results:MongoResults+{url}"
+    if url and url.startswith("rediss://") and "ssl_cert_reqs=" not in url:  # Celery wants it said; the store means it
+        return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=required"
     return url or "disabled://"
