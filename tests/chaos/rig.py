@@ -28,7 +28,6 @@ QUICK = {  # so that a scenario takes a minute; what is about the default times 
     "lease_seconds": "5",
     "doubt_lease_seconds": "10",
     "doubt_delay_seconds": "2",
-    "poll_seconds": "2",
     "wake_up_seconds": "5",
     "sweep_seconds": "0.5",
     "retry_base_seconds": "1",

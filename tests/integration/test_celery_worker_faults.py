@@ -67,6 +67,20 @@ def test_wiped_broker_is_refilled_by_the_sweep(start_fleet: StartFleet, rabbitmq
     expect_each_once(relay, ids)
 
 
+def test_queues_deleted_again_and_again_do_not_end_the_worker(
+    start_fleet: StartFleet, rabbitmq: RabbitMQ, relay: Smtpd
+) -> None:
+    fleet = start_fleet(**QUICK)
+    worker = fleet.worker()
+    lost = "Connection to broker lost"
+    while worker.log.count(lost) < 10:  # it makes them anew each time, and may find them gone before it consumes
+        rabbitmq.delete_queue("postroom.bulk")
+        assert worker.process.poll() is None, worker.log
+    ids = fleet.submit(10)
+    fleet.wait_for_sent(10)
+    expect_each_once(relay, ids)
+
+
 def test_queue_with_other_arguments_is_told_and_work_goes_on(
     start_fleet: StartFleet, rabbitmq: RabbitMQ, relay: Smtpd
 ) -> None:

@@ -22,6 +22,7 @@ SETTINGS: dict[str, Any] = {
     "broker_connection_timeout": 4,
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
+    "broker_channel_error_retry": True,  # a queue may be deleted at any time, also just before it is consumed
     "broker_pool_acquire_timeout": 3,
     "broker_transport_options": {},  # no confirm_publish: confirms of events would freeze a worker
     # a wake-up is acknowledged when its turn has ended, and comes back when its process died
