@@ -50,24 +50,31 @@ def move(life: Life, to: Status, /, **changes: object) -> Life:
 
 
 def note(life: Life, event: str, at: datetime, detail: Mapping[str, Json] | None = None) -> Life:
-    """Appends one event. Equal neighbours fold into one with a `count`; the first and the newest 49 are kept."""
+    """Appends one event to the life's timeline; see `lengthened`."""
     line = Event(event=event, at=at, attempt=life.attempts, detail=dict(detail or {}))
-    kept = list(life.timeline)
-    if kept and len(kept) > 1 and _same(kept[-1], line):
-        count = kept[-1].detail.get("count", 1)
+    return replace(life, timeline=lengthened(life.timeline, line))
+
+
+def lengthened(timeline: tuple[Event, ...], line: Event) -> tuple[Event, ...]:
+    """The timeline with one more event. Equal neighbours fold into one with a `count`; the first and the newest 49 are
+    kept."""
+    last = timeline[-1] if len(timeline) > 1 else None
+    if last is not None and _same(last, line):
+        count = last.detail.get("count", 1)
         line = replace(line, detail={**line.detail, "count": (count if isinstance(count, int) else 1) + 1})
-        kept.pop()
-    kept.append(line)
-    if len(kept) > TIMELINE_LIMIT:
-        kept = [kept[0], *kept[-(TIMELINE_LIMIT - 1) :]]
-    return replace(life, timeline=tuple(kept))
+        timeline = timeline[:-1]
+    if len(timeline) >= TIMELINE_LIMIT:
+        timeline = (timeline[0], *timeline[2 - TIMELINE_LIMIT :])
+    return (*timeline, line)
 
 
 def _same(a: Event, b: Event) -> bool:
     """Whether two events differ in nothing but time, attempt and duration."""
+    if a.event != b.event:
+        return False
     fleeting = {"count", "seconds", "task"}
     strip = [{k: v for k, v in e.detail.items() if k not in fleeting} for e in (a, b)]
-    return a.event == b.event and strip[0] == strip[1]
+    return strip[0] == strip[1]
 
 
 def release(life: Life, *, now: datetime) -> Life:

@@ -1,13 +1,24 @@
 """From the outcomes of an attempt to the email's new life: what each verdict means for a recipient, and when to try
 again. Pure; `deliver` writes the result."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from postroom.mail import lifecycle, retry
-from postroom.mail.email import Email, Json, LastError, Life, OnUncertain, Recipient, RecipientStatus, Status
+from postroom.mail.email import (
+    PENDING,
+    Email,
+    Event,
+    Json,
+    LastError,
+    Life,
+    OnUncertain,
+    Recipient,
+    RecipientStatus,
+    Status,
+)
 from postroom.mail.outcome import HandOff, Outcome, Verdict
 from postroom.mail.retry import Random, RetryPolicy
 
@@ -41,26 +52,26 @@ def settle(
     email: Email, hand_off: HandOff, *, worker: Worker, policy: RetryPolicy, now: datetime, random: Random
 ) -> Life:
     """The life of a claimed email after one hand-off: recipients, status, next attempt, timeline."""
+    life = email.life
     outcomes = {outcome.recipient: outcome for outcome in hand_off.outcomes}
-    took = any(o.verdict is Verdict.ACCEPTED for o in hand_off.outcomes)
-    sent_at = email.life.sent_at or (now if took else None)
-    life = replace(email.life, recipients=_recipients(email, outcomes, now), sent_at=sent_at)
-    if any(o.verdict not in FREE for o in hand_off.outcomes):
-        life = replace(life, crash_count=0)  # its worker has come through
-    life = _note_attempt(life, hand_off, worker, now)
-    if life.pending:
-        return _again(email, life, outcomes, policy, now, random)
-    status = lifecycle.status_of(life.recipients, life.status)
-    ended = lifecycle.move(life, status, next_attempt_at=None)
-    return lifecycle.note(ended, str(status), now)
+    recipients = _recipients(email, outcomes, now)
+    changes = _changes(life, hand_off, worker, now)
+    changes["recipients"] = recipients
+    if any(r.status in PENDING for r in recipients):
+        return _again(email, replace(life, **changes), outcomes, policy, now, random)
+    status = lifecycle.status_of(recipients, life.status)
+    ending = Event(event=str(status), at=now, attempt=life.attempts)
+    changes["timeline"] = lifecycle.lengthened(changes["timeline"], ending)
+    return lifecycle.move(life, status, next_attempt_at=None, **changes)
 
 
 def _recipients(email: Email, outcomes: Mapping[str, Outcome], now: datetime) -> tuple[Recipient, ...]:
     hold = email.on_uncertain is OnUncertain.HOLD
-    pending = set(email.life.pending)
     return tuple(
-        _recipient_after(r, outcomes[r.address], hold, now) if r in pending and r.address in outcomes else r
-        for r in email.life.recipients
+        [
+            _recipient_after(r, outcomes[r.address], hold, now) if r.status in PENDING and r.address in outcomes else r
+            for r in email.life.recipients
+        ]
     )
 
 
@@ -71,8 +82,9 @@ def _recipient_after(recipient: Recipient, outcome: Outcome, hold: bool, now: da
     if outcome.verdict is Verdict.UNCERTAIN and hold:
         status = RecipientStatus.UNCERTAIN
     reply = outcome.reply
-    return replace(
-        recipient,
+    return Recipient(
+        address=recipient.address,
+        kind=recipient.kind,
         status=status,
         smtp_code=reply.code if reply else None,
         enhanced_code=reply.enhanced if reply else None,
@@ -81,35 +93,57 @@ def _recipient_after(recipient: Recipient, outcome: Outcome, hold: bool, now: da
     )
 
 
-def _note_attempt(life: Life, hand_off: HandOff, worker: Worker, now: datetime) -> Life:
-    verdicts = Counter(str(o.verdict) for o in hand_off.outcomes)
-    worst = _gravest(hand_off.outcomes)
+def _changes(life: Life, hand_off: HandOff, worker: Worker, now: datetime) -> dict[str, Any]:
+    """What the attempt changes in the life, whatever follows from it; all at once, for each copy of a life costs."""
     detail: dict[str, Json] = {"relay": hand_off.relay, "seconds": round(hand_off.seconds, 3), "worker": worker.name}
     if worker.task:
         detail["task"] = worker.task
-    detail.update(verdicts)
-    if worst is None:
-        return lifecycle.note(replace(life, last_error=None), "attempt", now, detail)
-    reply = worst.reply
-    detail["phase"] = str(worst.phase)
-    detail["message"] = f"{reply.code} {reply.text}" if reply else worst.message
-    event = {Verdict.ROUTE: "relay_unavailable", Verdict.RELEASED: "handed_back"}.get(worst.verdict, "attempt")
-    error = LastError(
-        kind=str(worst.verdict),
-        message=reply.text if reply else worst.message,
+    detail.update(_counted(hand_off.outcomes))
+    event = "attempt"
+    changes: dict[str, Any] = {"last_error": None}
+    worst = _gravest(hand_off.outcomes)
+    if worst is not None:
+        event = {Verdict.ROUTE: "relay_unavailable", Verdict.RELEASED: "handed_back"}.get(worst.verdict, event)
+        reply = worst.reply
+        detail["phase"] = str(worst.phase)
+        detail["message"] = f"{reply.code} {reply.text}" if reply else worst.message
+        changes = {
+            "last_error": life.last_error if worst.verdict is Verdict.RELEASED else _error(worst, now),
+            "possible_duplicate": life.possible_duplicate or worst.verdict is Verdict.UNCERTAIN,
+        }
+    if any(o.verdict not in FREE for o in hand_off.outcomes):
+        changes["crash_count"] = 0  # its worker has come through
+    if life.sent_at is None and any(o.verdict is Verdict.ACCEPTED for o in hand_off.outcomes):
+        changes["sent_at"] = now
+    line = Event(event=event, at=now, attempt=life.attempts, detail=detail)
+    return {**changes, "timeline": lifecycle.lengthened(life.timeline, line)}
+
+
+def _counted(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    """How many recipients had which verdict."""
+    counts: dict[str, int] = {}
+    for outcome in outcomes:
+        verdict = str(outcome.verdict)
+        counts[verdict] = counts.get(verdict, 0) + 1
+    return counts
+
+
+def _error(outcome: Outcome, now: datetime) -> LastError:
+    reply = outcome.reply
+    return LastError(
+        kind=str(outcome.verdict),
+        message=reply.text if reply else outcome.message,
         smtp_code=reply.code if reply else None,
         enhanced_code=reply.enhanced if reply else None,
-        permanent=worst.verdict in (Verdict.PERMANENT, Verdict.REJECTED),
+        permanent=outcome.verdict in (Verdict.PERMANENT, Verdict.REJECTED),
         at=now,
     )
-    kept = life.last_error if worst.verdict is Verdict.RELEASED else error
-    doubt = life.possible_duplicate or worst.verdict is Verdict.UNCERTAIN
-    return lifecycle.note(replace(life, last_error=kept, possible_duplicate=doubt), event, now, detail)
 
 
 def _gravest(outcomes: Sequence[Outcome]) -> Outcome | None:
-    found = {o.verdict: o for o in reversed(outcomes)}
-    return next((found[v] for v in _BY_GRAVITY if v in found), None)
+    """The outcome that the attempt is named after; None when all recipients were accepted."""
+    found = {o.verdict: o for o in reversed(outcomes) if o.verdict is not Verdict.ACCEPTED}
+    return next((found[v] for v in _BY_GRAVITY if v in found), None) if found else None
 
 
 def _again(
