@@ -144,7 +144,7 @@ class Life:
     @property
     def pending(self) -> tuple[Recipient, ...]:
         """The recipients that still have to be attempted."""
-        return tuple(r for r in self.recipients if r.status in PENDING)
+        return tuple([r for r in self.recipients if r.status in PENDING])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

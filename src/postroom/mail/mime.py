@@ -19,16 +19,16 @@ def envelope(email: Email, attachments: Sequence[bytes], *, return_path: str | N
     `attachments` are the contents in the order of `email.attachments`; bounces go to `return_path`, or the sender.
     """
     mail_from = return_path or email.sender.addr
-    rcpt_to = tuple(recipient.address for recipient in email.life.pending)
+    rcpt_to = tuple([recipient.address for recipient in email.life.pending])
     named = (email.sender, *email.to, *email.cc, *email.reply_to)
-    addrs = (mail_from, *rcpt_to, *(mailbox.addr for mailbox in named))
+    addrs = "".join((mail_from, *rcpt_to, *[mailbox.addr for mailbox in named]))
     return Envelope(
         email_id=email.id,
         mail_from=mail_from,
         rcpt_to=rcpt_to,
         data=compose(email, attachments),
         attempt=email.life.attempts,
-        smtputf8=any(map(address.needs_smtputf8, addrs)),
+        smtputf8=address.needs_smtputf8(addrs),
     )
 
 
@@ -104,8 +104,7 @@ def _check_folding(head: str, fields: int) -> None:
 def _check(message: bytes) -> None:
     """The last look, whatever happened before: nothing here may mean something else to the next server."""
     lines = message.split(b"\r\n")
-    without_line_ends = len(message) - 2 * (len(lines) - 1)
-    if len(message.translate(None, b"\r\n\0")) != without_line_ends:
+    if not message.count(b"\r") == message.count(b"\n") == len(lines) - 1 or b"\0" in message:
         raise ValueError("the message holds NUL, or CR or LF alone")
-    if len(max(lines, key=len)) > mime_headers.LONGEST_LINE:
+    if max(map(len, lines)) > mime_headers.LONGEST_LINE:
         raise ValueError("the message has a line of more than 998 octets")

@@ -46,6 +46,8 @@ def mailboxes(name: str, addresses: Sequence[Address]) -> str:
     """An address field, folded between addresses; '' when there are none."""
     if not addresses:
         return ""
+    if len(addresses) == 1 and not addresses[0].name:
+        return f"{name}: {_checked_addr(addresses[0].addr)}\r\n"
     words: list[str] = []
     for address in addresses:
         words += _phrase(address.name) if address.name else ()
@@ -56,7 +58,7 @@ def mailboxes(name: str, addresses: Sequence[Address]) -> str:
 
 def date(moment: datetime) -> str:
     """The Date field (RFC 5322 §3.3), in UTC and whatever the locale."""
-    utc = moment.astimezone(UTC)
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     iso = utc.isoformat()
     day, month = _DAYS[utc.weekday()], _MONTHS[utc.month - 1]
     return f"Date: {day}, {iso[8:10]} {month} {iso[:4]} {iso[11:19]} +0000\r\n"
