@@ -44,9 +44,14 @@ def parked(*features: str, envelope: Envelope = EMAIL) -> Dialogue:
 def dotted(envelope: Envelope = EMAIL) -> Dialogue:
     """A dialogue that waits for the reply to the final dot."""
     dialogue = parked(envelope=envelope)
-    assert dialogue.transaction is not None
-    assert dialogue.transaction.write_dot() == b".\r\n"
+    assert dot(dialogue).endswith(b"\r\n.\r\n")
     return dialogue
+
+
+def dot(dialogue: Dialogue) -> bytes:
+    """What is written once the fence has allowed it."""
+    assert dialogue.transaction is not None
+    return dialogue.transaction.write_dot()
 
 
 def outcomes(dialogue: Dialogue) -> tuple[Outcome, ...]:

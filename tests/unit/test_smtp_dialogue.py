@@ -8,16 +8,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.mail.outcome import Outcome, Phase, Reply, Verdict
-from tests.dialogue import ALL, EMAIL, GO, PIPELINED, STEPWISE, TWO, dotted, outcomes, ready, verdicts
+from tests.dialogue import ALL, EMAIL, GO, PIPELINED, STEPWISE, TWO, dot, dotted, outcomes, ready, verdicts
 
 # -- the good way ------------------------------------------------------------------------------------------------------
 
 
-def test_pipelined_email_goes_out_in_one_write_and_waits_before_the_dot() -> None:
+def test_pipelined_email_goes_out_in_two_writes_and_waits_before_its_body_and_dot() -> None:
     dialogue = ready(*ALL)
     assert dialogue.begin(EMAIL) == PIPELINED
-    assert dialogue.receive(GO) == b"Subject: x\r\n\r\nHi\r\n"
+    assert dialogue.receive(GO) == b""
     assert dialogue.awaits_dot
+    assert dot(dialogue) == b"Subject: x\r\n\r\nHi\r\n.\r\n"
+
+
+def test_large_body_goes_out_first_and_waits_before_the_dot() -> None:
+    data = b"x" * 70 + b"\r\n"
+    large, dialogue = replace(EMAIL, data=data * 1000), ready("PIPELINING")
+    dialogue.begin(large)
+    assert dialogue.receive(GO) == large.data
+    assert dialogue.awaits_dot
+    assert dot(dialogue) == b".\r\n"
 
 
 def test_accepted_email_keeps_the_reply_verbatim() -> None:
@@ -41,7 +51,8 @@ def test_without_pipelining_each_command_waits_for_the_reply_to_the_one_before()
     assert dialogue.receive(b"250 ok\r\n") == b"RCPT TO:<b@example.com>\r\n"
     assert dialogue.receive(b"250 ok\r\n") == b"RCPT TO:<c@example.com>\r\n"
     assert dialogue.receive(b"250 ok\r\n") == b"DATA\r\n"
-    assert dialogue.receive(b"354 go\r\n") == EMAIL.data
+    assert dialogue.receive(b"354 go\r\n") == b""
+    assert dot(dialogue) == EMAIL.data + b".\r\n"
 
 
 def test_connection_carries_email_after_email() -> None:
@@ -58,13 +69,14 @@ def test_replies_may_come_in_any_pieces(cuts: list[int]) -> None:
     for cut in [*cuts, len(stream)]:
         written += dialogue.receive(stream[at : at + cut])
         at += cut
-    assert written == EMAIL.data
+    assert written + dot(dialogue) == EMAIL.data + b".\r\n"
 
 
 def test_multi_line_replies_count_as_one() -> None:
     dialogue = ready(*ALL)
     dialogue.begin(EMAIL)
-    assert dialogue.receive(b"250-first\r\n250 second\r\n250 ok\r\n354-go\r\n354 on\r\n") == EMAIL.data
+    assert dialogue.receive(b"250-first\r\n250 second\r\n250 ok\r\n354-go\r\n354 on\r\n") == b""
+    assert dialogue.awaits_dot
 
 
 # -- dots, sizes, parameters -------------------------------------------------------------------------------------------
@@ -83,16 +95,15 @@ def test_multi_line_replies_count_as_one() -> None:
 def test_body_is_dot_stuffed_and_ends_with_crlf(data: bytes, written: bytes) -> None:
     dialogue = ready(*ALL)
     dialogue.begin(replace(EMAIL, data=data))
-    assert dialogue.receive(GO) == written
+    assert dialogue.receive(GO) + dot(dialogue) == written + b".\r\n"
 
 
 @given(st.lists(st.sampled_from([b".", b"..", b"a", b"", b".a", b"\r\n"]), max_size=12))
 def test_no_body_can_contain_the_end_of_data(parts: list[bytes]) -> None:
     dialogue = ready(*ALL)
     dialogue.begin(replace(EMAIL, data=b"\r\n".join(parts)))
-    body = dialogue.receive(GO)
-    assert b"\r\n.\r\n" not in b"\r\n" + body
-    assert body.endswith(b"\r\n")
+    body = dialogue.receive(GO) + dot(dialogue)
+    assert (b"\r\n" + body).find(b"\r\n.\r\n") == len(body) - len(b".\r\n")
 
 
 @pytest.mark.parametrize("data", [b"a\nb\r\n", b"a\rb\r\n", b"a\0b\r\n", b"a\r\n.\n", b"a\r\n.\r", b"\n.\r\n"])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.mail.outcome import Phase, Reply, Verdict
-from tests.dialogue import ALL, EMAIL, GO, STEPWISE, TWO, dotted, outcomes, parked, ready, verdicts
+from tests.dialogue import ALL, EMAIL, GO, STEPWISE, TWO, dot, dotted, outcomes, parked, ready, verdicts
 
 # -- refusals ----------------------------------------------------------------------------------------------------------
 
@@ -43,9 +43,8 @@ def test_refused_sender(reply: bytes, verdict: Verdict, features: tuple[str, ...
 def test_refused_recipient_does_not_harm_the_other(reply: bytes, verdict: Verdict) -> None:
     dialogue = ready(*ALL)
     dialogue.begin(TWO)
-    assert dialogue.receive(b"250 ok\r\n" + reply + b"\r\n250 ok\r\n354 go\r\n") == EMAIL.data
-    assert dialogue.transaction is not None
-    dialogue.transaction.write_dot()
+    assert dialogue.receive(b"250 ok\r\n" + reply + b"\r\n250 ok\r\n354 go\r\n") == b""
+    assert dot(dialogue) == EMAIL.data + b".\r\n"
     dialogue.receive(b"250 ok\r\n")
     assert verdicts(dialogue) == [verdict, Verdict.ACCEPTED]
 

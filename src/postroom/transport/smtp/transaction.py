@@ -1,6 +1,7 @@
 """One email over one connection: MAIL, RCPT, DATA, body, final dot. Replies in, bytes and outcomes out; no I/O.
 
-The dot is never written by itself: after the body the transaction waits for `write_dot`.
+The dot is never written by itself: before it the transaction waits for `write_dot`. A small body waits with it, for
+each piece that is sent wakes up the relay, and sending costs more than all else here.
 """
 
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from postroom.transport.smtp.opening import Features
 from postroom.transport.smtp.replies import Answer
 
 CLOSING = 421
+SMALL_BODY = 8192  # bytes; the network takes so much at once, so that the dot leaves as soon as it is written
 ROUTE_CODES = frozenset({530, 535, 538})  # it wants other credentials or encryption (RFC 4954 §6)
 _REFUSED = {
     "mail": "the relay refuses the sender",
@@ -28,7 +30,7 @@ class Transaction:
     """
 
     __slots__ = (
-        "_handle", "_open", "_outcomes", "_pipelining", "_plan", "_rcpt", "_sender_taken",
+        "_handle", "_held_back", "_open", "_outcomes", "_pipelining", "_plan", "_rcpt", "_sender_taken",
         "envelope", "heard", "is_over", "phase", "unheard", "usable",
     )  # fmt: skip
 
@@ -46,6 +48,7 @@ class Transaction:
         self._open = len(self._plan.recipients)  # how many have no outcome yet
         self._rcpt = 0  # how many have been answered
         self._sender_taken = False
+        self._held_back = b""
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -73,10 +76,11 @@ class Transaction:
         return self._handle(self, answer)
 
     def write_dot(self) -> bytes:
-        """The final dot, which the fence has allowed. From here on a lost connection means doubt."""
+        """The final dot, which the fence has allowed, after a small body. From here on a lost connection means
+        doubt."""
         self.phase = Phase.DOT
         self._handle = Transaction._on_dot
-        return command.DOT
+        return self._held_back + command.DOT
 
     def release(self) -> None:
         """The fence forbids the dot. Only closing the connection ends a message without delivering it."""
@@ -128,7 +132,10 @@ class Transaction:
         if answer.code == 354 and self._open:
             self.phase = Phase.BODY
             self._handle = Transaction._nonsense
-            return self._plan.body
+            if len(self._plan.body) > SMALL_BODY:
+                return self._plan.body
+            self._held_back = self._plan.body
+            return b""
         if answer.code == 354:  # though no recipient is left: the end of an empty message (RFC 2920 §3.1)
             self._handle = Transaction._on_empty_dot
             return command.DOT
