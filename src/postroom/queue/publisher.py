@@ -1,8 +1,9 @@
 """Publishes the wake-ups of what was just stored, off the submission path; and cuts ids into chunks for any caller."""
 
 import logging
-import queue as waiting
 import threading
+import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -13,6 +14,7 @@ from postroom.queue.base import Queue
 log = logging.getLogger(__name__)
 
 MOST_UNPUBLISHED = 100_000  # ids that wait for a slow broker; beyond that the sweep publishes them
+PAUSE_SECONDS = 0.02  # between two rounds, so that under load a wake-up names many emails; a lone one never waits
 
 
 class Publisher:
@@ -21,7 +23,9 @@ class Publisher:
     def __init__(self, *, queue: Queue, chunk_size: int) -> None:
         self._queue = queue
         self._chunk_size = chunk_size
-        self._waiting: waiting.Queue[tuple[Lane, str] | None] = waiting.Queue(MOST_UNPUBLISHED)
+        self._waiting: deque[tuple[Lane, str]] = deque()
+        self._arrival = threading.Condition()
+        self._ended = False
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     def start(self) -> None:
@@ -30,33 +34,44 @@ class Publisher:
 
     def publish(self, wake_ups: Iterable[tuple[Lane, str]]) -> None:
         """Queues wake-ups and returns at once; what does not fit is left to the sweep."""
-        try:
-            for wake_up in wake_ups:
-                self._waiting.put_nowait(wake_up)
-        except waiting.Full:
+        new = list(wake_ups)
+        with self._arrival:
+            room = MOST_UNPUBLISHED - len(self._waiting)
+            self._waiting.extend(new[:room])
+            self._arrival.notify()
+        if len(new) > room:
             log.warning("wake-up not published", extra={"reason": "too many wait for the broker"})
 
     def close(self) -> None:
         """Publishes what waits, then ends."""
-        self._waiting.put(None)
+        with self._arrival:
+            self._ended = True
+            self._arrival.notify()
         self._thread.join()
 
     def _run(self) -> None:
-        ended = False
-        while not ended:
-            ids: dict[Lane, list[str]] = {lane: [] for lane in Lane}
-            for wake_up in self._drain():
-                if wake_up is None:
-                    ended = True
-                    break
-                ids[wake_up[0]].append(wake_up[1])
-            publish_chunks(ids.items(), queue=self._queue, chunk_size=self._chunk_size)
+        last_round = -PAUSE_SECONDS
+        while self._wait():
+            pause = last_round + PAUSE_SECONDS - time.monotonic()
+            if pause > 0 and len(self._waiting) < self._chunk_size:
+                time.sleep(pause)  # not on the condition: nobody has to wake this thread up for what comes meanwhile
+            last_round = time.monotonic()
+            publish_chunks(self._take(), queue=self._queue, chunk_size=self._chunk_size)
 
-    def _drain(self) -> Iterator[tuple[Lane, str] | None]:
-        """What waits now, at least one."""
-        yield self._waiting.get()
-        for _ in range(self._waiting.qsize()):
-            yield self._waiting.get()
+    def _wait(self) -> bool:
+        """Returns when something waits; False when nothing does and this is the end."""
+        with self._arrival:
+            self._arrival.wait_for(lambda: self._waiting or self._ended)
+            return bool(self._waiting)
+
+    def _take(self) -> Iterable[tuple[Lane, Sequence[str]]]:
+        """What waits now, by lane, in the order of service."""
+        with self._arrival:
+            taken, self._waiting = self._waiting, deque()
+        ids: dict[Lane, list[str]] = {lane: [] for lane in Lane}
+        for lane, email_id in taken:
+            ids[lane].append(email_id)
+        return ids.items()
 
 
 def publish_chunks(by_lane: Iterable[tuple[Lane, Sequence[str]]], *, queue: Queue, chunk_size: int) -> int:

@@ -1,0 +1,89 @@
+"""The publisher: a lone wake-up goes at once, those of a busy moment together, and none that fits is lost."""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from postroom.mail.email import Lane
+from postroom.queue import publisher as publishing
+from postroom.queue.memory import MemoryQueue
+from postroom.queue.publisher import PAUSE_SECONDS, Publisher
+
+WAIT_SECONDS = 10.0
+
+
+class GatedQueue(MemoryQueue):
+    """A queue behind a broker that takes nothing until its gate opens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+
+    def publish(self, ids: Sequence[str], lane: Lane) -> None:
+        assert self.gate.wait(WAIT_SECONDS)
+        super().publish(ids, lane)
+
+
+def all_taken(queue: MemoryQueue) -> list[tuple[Lane, list[str]]]:
+    taken = []
+    while wake_up := queue.take(0):
+        taken.append(wake_up)
+    return taken
+
+
+def test_lone_wake_up_is_published_without_being_asked_twice() -> None:
+    queue = MemoryQueue()
+    publisher = Publisher(queue=queue, chunk_size=100)
+    publisher.start()
+    for serial in range(3):
+        publisher.publish([(Lane.URGENT, str(serial))])
+        assert queue.take(WAIT_SECONDS) == (Lane.URGENT, [str(serial)])
+    publisher.close()
+
+
+def test_busy_moment_shares_wake_ups_and_keeps_the_order() -> None:
+    queue = MemoryQueue()
+    publisher = Publisher(queue=queue, chunk_size=1000)
+    publisher.start()
+    ids = [str(serial) for serial in range(1000)]
+    began = time.monotonic()
+    for one in ids:
+        publisher.publish([(Lane.NORMAL, one)])
+    publisher.close()
+    most = (time.monotonic() - began) / PAUSE_SECONDS + 2
+    wake_ups = all_taken(queue)
+    assert [one for _, chunk in wake_ups for one in chunk] == ids
+    assert len(wake_ups) <= most
+
+
+def test_end_publishes_what_waits_in_chunks_of_one_lane() -> None:
+    queue = GatedQueue()
+    publisher = Publisher(queue=queue, chunk_size=2)
+    publisher.start()
+    publisher.publish([(Lane.NORMAL, "0")])
+    publisher.publish([(Lane.BULK, "b1"), (Lane.NORMAL, "n1"), (Lane.BULK, "b2"), (Lane.BULK, "b3")])
+    queue.gate.set()
+    publisher.close()
+    taken = all_taken(queue)
+    assert all(len(chunk) <= 2 for _, chunk in taken)
+    assert [one for lane, chunk in taken if lane is Lane.BULK for one in chunk] == ["b1", "b2", "b3"]
+    assert [one for lane, chunk in taken if lane is Lane.NORMAL for one in chunk] == ["0", "n1"]
+
+
+def test_what_a_dead_broker_leaves_no_room_for_is_left_to_the_sweep(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(publishing, "MOST_UNPUBLISHED", 3)
+    queue = GatedQueue()
+    publisher = Publisher(queue=queue, chunk_size=100)
+    with caplog.at_level(logging.WARNING):
+        publisher.publish([(Lane.NORMAL, str(serial)) for serial in range(5)])
+        publisher.publish([(Lane.NORMAL, "late")])
+    assert [record.getMessage() for record in caplog.records] == ["wake-up not published"] * 2
+    queue.gate.set()
+    publisher.start()
+    publisher.close()
+    assert all_taken(queue) == [(Lane.NORMAL, ["0", "1", "2"])]
