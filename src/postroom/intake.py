@@ -8,9 +8,9 @@ import logging
 import queue as waiting
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from postroom.errors import OutcomeUnknown, StoreUnavailable
 from postroom.mail.email import Lane, Status
@@ -18,6 +18,9 @@ from postroom.queue.publisher import Publisher
 from postroom.store.base import Added, KeyReused, Store, Submission
 
 log = logging.getLogger(__name__)
+
+Answer: TypeAlias = Added | KeyReused | Exception
+"""What becomes of a submission; a `StoreError` in the place of an answer, or the unexpected."""
 
 MOST_IN_A_GROUP = 1000  # emails; bounds how long the last of a group waits for the first
 MOST_BYTES_IN_A_GROUP = 32 * 1024 * 1024  # of attachments; bounds how long one write takes
@@ -38,11 +41,10 @@ class Intake:
         """Begins to commit."""
         self._thread.start()
 
-    def submit(self, submission: Submission) -> "Future[Added | KeyReused]":
-        """Queues a submission; the future ends when it is durable (or was refused), or with a `StoreError`."""
-        future: Future[Added | KeyReused] = Future()
-        self._waiting.put((submission, future))
-        return future
+    def submit(self, submission: Submission, answer: Callable[[Answer], None]) -> None:
+        """Queues a submission. `answer` is called in the intake's thread once it is durable, or was refused; it must
+        neither wait nor raise."""
+        self._waiting.put((submission, answer))
 
     @property
     def alive(self) -> bool:
@@ -62,22 +64,22 @@ class Intake:
 
     def _next_group(self, *, linger: bool) -> "list[_Waiting]":
         """What waits now, and under load what comes in the next moment; empty at the end."""
-        first = self._waiting.get()
-        if first is None:
-            return []
-        group, emails, attached = [first], len(first[0].emails), _attached(first)
-        deadline = time.monotonic() + (self._linger_seconds if linger else 0)
-        while emails < MOST_IN_A_GROUP and attached < MOST_BYTES_IN_A_GROUP:
-            try:
-                one = self._waiting.get(timeout=max(0.0, deadline - time.monotonic()))
-            except waiting.Empty:
-                break
-            if one is None:
-                self._waiting.put(None)
-                break
+        one = self._waiting.get()
+        if linger and one is not None:
+            time.sleep(self._linger_seconds)  # nobody has to wake this thread up for each that comes meanwhile
+        group: list[_Waiting] = []
+        emails = attached = 0
+        while one is not None:
             group.append(one)
             emails += len(one[0].emails)
             attached += _attached(one)
+            if emails >= MOST_IN_A_GROUP or attached >= MOST_BYTES_IN_A_GROUP:
+                return group
+            try:
+                one = self._waiting.get_nowait()
+            except waiting.Empty:
+                return group
+        self._waiting.put(None)  # the end has come: for the next group
         return group
 
     def _commit(self, group: "list[_Waiting]") -> None:
@@ -91,8 +93,8 @@ class Intake:
             self._commit_one_by_one(group, error)
         else:
             self._publisher.publish(_fresh(group, answers))
-            for (_, future), answer in zip(group, answers, strict=True):
-                future.set_result(answer)
+            for (_, take), answer in zip(group, answers, strict=True):
+                take(answer)
 
     def _commit_one_by_one(self, group: "list[_Waiting]", error: Exception) -> None:
         """One of the group cannot be stored at all: it must not take its neighbours with it."""
@@ -107,7 +109,7 @@ class Intake:
         return self._store.add(submissions, now=now, wake_up_at=now + self._wake_up_after)
 
 
-_Waiting = tuple[Submission, "Future[Added | KeyReused]"]
+_Waiting = tuple[Submission, Callable[[Answer], None]]
 
 
 def _attached(one: _Waiting) -> int:
@@ -116,8 +118,8 @@ def _attached(one: _Waiting) -> int:
 
 
 def _fail(group: Iterable[_Waiting], error: Exception) -> None:
-    for _, future in group:
-        future.set_exception(error)
+    for _, take in group:
+        take(error)
 
 
 def _fresh(group: Sequence[_Waiting], answers: Sequence[Added | KeyReused]) -> Iterator[tuple[Lane, str]]:

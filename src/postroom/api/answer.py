@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from starlette.types import Receive, Scope, Send
+from starlette.types import Send
+
+from postroom.api.exchange import Exchange
 
 JSON = "application/json"
+WHOLE = "postroom.answer"  # the extension of ASGI by which our HTTP protocol takes an answer as one message
 
 
 class Answer:
@@ -23,8 +26,13 @@ class Answer:
         if headers:
             self.headers += [(name.encode(), value.encode()) for name, value in headers.items()]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+    async def go(self, exchange: Exchange, send: Send) -> None:
+        """Sends it, in one piece where the server takes it so."""
+        headers = self.headers + exchange.added
+        if WHOLE in exchange.scope.get("extensions", ()):
+            await send({"type": WHOLE, "status": self.status, "headers": headers, "body": self.body})
+            return
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 
 

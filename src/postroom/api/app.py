@@ -1,28 +1,24 @@
 """The application: every path with its handler and its documentation. Starts and stops nothing."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from postroom.api import answers, emails, health, keys, openapi, submissions
-from postroom.api.answer import Answer
 from postroom.api.auth import Doorman
+from postroom.api.commits import Commits
 from postroom.api.desk import Desk
 from postroom.api.edge import Edge
 from postroom.api.load import Backlog, Load
 from postroom.api.openapi import refusals, takes
 from postroom.api.readiness import Readiness
 from postroom.api.reads import Reads
+from postroom.api.route import Handler, Route
 from postroom.api.schemas import ApiKeyIn, EmailIn, ScheduleIn
 from postroom.wiring import Postroom, is_embedded
-
-Handler = Callable[[Request], Awaitable[Answer]]
 
 
 def create_app(postroom: Postroom) -> FastAPI:
@@ -46,6 +42,7 @@ def create_app(postroom: Postroom) -> FastAPI:
             intake=postroom.intake,
             queue=None if is_embedded(settings) else postroom.queue,
         ),
+        commits=Commits(postroom.intake),
         reads=Reads(postroom.store),
     )
     app.openapi = openapi.document(app)  # type: ignore[method-assign]  # the way that FastAPI documents
@@ -57,7 +54,7 @@ def create_app(postroom: Postroom) -> FastAPI:
 
 
 class _Application(FastAPI):
-    """FastAPI for the routes and their document; a request passes nothing but the edge and the router."""
+    """FastAPI for the routes and their document; a request passes nothing but the edge."""
 
     def build_middleware_stack(self) -> ASGIApp:
         """In place of the framework's seven layers, whose error answers have other shapes."""
@@ -65,23 +62,10 @@ class _Application(FastAPI):
         return Edge(router, routes=self.routes, desk=self.state.desk)
 
 
-class _Route(APIRoute):
-    """A route that hands the request straight to its handler; FastAPI only documents it."""
-
-    def __init__(self, path: str, endpoint: Handler, **documented: Any) -> None:
-        super().__init__(path, endpoint, **documented)
-
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            answer = await endpoint(Request(scope, receive))
-            await answer(scope, receive, send)
-
-        self.app = app
-
-
 def _add(app: FastAPI, method: str, path: str, handler: Handler, model: Any, **documented: Any) -> None:
     """Adds a route; its summary is the first line of the handler's docstring."""
     summary = (handler.__doc__ or "").splitlines()[0].rstrip(".")
-    route = _Route(path, handler, methods=[method], response_model=model, summary=summary, **documented)
+    route = Route(path, handler, methods=[method], response_model=model, summary=summary, **documented)
     app.router.routes.append(route)
 
 

@@ -5,8 +5,6 @@ How long a client may take is the HTTP protocol's part.
 
 import re
 
-from starlette.types import Receive
-
 from postroom.api.errors import Name, Refusal
 from postroom.api.exchange import Exchange
 from postroom.api.load import Load
@@ -19,7 +17,7 @@ class ClientGone(Exception):
     """The client closed the connection before its request was complete; there is nobody to answer."""
 
 
-async def read(exchange: Exchange, receive: Receive, *, limit: int, load: Load) -> bytes:
+async def read(exchange: Exchange, *, limit: int, load: Load) -> bytes:
     """The whole body. Raises `Refusal` for a foreign type or coding, or for one that is too large, and `ClientGone`."""
     _check_type(exchange)
     _check_length(exchange, limit)
@@ -27,7 +25,7 @@ async def read(exchange: Exchange, receive: Receive, *, limit: int, load: Load) 
     while True:
         load.under_way -= 1  # while it waits for its client it does not count
         try:
-            message = await receive()
+            message = await exchange.receive()
         finally:
             load.under_way += 1
         if message["type"] != "http.request":

@@ -7,10 +7,12 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from postroom.api import errors
+from postroom.api.answer import Answer
 from postroom.api.bodies import ClientGone
 from postroom.api.desk import Desk
 from postroom.api.errors import Name, Refusal
 from postroom.api.exchange import Exchange
+from postroom.api.route import Routes
 
 log = logging.getLogger(__name__)
 
@@ -18,25 +20,52 @@ PUBLIC = frozenset({"/livez", "/healthz", "/readyz", "/health", "/docs", "/redoc
 
 
 class Edge:
-    """Wraps the router. Takes the place of the framework's middleware, whose error answers have other shapes."""
+    """In place of the framework's middleware, whose error answers have other shapes. The framework's router is asked
+    only about what no handler of ours answers: the documentation, and paths and methods that do not exist."""
 
     def __init__(self, router: ASGIApp, *, routes: list[BaseRoute], desk: Desk) -> None:
         self._router = router
         self._routes = routes
-        # A path without parameters needs no search; the search costs more than the rest of the framework together.
-        self._direct: dict[tuple[str, str], ASGIApp] = {
-            (method, route.path): route.app
-            for route in routes
-            if isinstance(route, Route) and "{" not in route.path
-            for method in route.methods or ()
-        }
+        self._handlers = Routes(routes)
         self._desk = desk
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._router(scope, receive, send)
             return
-        exchange = Exchange(scope)
+        path = scope["path"]
+        if path.startswith("//"):  # one client wants a slash after the base URL, the others none
+            scope["path"] = "/" + path.lstrip("/")
+        exchange = Exchange(scope, receive)
+        try:
+            answer = await self._answer(exchange, send, public=path in PUBLIC)
+        except ClientGone:
+            return
+        except Exception as error:
+            refusal = await self._refusal_of(error, exchange)
+            answer = errors.answer(refusal, request_id=exchange.request_id, accept=exchange.headers.get(b"accept", b""))
+        if answer:
+            await answer.go(exchange, send)
+
+    async def _answer(self, exchange: Exchange, send: Send, *, public: bool) -> Answer | None:
+        if public:
+            return await self._carry_out(exchange, send)
+        load = self._desk.load
+        load.enter()
+        try:
+            return await self._carry_out(exchange, send)
+        finally:
+            load.leave(exchange.body_bytes)
+
+    async def _carry_out(self, exchange: Exchange, send: Send) -> Answer | None:
+        """By our handler; or by the framework, which answers by itself, or raises."""
+        handler = self._handlers.find(exchange)
+        if handler:
+            return await handler(self._desk, exchange)
+        await self._ask_framework(exchange, send)
+        return None
+
+    async def _ask_framework(self, exchange: Exchange, send: Send) -> None:
         started = False
 
         async def send_on(message: Message) -> None:
@@ -47,30 +76,11 @@ class Edge:
             await send(message)
 
         try:
-            await self._handle(scope, receive, send_on, exchange)
-        except ClientGone:
-            return
+            await self._router(exchange.scope, exchange.receive, send_on)
         except Exception as error:
-            refusal = await self._refusal_of(error, exchange)
-            if started:  # the server sees that the answer stays incomplete, and closes the connection
-                return
-            answer = errors.answer(refusal, request_id=exchange.request_id, accept=exchange.headers.get(b"accept", b""))
-            await answer(scope, receive, send_on)
-
-    async def _handle(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
-        path = scope["path"]
-        if path.startswith("//"):  # one client wants a slash after the base URL, the others none
-            scope["path"] = "/" + path.lstrip("/")
-        app = self._direct.get((scope["method"], scope["path"]), self._router)
-        if path in PUBLIC:
-            await app(scope, receive, send)
-            return
-        load = self._desk.load
-        load.enter()
-        try:
-            await app(scope, receive, send)
-        finally:
-            load.leave(exchange.body_bytes)
+            if not started:
+                raise
+            await self._refusal_of(error, exchange)  # logs it; the server sees that the answer stays incomplete
 
     async def _refusal_of(self, error: Exception, exchange: Exchange) -> Refusal:
         if isinstance(error, HTTPException):

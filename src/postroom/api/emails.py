@@ -2,13 +2,12 @@
 
 from datetime import timedelta
 
-from starlette.requests import Request
-
 from postroom import status
 from postroom.api import drafts, paging, render
 from postroom.api.answer import Answer, as_json
 from postroom.api.desk import Desk
 from postroom.api.errors import not_found
+from postroom.api.exchange import Exchange
 from postroom.api.schemas import ScheduleIn
 from postroom.mail import mime
 from postroom.mail.api_key import Scope
@@ -16,65 +15,60 @@ from postroom.mail.email import Email
 from postroom.store.base import Store
 
 
-async def read(request: Request) -> Answer:
+async def read(desk: Desk, exchange: Exchange) -> Answer:
     """An email and its life."""
-    return as_json(render.whole(await _email(request)))
+    return as_json(render.whole(await _email(desk, exchange)))
 
 
-async def list_page(request: Request) -> Answer:
+async def list_page(desk: Desk, exchange: Exchange) -> Answer:
     """A page of emails, newest first."""
-    desk = Desk.of(request)
-    key = await desk.admit(request, Scope.READ)
-    query = paging.query(key.account, request.scope["query_string"])
+    key = await desk.doorman.admit(exchange, Scope.READ)
+    query = paging.query(key.account, exchange.scope["query_string"])
     page = await desk.ask(status.page, query, store=desk.postroom.store)
     data = [render.in_list(email) for email in page.emails]
     return as_json({"object": "list", "has_more": page.has_more, "data": data})
 
 
-async def read_events(request: Request) -> Answer:
+async def read_events(desk: Desk, exchange: Exchange) -> Answer:
     """The timeline of an email, oldest first."""
-    email = await _email(request)
+    email = await _email(desk, exchange)
     return as_json({"object": "list", "has_more": False, "data": render.timeline(email.life.timeline)})
 
 
-async def read_raw(request: Request) -> Answer:
+async def read_raw(desk: Desk, exchange: Exchange) -> Answer:
     """The message as it is handed to the relay (RFC 5322)."""
-    email = await _email(request)
-    desk = Desk.of(request)
+    email = await _email(desk, exchange)
     message = await desk.ask(_compose, email, store=desk.postroom.store)
     headers = {"content-disposition": f'attachment; filename="{email.id}.eml"', "x-content-type-options": "nosniff"}
     return Answer(message, headers=headers, media_type="message/rfc822")
 
 
-async def reschedule(request: Request) -> Answer:
+async def reschedule(desk: Desk, exchange: Exchange) -> Answer:
     """Moves a scheduled email to another time."""
-    desk = Desk.of(request)
-    key = await desk.admit(request, Scope.MANAGE)
+    key = await desk.doorman.admit(exchange, Scope.MANAGE)
     store = desk.postroom.store
-    email = await desk.ask(status.read, key.account, _id(request), store=store)
-    sent = drafts.shaped(ScheduleIn, await desk.read_json(request))
+    email = await desk.ask(status.read, key.account, _id(exchange), store=store)
+    sent = drafts.shaped(ScheduleIn, await desk.read_json(exchange))
     now = desk.postroom.clock()
     at = drafts.scheduled_at(sent.scheduled_at, desk.postroom.settings, now)
     return _touched(await desk.ask(store.reschedule, key.account, email.id, at, now=now))
 
 
-async def cancel(request: Request) -> Answer:
+async def cancel(desk: Desk, exchange: Exchange) -> Answer:
     """Calls an email back that no worker has claimed."""
-    desk = Desk.of(request)
-    key = await desk.admit(request, Scope.MANAGE)
+    key = await desk.doorman.admit(exchange, Scope.MANAGE)
     store = desk.postroom.store
-    return _touched(await desk.ask(store.cancel, key.account, _id(request), now=desk.postroom.clock()))
+    return _touched(await desk.ask(store.cancel, key.account, _id(exchange), now=desk.postroom.clock()))
 
 
-async def retry(request: Request) -> Answer:
+async def retry(desk: Desk, exchange: Exchange) -> Answer:
     """Starts a failed, uncertain or canceled email anew."""
-    desk = Desk.of(request)
-    key = await desk.admit(request, Scope.MANAGE)
+    key = await desk.doorman.admit(exchange, Scope.MANAGE)
     settings, now = desk.postroom.settings, desk.postroom.clock()
     email = await desk.ask(
         desk.postroom.store.retry,
         key.account,
-        _id(request),
+        _id(exchange),
         now=now,
         max_age=timedelta(hours=settings.max_age_hours),
         wake_up_at=now + timedelta(seconds=settings.wake_up_seconds),
@@ -83,21 +77,20 @@ async def retry(request: Request) -> Answer:
     return _touched(email)
 
 
-async def reserved(request: Request) -> Answer:
+async def reserved(desk: Desk, exchange: Exchange) -> Answer:
     """A fixed word beside `/emails/{id}` that this service does not offer."""
-    await Desk.of(request).admit(request)
+    await desk.doorman.admit(exchange)
     raise not_found("this is not offered")
 
 
-async def _email(request: Request) -> Email:
-    desk = Desk.of(request)
-    key = await desk.admit(request, Scope.READ)
-    return await desk.reads.read(key.account, _id(request))
+async def _email(desk: Desk, exchange: Exchange) -> Email:
+    key = await desk.doorman.admit(exchange, Scope.READ)
+    return await desk.reads.read(key.account, _id(exchange))
 
 
-def _id(request: Request) -> str:
+def _id(exchange: Exchange) -> str:
     """The id in the path. One that cannot be an id is as unknown as any other."""
-    email_id = str(request.path_params["id"]).lower()
+    email_id = exchange.path_id.lower()
     if not paging.EMAIL_ID.fullmatch(email_id):
         raise not_found("no such email")
     return email_id

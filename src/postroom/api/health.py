@@ -3,30 +3,28 @@
 import time
 from collections.abc import Mapping
 
-from starlette.requests import Request
-
 from postroom import __version__
 from postroom.api.answer import Answer, as_json
 from postroom.api.desk import Desk
+from postroom.api.exchange import Exchange
 from postroom.api.readiness import NEEDED, OK
 
 STARTED_AT = time.monotonic()
 
 
-async def live(request: Request) -> Answer:
+async def live(desk: Desk, exchange: Exchange) -> Answer:
     """Says that the process answers, and nothing of what it depends on."""
     return as_json({"status": "ok"})
 
 
-async def ready(request: Request) -> Answer:
+async def ready(desk: Desk, exchange: Exchange) -> Answer:
     """Says whether emails can be accepted now; `degraded` and still 200 while only the broker is missing."""
-    parts = await Desk.of(request).readiness.parts()
+    parts = await desk.readiness.parts()
     return _respond({"parts": parts}, parts)
 
 
-async def health(request: Request) -> Answer:
+async def health(desk: Desk, exchange: Exchange) -> Answer:
     """Readiness, and how it goes."""
-    desk = Desk.of(request)
     parts = await desk.readiness.parts()
     details = {
         "parts": parts,

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from uvicorn._types import ASGIReceiveEvent
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from postroom.api import errors, http_refusal
+from postroom.api.answer import WHOLE
 from postroom.api.errors import Refusal
+from postroom.api.http_cycle import Cycle
 
 HEAD_BYTES = 32 * 1024
 MOST_HEADERS = 100
@@ -134,7 +135,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """Checks the head as a whole before anything is done for it; an exception reaches `send_400_response`."""
         self._check_head()
         super().on_headers_complete()
-        self.cycle.__class__ = _Cycle  # uvicorn does not ask which
+        self.cycle.__class__ = Cycle  # uvicorn does not ask which
+        self.scope["extensions"] = {WHOLE: {}}
         self.cycle.transport = _Parting(self)  # type: ignore[assignment]  # has all that the cycle uses
         self._phase = _Phase.BODY
         self._head_bytes, self._head_tail = 0, b""
@@ -256,17 +258,6 @@ class GuardedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
             self.transport.write_eof()
             self._wait(LINGER_SECONDS, self.transport.close)
-
-
-class _Cycle(RequestResponseCycle):
-    """One request and its answer."""
-
-    async def receive(self) -> ASGIReceiveEvent:
-        """As uvicorn's; but a request that has arrived whole is carried out, also when its client has gone since."""
-        if self.disconnected and self.body and not self.more_body:
-            body, self.body = bytes(self.body), bytearray()
-            return {"type": "http.request", "body": body, "more_body": False}
-        return await super().receive()
 
 
 class _Parting:

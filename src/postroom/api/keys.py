@@ -5,13 +5,12 @@ import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from starlette.requests import Request
-
 from postroom import keyring
 from postroom.api import drafts, render
 from postroom.api.answer import Answer, as_json
 from postroom.api.desk import Desk
 from postroom.api.errors import Name, Refusal, not_found
+from postroom.api.exchange import Exchange
 from postroom.api.schemas import ApiKeyIn
 from postroom.errors import InvalidEmail
 from postroom.mail import address, headers, when
@@ -24,11 +23,10 @@ LONGEST_LIFE = timedelta(days=3660)
 _KEY_ID = re.compile(r"[0-9a-f]{12}")
 
 
-async def create(request: Request) -> Answer:
+async def create(desk: Desk, exchange: Exchange) -> Answer:
     """Makes a key, at most as powerful as the one that asks."""
-    desk = Desk.of(request)
-    asking = await desk.admit(request, Scope.KEYS)
-    sent = drafts.shaped(ApiKeyIn, await desk.read_json(request))
+    asking = await desk.doorman.admit(exchange, Scope.KEYS)
+    sent = drafts.shaped(ApiKeyIn, await desk.read_json(exchange))
     made, token = await desk.ask(
         keyring.create,
         asking.account,
@@ -42,20 +40,18 @@ async def create(request: Request) -> Answer:
     return as_json({**render.key(made), "token": token}, 201)
 
 
-async def list_all(request: Request) -> Answer:
+async def list_all(desk: Desk, exchange: Exchange) -> Answer:
     """All keys of the account, oldest first, without their secrets."""
-    desk = Desk.of(request)
-    asking = await desk.admit(request, Scope.KEYS)
+    asking = await desk.doorman.admit(exchange, Scope.KEYS)
     keys = await desk.ask(desk.postroom.store.list_keys, asking.account)
     return as_json({"object": "list", "has_more": False, "data": [render.key(one) for one in keys]})
 
 
-async def revoke(request: Request) -> Answer:
+async def revoke(desk: Desk, exchange: Exchange) -> Answer:
     """Revokes a key: at once in this process, within seconds in others."""
-    desk = Desk.of(request)
-    asking = await desk.admit(request, Scope.KEYS)
+    asking = await desk.doorman.admit(exchange, Scope.KEYS)
     store = desk.postroom.store
-    key_id = str(request.path_params["id"])
+    key_id = exchange.path_id
     found = await desk.ask(store.find_key, key_id) if _KEY_ID.fullmatch(key_id) else None
     if found is None or found.account != asking.account:
         raise not_found("no such API key")

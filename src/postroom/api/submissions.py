@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import orjson
-from starlette.requests import Request
 
 from postroom.api import drafts, idempotency, render
 from postroom.api.answer import Answer, as_json, packed
@@ -25,31 +24,29 @@ from postroom.store.base import KeyReused, Submission
 STRICT, PERMISSIVE = "strict", "permissive"
 
 
-async def submit(request: Request) -> Answer:
+async def submit(desk: Desk, exchange: Exchange) -> Answer:
     """Accepts one email."""
-    desk = Desk.of(request)
-    key = await desk.admit(request, Scope.SEND)
-    idempotency_key = idempotency.key_of(Exchange.of(request.scope))
+    key = await desk.doorman.admit(exchange, Scope.SEND)
+    idempotency_key = idempotency.key_of(exchange)
     await desk.backlog.check()
-    payload = await desk.read_json(request)
-    intent = _Intent(request, desk, key, "emails", STRICT, idempotency_key, payload, desk.postroom.clock())
-    draft = await desk.work(request, drafts.draft, payload, settings=desk.postroom.settings, now=intent.now)
+    payload = await desk.read_json(exchange)
+    intent = _Intent(exchange, desk, key, "emails", STRICT, idempotency_key, payload, desk.postroom.clock())
+    draft = await desk.work(exchange, drafts.draft, payload, settings=desk.postroom.settings, now=intent.now)
     _check_sender(draft, key)
     email = intent.accept(draft)
     return await intent.store((email,), packed(render.accepted(email)))
 
 
-async def submit_batch(request: Request) -> Answer:
+async def submit_batch(desk: Desk, exchange: Exchange) -> Answer:
     """Accepts a list of emails: all or none, or in permissive mode those that are valid."""
-    desk = Desk.of(request)
-    key = await desk.admit(request, Scope.SEND)
-    idempotency_key = idempotency.key_of(Exchange.of(request.scope))
-    mode = _mode(Exchange.of(request.scope))
+    key = await desk.doorman.admit(exchange, Scope.SEND)
+    idempotency_key = idempotency.key_of(exchange)
+    mode = _mode(exchange)
     await desk.backlog.check()
-    payload = _listed(await desk.read_json(request), desk.postroom.settings)
+    payload = _listed(await desk.read_json(exchange), desk.postroom.settings)
     await desk.backlog.check(len(payload))
-    intent = _Intent(request, desk, key, "emails/batch", mode, idempotency_key, payload, desk.postroom.clock())
-    emails, refused = await desk.work(request, intent.accept_each, payload)
+    intent = _Intent(exchange, desk, key, "emails/batch", mode, idempotency_key, payload, desk.postroom.clock())
+    emails, refused = await desk.work(exchange, intent.accept_each, payload)
     answer: dict[str, object] = {"data": [render.accepted(email) for email in emails]}
     if mode == PERMISSIVE:
         answer["errors"] = refused
@@ -62,7 +59,7 @@ async def submit_batch(request: Request) -> Answer:
 class _Intent:
     """One request to submit, read and permitted."""
 
-    request: Request
+    exchange: Exchange
     desk: Desk
     key: ApiKey
     endpoint: str
@@ -115,19 +112,18 @@ class _Intent:
             hours=settings.idempotency_hours,
         )
         submission = Submission(account=self.key.account, emails=emails, answer=answer.decode(), idempotency=bound)
-        added = await self.desk.submit(submission)
+        added = await self.desk.commits.submit(submission)
         if isinstance(added, KeyReused):
             raise idempotency.reused()
         if added.replayed:
-            Exchange.of(self.request.scope).added.append((b"idempotent-replayed", b"true"))
+            self.exchange.added.append((b"idempotent-replayed", b"true"))
         else:
             self.desk.backlog.added(len(emails))
-        return _respond(self.request, added.answer)
+        return _respond(self.exchange, added.answer)
 
 
-def _respond(request: Request, answer: str) -> Answer:
+def _respond(exchange: Exchange, answer: str) -> Answer:
     """200; or 202 for those who ask for it (RFC 7240)."""
-    exchange = Exchange.of(request.scope)
     if b"respond-async" not in exchange.headers.get(b"prefer", b"").lower():
         return Answer(answer.encode())
     email_id = orjson.loads(answer).get("id", "")

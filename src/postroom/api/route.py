@@ -1,0 +1,50 @@
+"""From a method and a path to its handler."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, TypeAlias
+
+from fastapi.routing import APIRoute
+
+from postroom.api.answer import Answer
+from postroom.api.desk import Desk
+from postroom.api.exchange import Exchange
+
+Handler: TypeAlias = Callable[[Desk, Exchange], Awaitable[Answer]]
+
+
+class Route(APIRoute):
+    """A path and its handler, documented by FastAPI. Requests find the handler by `Routes`."""
+
+    def __init__(self, path: str, handler: Handler, **documented: Any) -> None:
+        async def endpoint() -> None:
+            """In place of the handler, whose parameters are none that a client gives."""
+
+        endpoint.__name__, endpoint.__doc__ = handler.__name__, handler.__doc__
+        super().__init__(path, endpoint, **documented)
+        self.handler = handler
+
+
+class Routes:
+    """All handlers, each found by one or two look-ups: the framework's search costs more than all the rest of it.
+
+    A path is plain, or its second part is the id of something: `/emails`, `/emails/{id}`, `/emails/{id}/retry`.
+    """
+
+    def __init__(self, routes: Iterable[object]) -> None:
+        self._handlers = {
+            (method, route.path): route.handler
+            for route in routes
+            if isinstance(route, Route)
+            for method in route.methods or ()
+        }
+
+    def find(self, exchange: Exchange) -> Handler | None:
+        """The handler of this request, to which its id is made known; None when no handler has this path and method."""
+        method, path = exchange.scope["method"], exchange.scope["path"]
+        handler = self._handlers.get((method, path))
+        if handler is None:
+            things, slash, rest = path[1:].partition("/")
+            path_id, slash, step = rest.partition("/")
+            handler = self._handlers.get((method, f"/{things}/{{id}}{slash}{step}")) if path_id else None
+            exchange.path_id = path_id
+        return handler
