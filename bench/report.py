@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bench import results, tables
+from bench import results, scaling, tables
 from bench.plot import Bar, Panel, svg
 from bench.process import ROOT
 from bench.run import Row
@@ -20,6 +20,7 @@ from bench.summary import Summary, summarise
 PAGE = ROOT / "docs" / "performance.md"
 PLOT = ROOT / "docs" / "performance.svg"
 OURS = ("mongo", "redis", "embedded")
+SECTION_NAMES = {"memory": "memory-scenario"}  # of scenarios, where the comparison has a section of that name
 
 _SECTION = re.compile(r"(<!-- bench:([a-z-]+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
@@ -61,10 +62,11 @@ def sections(published: Mapping[str, Any]) -> dict[str, str]:
             "memory": tables.memory(summaries),
             "ratios": tables.ratios(summaries),
             "durability": tables.durability(summaries),
+            "scaling": scaling.table([s for s in summaries if s.system == "mongo"]),
         }
     for name in scenarios.ALL:
         if found := published.get(name):
-            texts[name] = table(found["head"], found["lines"])
+            texts[SECTION_NAMES.get(name, name)] = table(found["head"], found["lines"])
     return texts
 
 

@@ -48,9 +48,21 @@ def stored(bench: Bench) -> Findings:
                 filled = level
                 row = bench.measure(system, what=f"{level:,} stored", store_url=url, n=bench.options.n or 5000)
                 lines.append(
-                    (system, level, row.end_to_end_rate, row.p50_ms, row.p99_ms, system_cpu(row), f"{row.foreign:.0%}")
+                    (
+                        *(system, level, row.end_to_end_rate, row.p50_ms, row.p99_ms, system_cpu(row)),
+                        *(_disk_bytes(bench, url) / 1000 / (level + row.n), f"{row.foreign:.0%}"),
+                    )
                 )
-    head = ("system", "stored before", "end to end/s", "p50 ms", "p99 ms", "CPU s per 1,000", "foreign")
+    head = (
+        "system",
+        "stored before",
+        "end to end/s",
+        "p50 ms",
+        "p99 ms",
+        "CPU s per 1,000",
+        "KB on disk each",
+        "foreign",
+    )
     return Findings(head=head, lines=lines, rows=bench.rows)
 
 
@@ -83,6 +95,14 @@ def _open(url: str) -> closing[Store]:
 def _begin(url: str) -> datetime:
     with _open(url) as store:
         return prefill.begin_of(store)
+
+
+def _disk_bytes(bench: Bench, url: str) -> float:
+    """What the store takes on disk, indexes and all."""
+    if url.startswith("sqlite:"):
+        return Path(url.removeprefix("sqlite:///")).stat().st_size
+    with bench.servers.mongodb.client() as client:
+        return float(client[url.rpartition("/")[2].partition("?")[0]].command("dbStats")["totalSize"])
 
 
 def _fill(bench: Bench, url: str, first: int, last: int, begin: datetime) -> None:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import report, stats, targets, work
+from bench import report, scaling, stats, targets, work
 from bench.run import Row
 from bench.sink import MESSAGE_ID, Ledger
 from bench.summary import summarise
@@ -118,6 +118,11 @@ def test_targets_compare_with_the_right_system_and_the_right_way_round() -> None
     reached, met = verdicts["end to end, one by one", "postfix"]
     assert math.isnan(reached)
     assert not met
+
+
+def test_cores_follow_from_cpu_time_and_utilisation() -> None:
+    (summary,) = summarise([_row("mongo", cpu={"api": 0.3, "workers": 0.6})])
+    assert scaling.cores(summary, "workers", 2000) == pytest.approx(2.0)
 
 
 def test_report_replaces_its_sections_and_nothing_else() -> None:
