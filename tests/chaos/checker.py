@@ -13,6 +13,7 @@ from tests.chaos.scenarios import Scenario
 from tests.smtpd import Received
 
 PROMISED_SECONDS = 3.0  # for the answer 503
+NOISE_SECONDS = (0.25, 1.0)  # of a busy machine, in p50 and p99; who waited for the broker would wait two seconds
 AFTERMATH_SECONDS = 3.0  # of a fault, while what was killed starts
 DOUBT_SECONDS = 200.0  # the doubt lease, the doubt delay, and a bit
 
@@ -165,8 +166,8 @@ def _check_latency(evidence: Evidence, findings: Findings) -> None:
     scenario = evidence.scenario
     if scenario.store_fails or scenario.api_dies or scenario.api_freezes or not faulty:
         return
-    for name, before, during in zip(("p50", "p99"), findings.calm, findings.faulty, strict=True):
-        if during > 2 * before + 0.25:
+    for name, before, during, more in zip(("p50", "p99"), findings.calm, findings.faulty, NOISE_SECONDS, strict=True):
+        if during > 2 * before + more:
             findings.violations.append(f"latency of submissions not flat: {name} {before:.3f} s, then {during:.3f} s")
 
 

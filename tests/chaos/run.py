@@ -82,15 +82,18 @@ def _instruct(stage: Rig, scenario: Scenario) -> None:
 
 def _books(order: Order, stage: Rig, ledger: Ledger, nemesis: Nemesis) -> Findings:
     """Waits until all is quiet, reads every email, stops everything cleanly, and judges."""
-    balanced = _wait_until_quiet(stage, order.scenario.patience)
-    quick = not order.scenario.with_broker or aftermath.is_quick_again(stage, ledger, order.name)
-    balanced = balanced and _wait_until_quiet(stage, order.scenario.patience)
+    scenario = order.scenario
+    balanced = _wait_until_quiet(stage, scenario.patience)
+    quick = not scenario.with_broker or aftermath.is_quick_again(
+        stage, ledger, order.name, relay_seconds=scenario.relay_seconds
+    )
+    balanced = balanced and _wait_until_quiet(stage, scenario.patience)
     emails = _listed(stage)
     timelines = {i: _timeline(stage, i) for i, email in emails.items() if email["attempts"] > 1}
     codes = stage.posts.stop()
     findings = checker.judge(
         Evidence(
-            scenario=order.scenario,
+            scenario=scenario,
             ledger=ledger,
             received=list(stage.sink.received),
             emails=emails,
@@ -99,10 +102,12 @@ def _books(order: Order, stage: Rig, ledger: Ledger, nemesis: Nemesis) -> Findin
             windows=nemesis.windows,
         )
     )
-    findings.violations += [] if balanced else [f"still under way after {order.scenario.patience} s"]
+    findings.violations += [] if balanced else [f"still under way after {scenario.patience} s"]
     findings.violations += [] if quick else ["wake-ups do not reach workers after the faults"]
     findings.object_to("the relay objected", set(stage.sink.violations))
     findings.object_to("processes that did not end well", (f"{log}: {code}" for log, code in codes.items()))
+    left = aftermath.left_behind({member.process.pid for member in stage.fleet.members})
+    findings.object_to("processes left behind", left)
     findings.object_to("faults that failed", nemesis.failures)
     findings.object_to("faults of our own", (line for m in stage.fleet.members for line in _own_faults(m.log)))
     return findings
