@@ -2,6 +2,7 @@
 
 import math
 import os
+import time
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from pymongo.uri_parser import parse_uri
 from postroom.errors import StoreUnavailable
 from postroom.store.mongo import faults, layout
 from postroom.store.mongo.clock import ServerClock
+from postroom.store.mongo.ended import Ended
 from postroom.store.mongo.lives import Document
 
 PATIENCE_SECONDS = 2.5  # for any one call, so that an answer to a client can still be given within three
@@ -52,10 +54,14 @@ class Connection:
         self.emails_quickly = self.emails.with_options(write_concern=QUICK)
         self.bodies = self.database["bodies"]
         self.attachments = self.database["attachments"]
+        self.leases_durably = self.database["leases"]
+        self.leases = self.leases_durably.with_options(write_concern=QUICK)
         self.submissions = self.database["submissions"]
         self.api_keys = self.database["api_keys"]
         self.meta = self.database["meta"]
         self.clock = ServerClock(self._server_time, sync_seconds=clock_sync_seconds)
+        self.ended = Ended()
+        self.lost_leases_looked_for_at = time.monotonic()
         self._prepared = False
 
     def ready(self) -> "Connection":

@@ -38,7 +38,7 @@ def life_fields(life: Life, *, now: datetime, wake_up_at: datetime | None = None
 def fields_of_new_life(life: Life, *, now: datetime, wake_up_at: datetime | None = None, **more: Any) -> Document:
     """What an email's document holds once this life has begun, None where there is nothing; nobody holds it any longer.
     `more` are other fields."""
-    return {**life_fields(life, now=now, wake_up_at=wake_up_at), "lease": None, **more}
+    return {**life_fields(life, now=now, wake_up_at=wake_up_at), "lease": None, "wake_up_mark": None, **more}
 
 
 def new_life(life: Life, *, now: datetime, wake_up_at: datetime | None = None, **more: Any) -> Document:

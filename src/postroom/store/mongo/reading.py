@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
@@ -46,12 +46,14 @@ def find(here: Connection, account: str, email_id: str) -> Document | None:
     return document if document and document.get("account") == account else None
 
 
-def whole(here: Connection, which: Document, at_most: int) -> list[Email]:
-    """The emails that the filter finds by their ids, with their bodies, in no order."""
-    found = list(here.emails.find(which, hint="_id_", batch_size=at_most + 1))
+def with_bodies(here: Connection, found: Sequence[Document]) -> Iterator[Email]:
+    """The emails of these main documents, but for those that cannot be read."""
     ids = [document["_id"] for document in found]
-    bodies = {body["_id"]: body for body in here.bodies.find({"_id": {"$in": ids}}, batch_size=at_most + 1)}
-    return [email for _, email in readable(found, lambda d: documents.email_of(d, bodies.get(d["_id"])))]
+    if not ids:
+        return
+    bodies = {body["_id"]: body for body in here.bodies.find({"_id": {"$in": ids}}, batch_size=len(ids) + 1)}
+    for _, email in readable(found, lambda d: documents.email_of(d, bodies.get(d["_id"]))):
+        yield email
 
 
 def readable(found: Iterable[Document], read: Callable[[Document], Value]) -> Iterator[tuple[Document, Value]]:
@@ -94,7 +96,7 @@ class Backlog:
         """The count now, or, beyond twenty thousand, one that is some seconds old."""
         if time.monotonic() >= self._good_until:
             waiting = sum(count(here, {"lane": lane.value, "due_at": _ANY_TIME}, hint="due") for lane in Lane)
-            self._count = waiting + count(here, {"lease.until": _ANY_TIME}, hint="claimed")
+            self._count = waiting + count(here, {"status": "sending"}, hint="listed")
             pause = self._count / _COUNTED_PER_SECOND if self._count > _SMALL else 0.0
             self._good_until = time.monotonic() + pause
         return self._count

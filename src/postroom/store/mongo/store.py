@@ -20,12 +20,13 @@ _PATIENCE_FOR_COUNTS_SECONDS = 10.0  # a million emails take about one; a frozen
 class MongoStore:
     """Emails in MongoDB, for threads and processes. What each method promises is said in `store.base`."""
 
-    def __init__(self, url: str, *, clock_sync_seconds: float = 10) -> None:
+    def __init__(self, url: str, *, clock_sync_seconds: float = 10, lost_seconds: float = 60) -> None:
         """Names the database and connects to nothing yet: each process does so, after the fork, when it first asks.
 
         Raises `ValueError` with one clear sentence when it is no URL of MongoDB. The server's clock is looked at every
-        `clock_sync_seconds`.
+        `clock_sync_seconds`; claims without a lease are looked for every `lost_seconds`.
         """
+        self._lost_seconds = lost_seconds
         self._connections = Connections(url, clock_sync_seconds=clock_sync_seconds)
         self._backlog = reading.Backlog()
 
@@ -90,7 +91,14 @@ class MongoStore:
     def recover(self, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool = False) -> int:
         """Ends lapsed claims."""
         with self._in_time(faults.writing) as here:
-            return upkeep.recover(here, limit, now=now, doubt_delay=doubt_delay, everything=everything)
+            return upkeep.recover(
+                here,
+                limit,
+                now=now,
+                doubt_delay=doubt_delay,
+                everything=everything,
+                lost_seconds=self._lost_seconds,
+            )
 
     def expire(self, limit: int, *, now: datetime) -> int:
         """Fails what is past its deadline."""

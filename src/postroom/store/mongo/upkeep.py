@@ -3,23 +3,27 @@
 What a new life depends on is read first; it is written only if the document's revision is still the one that was read.
 """
 
+import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from pymongo import DeleteMany, UpdateMany, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import PyMongoError
 
 from postroom.mail import lifecycle
-from postroom.mail.email import Lane, Life, OnUncertain, Status
-from postroom.store.mongo import documents, faults, lives, reading, transaction
+from postroom.mail.email import Lane, OnUncertain, Status
+from postroom.store.mongo import documents, faults, leases, lives, reading, transaction
 from postroom.store.mongo.connection import Connection
 from postroom.store.mongo.documents import SCHEMA
+from postroom.store.mongo.leases import Lease
 from postroom.store.mongo.lives import Document
 
 _SHOWN = {"status": 1, "lane": 1, "due_at": 1}
-_FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
+_ROUNDS = 50  # of looking at leases; busy workers leave as many behind each second
+_PAUSE_FOR_UNREADABLE = timedelta(minutes=1)
 
 
 def due(here: Connection, limit: int, *, now: datetime, wake_up_again_at: datetime) -> Mapping[Lane, list[str]]:
@@ -35,18 +39,49 @@ def due(here: Connection, limit: int, *, now: datetime, wake_up_again_at: dateti
     return by_lane
 
 
-def recover(here: Connection, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool) -> int:
-    """Ends lapsed claims, or all. A fenced one leaves its token, in case its worker comes back."""
-    lapsed = {"lease.until": {"$lte": _FOR_EVER if everything else now}, "schema": {"$lte": SCHEMA}}
-    with faults.asking(here.where):
-        found = _first(here, limit, lapsed, [("lease.until", 1)], "claimed")
+def recover(
+    here: Connection, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool, lost_seconds: float
+) -> int:
+    """Ends lapsed claims, or all. Every `lost_seconds` it also looks for claims whose lease is not there."""
+    count = 0
+    for _ in range(_ROUNDS):
+        if count >= limit:
+            return count
+        with faults.asking(here.where):
+            found, seen = leases.to_look_at(here, limit - count, None if everything else now)
+        for lease in found:
+            count += _lapse(here, lease, limit - count, now, doubt_delay, everything)
+        if not seen:
+            break
+    if time.monotonic() - here.lost_leases_looked_for_at >= lost_seconds:
+        count += sum(_free(here, lease, now, doubt_delay) for lease in leases.lost(here, now))
+        here.lost_leases_looked_for_at = time.monotonic()
+    return count
 
-    def update(document: Document) -> Document:
-        lease = document["lease"]
-        last_claim = {"token": lease["token"], "end": "lapsed"} if lease["fenced"] else None
-        return lives.new_life(_after_lapse(document, now, doubt_delay), now=now, last_claim=last_claim)
 
-    return _rewrite(here, found, update)
+def _lapse(here: Connection, lease: Lease, room: int, now: datetime, doubt_delay: timedelta, everything: bool) -> int:
+    """First bars the worker from what has lapsed, then gives those emails another life, then forgets them. Whoever does
+    this again, after a crash or beside another sweep, finds the emails that still name the lease, or none."""
+    gone = dict([(i, term) for i, term in lease.held.items() if everything or term.until <= now][:room])
+    held = {i: term for i, term in lease.held.items() if i not in gone}
+    marked = leases.change(here.leases, replace(lease, held=held, lapsed={**lease.lapsed, **gone}), again_at=now)
+    if not marked or not marked.lapsed:
+        return 0
+    freed = _free(here, marked, now, doubt_delay)
+    left = here.emails.find(_naming(marked), {"_id": 1}, hint="_id_")
+    unreadable = {document["_id"]: marked.lapsed[document["_id"]] for document in left}
+    leases.change(here.leases, replace(marked, lapsed=unreadable), again_at=now + _PAUSE_FOR_UNREADABLE)
+    return freed
+
+
+def _free(here: Connection, lease: Lease, now: datetime, doubt_delay: timedelta) -> int:
+    """Gives another life to the emails whose claims have lapsed; returns how many."""
+    found = here.emails.find(_naming(lease), hint="_id_", batch_size=len(lease.lapsed) + 1)
+    return _rewrite(here, found, lambda document: _after_lapse(document, lease, now, doubt_delay))
+
+
+def _naming(lease: Lease) -> Document:
+    return {"_id": {"$in": list(lease.lapsed)}, "lease": lease.token}
 
 
 def expire(here: Connection, limit: int, *, now: datetime) -> int:
@@ -94,7 +129,7 @@ def _take(here: Connection, found: Sequence[Document], now: datetime, again_at: 
     ids = [document["_id"] for document in found]
     waiting = [document["_id"] for document in found if document["status"] != Status.SCHEDULED]
     still = {"_id": {"$in": waiting}, "wake_up_at": {"$lte": now}, "due_at": {"$lte": now}}
-    change = {"$set": {"wake_up_at": again_at, "wake_up_mark": mark}, "$inc": {"revision": 1}}
+    change = {"$set": {"wake_up_at": again_at, "wake_up_mark": mark}}  # no other revision: its life stays the same
     updates: list[UpdateMany | UpdateOne] = [UpdateMany(still, change, hint="_id_")]
     updates += _releases(here, set(ids).difference(waiting), now, again_at, mark)
     if here.emails_quickly.bulk_write(updates, ordered=False).matched_count == len(ids):
@@ -127,17 +162,17 @@ def _unless_changed(document: Document, update: Document) -> UpdateOne:
     return UpdateOne({"_id": document["_id"], "revision": document["revision"]}, update, hint="_id_")
 
 
-def _after_lapse(document: Document, now: datetime, doubt_delay: timedelta) -> Life:
-    life, lease = lives.life_of(document), document["lease"]
-    if not lease["fenced"]:
-        return lifecycle.lapse_before_fence(life, now=now, again_at=now, worker=lease["worker"])
-    return lifecycle.lapse_after_fence(
-        life,
-        now=now,
-        again_at=now + doubt_delay,
-        worker=lease["worker"],
-        on_uncertain=OnUncertain(document["on_uncertain"]),
+def _after_lapse(document: Document, lease: Lease, now: datetime, doubt_delay: timedelta) -> Document:
+    """The update for an email whose claim has lapsed. A fenced one keeps the token, in case its worker comes back."""
+    life = lives.life_of(document)
+    if not lease.lapsed[document["_id"]].fenced:
+        life = lifecycle.lapse_before_fence(life, now=now, again_at=now, worker=lease.worker)
+        return lives.new_life(life, now=now, last_claim=None)
+    choice = OnUncertain(document["on_uncertain"])
+    life = lifecycle.lapse_after_fence(
+        life, now=now, again_at=now + doubt_delay, worker=lease.worker, on_uncertain=choice
     )
+    return lives.new_life(life, now=now, last_claim={"token": lease.token, "end": "lapsed"})
 
 
 def _prune(here: Connection, limit: int, finished_before: datetime, session: ClientSession) -> int:

@@ -1,0 +1,182 @@
+"""Leases: one document for each call that claimed emails, which name it. So a fence or a renewal is one small write.
+
+The order of the writes is what keeps an email from falling between two stools: `docs/adr/0007-leases-of-their-own.md`.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+from pymongo import UpdateMany
+from pymongo.collection import Collection as Documents
+
+from postroom.errors import StoreUnavailable
+from postroom.store.mongo.connection import Connection
+from postroom.store.mongo.documents import SCHEMA
+from postroom.store.mongo.lives import Document
+
+_TRIES = 10  # each time another step was faster
+_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Until when an email is held, and whether its final dot may have been written."""
+
+    until: datetime
+    fenced: bool = False
+
+
+Terms: TypeAlias = Mapping[str, Term]
+"""The emails that are held, by their ids."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """What one worker claimed by one call, as far as it still holds. `lapsed` emails are on their way to another life,
+    with what was their term; nobody can fence or renew them."""
+
+    token: str
+    worker: str
+    held: Terms
+    lapsed: Terms = field(default_factory=dict)
+    revision: int = 1
+
+
+def grant(here: Connection, lease: Lease) -> None:
+    """Stores a new lease. No email names it yet: should this process die now, it lapses and that is all."""
+    here.leases.insert_one({"_id": lease.token, "schema": SCHEMA, **_fields(lease)})
+
+
+def fence(here: Connection, by_token: Mapping[str, Collection[str]], now: datetime, lease: timedelta) -> set[str]:
+    """Marks emails as fenced and extends their terms; returns those that are still held. Durable, unlike a claim: a
+    crash of the server that forgot it would have the email sent twice without a flag."""
+    term = Term(now + lease, fenced=True)
+    updates = []
+    for token, ids in by_token.items():
+        all_held = {"_id": token, "look_at": {"$gt": now}, "emails": {"$all": list(ids)}}
+        updates.append(UpdateMany(all_held, {"$push": {"apart": _part(term, ids)}, "$inc": {"revision": 1}}))
+    leases = here.leases_durably
+    if leases.bulk_write(updates, ordered=False).matched_count == len(updates):
+        return {email_id for ids in by_token.values() for email_id in ids}
+    return {
+        email_id
+        for token, ids in by_token.items()
+        for email_id in _extend(leases, token, ids, term, now, ended_too=False)
+    }
+
+
+def renew(here: Connection, by_token: Mapping[str, Collection[str]], now: datetime, lease: timedelta) -> None:
+    """Extends the terms of emails that are held, fenced or not, also of such as ended and were not recovered."""
+    for token, ids in by_token.items():
+        _extend(here.leases, token, ids, Term(now + lease), now, ended_too=True)
+
+
+def to_look_at(here: Connection, limit: int, now: datetime | None) -> tuple[list[Lease], int]:
+    """Leases in which something may have lapsed by then, or all: one, or more as long as they name no more emails than
+    the limit. Those that no email names in turn are deleted; returns the others, and how many there were."""
+    due = {"look_at": {"$lte": now or _NEVER}, "schema": {"$lte": SCHEMA}}
+    found = here.leases.find(due, sort=[("look_at", 1)], limit=limit, batch_size=limit, hint="look_at")
+    old: list[Lease] = []
+    ids: list[str] = []
+    for lease in map(_lease_of, found):
+        if old and len(ids) + len(lease.held) > limit:
+            break
+        old.append(lease)
+        ids += (*lease.held, *lease.lapsed)
+    if not old:
+        return [], 0
+    named = {"_id": {"$in": ids}, "lease": {"$in": [lease.token for lease in old]}}
+    in_use = {document["lease"] for document in here.emails.find(named, {"lease": 1}, hint="_id_")}
+    here.leases.delete_many({"_id": {"$in": [lease.token for lease in old if lease.token not in in_use]}})
+    return [lease for lease in old if lease.token in in_use], len(old)
+
+
+def lost(here: Connection, now: datetime) -> list[Lease]:
+    """Leases that emails name and that are not there: their worker was frozen for long between granting them and
+    claiming. It cannot have fenced anything by them."""
+    named = [{"$match": {"status": "sending"}}, {"$group": {"_id": "$lease"}}]
+    tokens = {d["_id"] for d in here.emails.aggregate(named, hint="listed")}
+    gone = tokens - {d["_id"] for d in here.leases.find({"_id": {"$in": list(tokens)}}, {"_id": 1})}
+    if not gone:
+        return []
+    naming = here.emails.find({"status": "sending", "lease": {"$in": list(gone)}}, {"lease": 1}, hint="listed")
+    lapsed: dict[str, dict[str, Term]] = {}
+    for document in naming:
+        lapsed.setdefault(document["lease"], {})[document["_id"]] = Term(now)
+    return [Lease(token=token, worker="unknown", held={}, lapsed=terms) for token, terms in lapsed.items()]
+
+
+def change(leases: Documents[Document], lease: Lease, *, again_at: datetime = _NEVER) -> Lease | None:
+    """Stores what has become of a lease, deletes it when nothing has remained; None when another step was faster. What
+    has lapsed already is to be looked at again at that time."""
+    unchanged = {"_id": lease.token, "revision": lease.revision}
+    if not lease.held and not lease.lapsed:
+        return lease if leases.delete_one(unchanged).deleted_count else None
+    next_one = replace(lease, revision=lease.revision + 1)
+    fields = _fields(next_one, again_at)
+    update = {"$set": fields, "$unset": {name: "" for name in ("apart", "lapsed") if name not in fields}}
+    return next_one if leases.update_one(unchanged, update).matched_count else None
+
+
+def _extend(
+    leases: Documents[Document], token: str, ids: Collection[str], term: Term, now: datetime, *, ended_too: bool
+) -> Collection[str]:
+    """Gives a new term to those of the emails that are held, also if their term has ended; returns their ids. What was
+    fenced remains so."""
+    for _ in range(_TRIES):
+        document = leases.find_one({"_id": token})
+        if document is None:
+            return ()
+        lease = _lease_of(document)
+        holding = {i: old for i in ids if (old := lease.held.get(i)) and (ended_too or old.until > now)}
+        new = {i: replace(term, fenced=term.fenced or old.fenced) for i, old in holding.items()}
+        if not new or change(leases, replace(lease, held={**lease.held, **new}), again_at=now):
+            return new
+    raise StoreUnavailable("a lease is changed by others all the time: try again")
+
+
+def _lease_of(document: Document) -> Lease:
+    held = {email_id: Term(document["until"]) for email_id in document["emails"]}
+    for part in document.get("apart", ()):
+        held |= {email_id: _term_of(part) for email_id in part["emails"] if email_id in held}
+    lapsed = {email_id: _term_of(part) for part in document.get("lapsed", ()) for email_id in part["emails"]}
+    return Lease(
+        token=document["_id"], worker=document["worker"], held=held, lapsed=lapsed, revision=document["revision"]
+    )
+
+
+def _fields(lease: Lease, again_at: datetime = _NEVER) -> Document:
+    """Most emails are held by the same terms: those are told first, and the others apart."""
+    first, *apart = _by_term(lease.held) or [(Term(_NEVER), [])]
+    if first[0].fenced:
+        first, apart = (Term(first[0].until), []), [first, *apart]
+    fields: Document = {
+        "revision": lease.revision,
+        "worker": lease.worker,
+        "until": first[0].until,
+        "look_at": min([again_at if lease.lapsed else _NEVER, *(term.until for term in lease.held.values())]),
+        "emails": list(lease.held),
+    }
+    if apart:
+        fields["apart"] = [_part(term, ids) for term, ids in apart]
+    if lease.lapsed:
+        fields["lapsed"] = [_part(term, ids) for term, ids in _by_term(lease.lapsed)]
+    return fields
+
+
+def _by_term(terms: Terms) -> list[tuple[Term, list[str]]]:
+    """The ids by their terms, what is not fenced first."""
+    ids: dict[Term, list[str]] = {}
+    for email_id, term in terms.items():
+        ids.setdefault(term, []).append(email_id)
+    return sorted(ids.items(), key=lambda one: (one[0].fenced, one[0].until))
+
+
+def _part(term: Term, ids: Iterable[str]) -> Document:
+    return {"until": term.until, "fenced": term.fenced, "emails": list(ids)}
+
+
+def _term_of(part: Document) -> Term:
+    return Term(part["until"], part["fenced"])
