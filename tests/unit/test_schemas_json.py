@@ -1,6 +1,7 @@
 """Strict JSON: the value of the body, or one clear problem; whatever the octets."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -93,3 +94,67 @@ def test_many_members_of_which_the_last_is_given_twice_are_no_trouble() -> None:
     names = [f'"m{i}":0' for i in range(200_000)]
     with pytest.raises(InvalidEmail, match="m199999 is given twice"):
         parse(("{" + ",".join([*names, names[-1]]) + "}").encode())
+
+
+# Bodies as people write them: names that come twice, blanks anywhere, colons and quotation marks inside texts.
+_blanks = st.text(st.sampled_from(" \t\n"), max_size=2)
+_short_texts = st.text(st.sampled_from('ab:"\\ {}[],é\0'), max_size=4)
+_members = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 2**64) | st.sampled_from([1.0, 1.5, 1e300]) | _short_texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_short_texts, inner, max_size=2),
+    max_leaves=5,
+)
+_few_names = st.sampled_from(["to", "cc", ":", "a:b", '"', "é"])
+
+
+@st.composite
+def written_objects(draw: st.DrawFn) -> str:
+    pairs = draw(
+        st.lists(st.tuples(_few_names, _short_texts | st.lists(_short_texts, max_size=3) | _members), max_size=4)
+    )
+    ascii_only = draw(st.booleans())
+    written = [
+        f"{draw(_blanks)}{json.dumps(name, ensure_ascii=ascii_only)}{draw(_blanks)}:{draw(_blanks)}"
+        f"{json.dumps(value, ensure_ascii=ascii_only)}{draw(_blanks)}"
+        for name, value in pairs
+    ]
+    return "{" + ",".join(written) + "}"
+
+
+def outcome(parser: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[Any, str]:
+    """What a parser returns and its types, or its problem."""
+    try:
+        value = parser(*arguments, **named)
+    except InvalidEmail as problem:
+        return None, problem.problem
+    return value, repr(value)  # the text tells 1 from 1.0 and from True
+
+
+@given(
+    written_objects() | st.lists(written_objects(), max_size=3).map(lambda objects: f"[{','.join(objects)}]"),
+    st.integers(1, 4),
+)
+def test_fast_way_and_careful_way_agree(text: str, max_depth: int) -> None:
+    body = text.encode()
+    careful = outcome(strict_json._parse_carefully, body, max_depth)
+    assert outcome(strict_json.parse, body, max_depth=max_depth) == careful
+
+
+def test_what_most_clients_send_takes_the_fast_way() -> None:
+    email = {
+        "from": "A: <a@example.com>",
+        "to": ["b@example.com"],
+        "subject": 'Re: "x"',
+        "text": "a: b\nc",
+        "html": None,
+    }
+    for payload in (email, [email, email]):
+        for body in (json.dumps(payload), json.dumps(payload, indent=1), json.dumps(payload, separators=(",", ":"))):
+            assert strict_json._plain(body.encode()) == payload
+
+
+@pytest.mark.parametrize(
+    "body", ['{"a":"x","a":"x"}', '{"a":":","a":""}', '{"a":"","b":"","a":"::"}', '[{"a":"1"},{"b":"2","b":"3"}]']
+)
+def test_name_that_comes_twice_never_takes_the_fast_way(body: str) -> None:
+    assert strict_json._plain(body.encode()) is None

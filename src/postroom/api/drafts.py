@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import ParamSpec, TypeVar
 
 import orjson
@@ -68,7 +69,7 @@ def draft(value: Json, *, settings: Settings, now: datetime, lane: Lane = Lane.N
     sent = shaped(EmailIn, value)
     problems = Problems()
     _check_offered(sent, problems)
-    sender = problems.guard(address.parse, sent.sender, member="from") or _NOBODY
+    sender = problems.guard(_sender, sent.sender) or _NOBODY
     to, cc, bcc, reply_to = _all_addresses(sent, settings, problems)
     html, text = _bodies(sent, settings, problems)
     made = Draft(
@@ -99,14 +100,19 @@ def draft(value: Json, *, settings: Settings, now: datetime, lane: Lane = Lane.N
 _NOBODY = Address("")
 
 
+@lru_cache(maxsize=1000)  # an application sends from few addresses, and each takes up to 5,000 characters
+def _sender(text: str) -> Address:
+    return address.parse(text, member="from")
+
+
 def scheduled_at(text: str, settings: Settings, now: datetime) -> datetime:
     """When to send; a time that has passed means now. Raises `InvalidEmail`."""
     return when.parse(text, member="scheduled_at", now=now, furthest=timedelta(days=settings.max_schedule_days))
 
 
 def _check_offered(sent: EmailIn, problems: Problems) -> None:
-    for member in ("template", "topic_id"):
-        if getattr(sent, member) is not None:
+    for member, given in (("template", sent.template), ("topic_id", sent.topic_id)):
+        if given is not None:
             problems.note(InvalidEmail(member, "is not offered by this service"))
 
 
@@ -120,13 +126,17 @@ def _all_addresses(sent: EmailIn, settings: Settings, problems: Problems) -> Seq
     if len(reply_to) > settings.max_recipients:
         problems.note(InvalidEmail("reply_to", f"more than {settings.max_recipients} addresses"))
         return ((), (), (), ())
-    named = (("to", to), ("cc", cc), ("bcc", bcc), ("reply_to", reply_to))
-    return [_addresses(texts, member, problems) if texts else () for member, texts in named]
+    return (
+        _addresses(to, "to", problems) if to else (),
+        _addresses(cc, "cc", problems) if cc else (),
+        _addresses(bcc, "bcc", problems) if bcc else (),
+        _addresses(reply_to, "reply_to", problems) if reply_to else (),
+    )
 
 
 def _addresses(texts: Sequence[str], member: str, problems: Problems) -> tuple[Address, ...]:
-    parsed = (problems.guard(address.parse, text, member=f"{member}[{i}]") for i, text in enumerate(texts))
-    return tuple(one for one in parsed if one)
+    parsed = [problems.guard(address.parse, text, member=f"{member}[{i}]") for i, text in enumerate(texts)]
+    return tuple([one for one in parsed if one])
 
 
 def _bodies(sent: EmailIn, settings: Settings, problems: Problems) -> tuple[str | None, str | None]:

@@ -67,7 +67,7 @@ def accept(
         scheduled_at=scheduled,
         next_attempt_at=starts_at,
         expires_at=draft.expires_at or starts_at + max_age,
-        timeline=(Event(event=str(status), at=now, attempt=0),),
+        timeline=(Event(event=status.value, at=now, attempt=0),),
     )
     return Email(
         id=email_id,
@@ -102,7 +102,7 @@ def recipients(draft: Draft) -> tuple[Recipient, ...]:
     for kind, addresses in named:
         for address in addresses:
             kinds.setdefault(address.addr, kind)
-    return tuple(Recipient(address=addr, kind=kind) for addr, kind in kinds.items())
+    return tuple([Recipient(address=addr, kind=kind) for addr, kind in kinds.items()])
 
 
 def new_id() -> tuple[str, datetime]:
