@@ -19,7 +19,8 @@ from postroom.transport.smtp.route import EMAILS_PER_CONNECTION, Route
 log = logging.getLogger(__name__)
 
 ASK_AGAIN_SECONDS = 0.05  # how soon to ask `take` again after it had too little
-GATHER_SECONDS = 0.05  # how long the parked and the finished wait at most for company
+COMPANY_SECONDS = 0.002  # how long the parked and the finished wait for the next of those under way to join them
+GATHER_SECONDS = 0.05  # and how long for all of them
 YIELD_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 0.25
 ADDRESS_WAIT_SECONDS = 0.02
@@ -103,7 +104,7 @@ class SendLoop:
 
     def _patience(self) -> float:
         if self._parked or self._finished:
-            return 0.0
+            return COMPANY_SECONDS if len(self._busy) > len(self._parked) else 0.0
         if self._crew.awaits_address and (self._waiting or self._moved):
             return ADDRESS_WAIT_SECONDS
         return ASK_AGAIN_SECONDS if self._under_way < self._capacity else LONGEST_WAIT_SECONDS
