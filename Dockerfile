@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # One image for the API, the worker, the sweep and every command of `postroom`; and, as a second target, Flower beside it.
 FROM python:3.13-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore

@@ -3,11 +3,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-CODE := src tests bench deploy docs
+CODE := src tests bench deploy docs stack
 
 .DEFAULT_GOAL := help
 .PHONY: help run test chaos check fix bench bench-report docs pictures lock clean
-.PHONY: start stop restart scale logs status destroy
+.PHONY: start stop restart scale logs status destroy test-stack
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -93,6 +93,9 @@ status: ## Show the containers, their addresses and logins
 
 destroy: ## Remove the containers and all their data, after asking
 	@stack/stack destroy
+
+test-stack: $(VENV)/.dev ## Test the stack in containers from outside; needs Docker
+	@$(BIN)/python -m pytest -q -p no:randomly -o timeout=900 tests/stack
 
 clean: ## Remove the local environment and caches; data stay
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

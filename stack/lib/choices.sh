@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What .env holds: secrets, written once and never changed; and the choices of the last `make start`.
 
 SECRETS="RABBIT_ADMIN_PASSWORD RABBIT_PASSWORD RABBIT_FLOWER_PASSWORD FLOWER_PASSWORD
@@ -6,7 +7,8 @@ SECRETS="RABBIT_ADMIN_PASSWORD RABBIT_PASSWORD RABBIT_FLOWER_PASSWORD FLOWER_PAS
   REDIS_PASSWORD MAILPIT_PASSWORD"
 SHORTEST_SECRET=16
 
-unset $SECRETS # the file counts, not what this shell happens to have
+# shellcheck disable=SC2086  # many words
+unset $SECRETS STORE_URL RESULTS_URL RELAY_URL COMPOSE_PROFILES COMPOSE_FILE # .env counts, not what this shell happens to have
 
 # value NAME: what .env says, without quotes.
 value() {

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Docker as we need it: that it is there, and the commands that the rest is made of.
 
 ENGINE_NEEDED=25  # health checks that look often while a container starts
@@ -19,10 +20,10 @@ project() {
   echo "${name:-postroom}"
 }
 
-# Each container of ours: service|state|status|name
+# Each container of ours: service|state|status|name|id
 containers() {
   docker ps --all --filter "label=com.docker.compose.project=$(project)" \
-    --format '{{.Label "com.docker.compose.service"}}|{{.State}}|{{.Status}}|{{.Names}}'
+    --format '{{.Label "com.docker.compose.service"}}|{{.State}}|{{.Status}}|{{.Names}}|{{.ID}}'
 }
 
 need_stack() {

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The ports on this machine: which, and whether they are free.
 
 default_port() {
@@ -29,10 +30,17 @@ need_free_ports() {
   for name in $(port_names); do
     port=$(value "$name")
     case $ours in *":$port->"*) continue ;; esac
-    if (exec 3<> "/dev/tcp/127.0.0.1/$port") 2> /dev/null; then
+    if listens "$name" "$port"; then
       fail "Port $port is taken$(holder "$port"). Stop that, or choose another one: $name=$((port + 1)) make start"
     fi
   done
+}
+
+# listens NAME PORT: whether something answers where that port is to be.
+listens() {
+  local host=127.0.0.1
+  [ "$1" != API_PORT ] || host=$(api_host)
+  (exec 3<> "/dev/tcp/$host/$2") 2> /dev/null
 }
 
 # holder PORT: by whom, as far as this machine tells.

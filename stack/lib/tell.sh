@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What is said to the person at the terminal.
 
 say() { printf '%s\n' "$*"; }
@@ -15,7 +16,7 @@ count_words() { echo $#; }
 
 tell_addresses() {
   local api key here=127.0.0.1
-  api=http://$here:$(value API_PORT)
+  api=http://$(api_host):$(value API_PORT)
   key=$(value POSTROOM_API_KEY)
   say
   say "Postroom runs as \"$(project)\": emails in $(value STORE), mail $(tell_mail), $(count_workers) worker(s)."
@@ -39,6 +40,14 @@ tell_addresses() {
   say "and follow it, with the id from the answer:"
   say
   say "  curl -s $api/emails/ID -H 'Authorization: Bearer $key'"
+}
+
+# Where this machine itself reaches the API.
+api_host() {
+  case $(value API_BIND) in
+    0.0.0.0 | '') echo 127.0.0.1 ;;
+    *) value API_BIND ;;
+  esac
 }
 
 tell_row() { printf '  %-14s %-30s %s\n' "$@"; }

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Building, starting, and waiting until every container says itself that it is healthy.
 
 PATIENCE_SECONDS=${START_SECONDS:-300}
@@ -30,45 +31,60 @@ stop_former_store() {
 bring_up() {
   local output began=$SECONDS
   output=$(mktemp)
-  SERVICES=$(compose config --services | sort)
   [ "$(value MAIL)" = mailpit ] || compose --profile mailpit rm --stop --force mailpit > /dev/null 2>&1 || true
+  SERVICES=$(compose config --services | sort)
+  LISTING=$(containers)
+  local before=$LISTING told='' service up crashes=0
   say "Starting:"
   compose up --detach --no-build --scale "worker=$1" > "$output" 2>&1 &
-  local up=$! told='' service
-  while :; do
+  up=$!
+  while [ "$(count_words $told)" -lt "$(count_words $SERVICES)" ]; do
+    [ $((SECONDS - began)) -lt "$PATIENCE_SECONDS" ] || give_up "$told" "Not healthy within $PATIENCE_SECONDS s."
+    sleep 0.5
+    if [ -n "$up" ] && ! kill -0 "$up" 2> /dev/null; then
+      wait "$up" || give_up "$told" "$(tail -n 3 "$output")"
+      up=''
+    fi
+    LISTING=$(containers)
+    case $LISTING in *'|restarting|'*) crashes=$((crashes + 1)) ;; esac
+    [ "$crashes" -lt 30 ] || give_up "$told" "A container crashes again and again."
     for service in $SERVICES; do
       case " $told " in *" $service "*) continue ;; esac
-      if is_healthy "$service" "$1"; then
-        told="$told $service"
+      is_healthy "$service" "$1" || continue
+      if [ "$(ids "$service" "$LISTING")" = "$(ids "$service" "$before")" ]; then
+        [ -z "$up" ] || continue # it may be replaced yet
+        say "  $service runs and stays as it is"
+      else
         say "  $service is healthy ($((SECONDS - began)) s)"
       fi
+      told="$told $service"
     done
-    if ! kill -0 "$up" 2> /dev/null; then
-      wait "$up" || give_up "$told" "$(tail -n 3 "$output")"
-      [ "$(count_words $told)" -lt "$(count_words $SERVICES)" ] || break
-    fi
-    [ $((SECONDS - began)) -lt "$PATIENCE_SECONDS" ] || give_up "$told" "Not healthy within $PATIENCE_SECONDS s."
-    sleep 1
   done
   rm -f "$output"
 }
 
-# is_healthy SERVICE WORKERS: whether all its containers say so, and there are as many as wanted.
+# ids SERVICE LISTING
+ids() { printf '%s\n' "$2" | grep "^$1|" | cut -d '|' -f 5 | sort || true; }
+
+# is_healthy SERVICE WORKERS: whether all its containers in LISTING say so, and there are as many as wanted.
 is_healthy() {
-  local wanted=1 healthy others
+  local wanted=1 all healthy
   [ "$1" != worker ] || wanted=$2
-  healthy=$(containers | grep -c "^$1|.*(healthy)" || true)
-  others=$(containers | grep "^$1|" | grep -vc "(healthy)" || true)
-  [ "$healthy" -eq "$wanted" ] && [ "$others" -eq 0 ]
+  all=$(printf '%s\n' "$LISTING" | grep -c "^$1|" || true)
+  healthy=$(printf '%s\n' "$LISTING" | grep -c "^$1|running|.*(healthy)" || true)
+  [ "$healthy" -eq "$wanted" ] && [ "$all" -eq "$wanted" ]
 }
 
 count_workers() { containers | grep -c '^worker|running' || true; }
 
-wait_for_workers() {
+# wait_until_healthy SERVICE WORKERS
+wait_until_healthy() {
   local began=$SECONDS
-  until is_healthy worker "$1"; do
-    [ $((SECONDS - began)) -lt "$PATIENCE_SECONDS" ] || give_up '' "Not all workers are healthy within $PATIENCE_SECONDS s."
-    sleep 1
+  SERVICES=$1 LISTING=$(containers)
+  until is_healthy "$1" "$2"; do
+    [ $((SECONDS - began)) -lt "$PATIENCE_SECONDS" ] || give_up '' "$1 is not healthy within $PATIENCE_SECONDS s."
+    sleep 0.5
+    LISTING=$(containers)
   done
 }
 
@@ -78,8 +94,8 @@ give_up() {
   for service in ${SERVICES:-worker}; do
     case " $1 " in *" $service "*) continue ;; esac
     if containers | grep "^$service|" | grep -qv '(healthy)'; then
-      say "--- $service: $(containers | grep "^$service|" | head -n 1 | cut -d '|' -f 3)"
-      compose logs --no-log-prefix --tail $LOG_LINES "$service" 2>&1 || true
+      say "--- $service: $(containers | grep "^$service|" | cut -d '|' -f 3 | head -n 1)"
+      compose --ansi never logs --no-color --no-log-prefix --tail $LOG_LINES "$service" 2>&1 | sed $'s/\e\[2K//' || true
     fi
   done
   fail "Postroom did not start. $2
@@ -94,5 +110,17 @@ need_api_key() {
     key=$(compose exec -T fastapi-app postroom keys mint) || fail "No API key could be made."
     remember POSTROOM_API_KEY "$key"
   fi
+  ! key_works "$key" || return 0
   printf '%s' "$key" | compose exec -T fastapi-app postroom keys add "make start" > /dev/null || fail "The API key could not be stored."
+  key_works "$key" ||
+    fail "The API key in .env is refused; was it revoked? Delete the line POSTROOM_API_KEY there, and \`make start\` makes another."
+}
+
+key_works() {
+  local code
+  exec 3<> "/dev/tcp/$(api_host)/$(value API_PORT)" || return 1
+  printf 'GET /emails?limit=1 HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n' "$1" >&3
+  read -r -t 10 _ code _ <&3 || true
+  exec 3>&-
+  [ "${code:-}" = 200 ]
 }

@@ -1,0 +1,64 @@
+"""A load on the stack, and the books after it: Mailpit's inbox is the truth about what was handed over."""
+
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.chaos.ledger import NO_ANSWER, Ledger
+from tests.chaos.load import Load
+from tests.stack.stand import Stand, wait
+
+PATIENCE_SECONDS = 120.0
+
+
+@contextmanager
+def load(stand: Stand, *, rate: float = 40) -> Iterator[Ledger]:
+    """Clients that submit until the block ends, each submission repeated until it is accepted."""
+    ledger = Ledger()
+    clients = Load(
+        ledger,
+        address=stand.address("API_PORT"),
+        key=stand.key,
+        rate=rate,
+        clients=4,
+        name=uuid.uuid4().hex[:8],
+        recipient=lambda: "bob@example.net",
+    )
+    clients.start()
+    try:
+        yield ledger
+    finally:
+        clients.stop(patience=PATIENCE_SECONDS)
+
+
+def more(ledger: Ledger, count: int) -> None:
+    """Waits until so many more were accepted."""
+    wanted = len(ledger.accepted) + count
+    wait(lambda: len(ledger.accepted) >= wanted, f"{count} more are accepted")
+
+
+def expect_balanced(stand: Stand, ledger: Ledger, *, outage: bool) -> None:
+    """Everything accepted is sent and has arrived; twice only where it is flagged; nobody was refused without an outage
+    of the store or the API."""
+    assert not ledger.unanswered()
+    codes = Counter(asked.code for asked in ledger.submissions)
+    assert set(codes) <= ({200, 503, NO_ANSWER} if outage else {200}), codes
+    expect_sent(stand, ledger)
+    copies = Counter(message["Subject"] for message in stand.mailpit())
+    assert not set(ledger.accepted) - set(copies), "lost"
+    doubled = [subject for subject in ledger.accepted if copies[subject] > 1]
+    assert all(stand.email(ledger.accepted[subject])["possible_duplicate"] for subject in doubled), (
+        "doubled, not flagged"
+    )
+
+
+def expect_sent(stand: Stand, ledger: Ledger) -> None:
+    """Waits until everything accepted is sent."""
+    waiting = set(ledger.accepted.values())
+
+    def all_sent() -> bool:
+        waiting.difference_update([email_id for email_id in waiting if stand.email(email_id)["status"] == "sent"])
+        return not waiting
+
+    wait(all_sent, "everything accepted is sent")

@@ -1,0 +1,88 @@
+"""`make start` says in one sentence what is wrong with Docker. Docker is played by a script; the rest is real."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FINE = {"engine": "26.1.5+dfsg1", "compose": "2.26.1-4"}
+
+
+def make_start(folder: Path, docker: str | None) -> str:
+    """The sentence with which it ends, where `docker` is the text of that program, or None for none."""
+    programs = folder / "bin"
+    programs.mkdir()
+    for name in ("bash", "dirname"):
+        found = shutil.which(name)
+        assert found
+        (programs / name).symlink_to(found)
+    if docker is not None:
+        (programs / "docker").write_text(f"#!{programs / 'bash'}\n{docker}")
+        (programs / "docker").chmod(0o755)
+    done = subprocess.run(
+        [programs / "bash", ROOT / "stack" / "stack", "start"],
+        cwd=folder,
+        env={"PATH": str(programs)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert done.stdout == ""
+    return done.stderr
+
+
+def docker(*, engine: str = FINE["engine"], compose: str | None = FINE["compose"], refuses: str = "") -> str:
+    """A Docker of these versions, without Compose for None, or one that refuses everything with a sentence."""
+    answer = f"echo {compose}" if compose else "echo \"docker: 'compose' is not a docker command.\" >&2; exit 1"
+    return f"""
+      if [ -n "{refuses}" ]; then echo "{refuses}" >&2; exit 1; fi
+      case $* in
+        "version --format"*) echo {engine} ;;
+        "compose version"*) {answer} ;;
+        *) echo "unexpected: $*" >&2; exit 2 ;;
+      esac
+    """
+
+
+def test_missing_docker_is_said_with_where_to_get_it(tmp_path: Path) -> None:
+    assert make_start(tmp_path, None).startswith("Docker is not installed. See https://docs.docker.com")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "sentence"),
+    [
+        ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock.", "Docker is installed but not running."),
+        (
+            "permission denied while trying to connect to the Docker daemon socket",
+            "Docker runs, but you may not use it.",
+        ),
+    ],
+)
+def test_docker_that_does_not_answer_is_said_with_what_to_do(tmp_path: Path, refusal: str, sentence: str) -> None:
+    assert make_start(tmp_path, docker(refuses=refusal)).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("versions", "sentence"),
+    [
+        ({"engine": "24.0.9"}, "Docker Engine 24.0.9 is too old: 25 or newer is needed.\n"),
+        ({"engine": "dev"}, "Docker Engine dev is too old: 25 or newer is needed.\n"),
+        ({"compose": "2.23.3"}, "Docker Compose 2.23.3 is too old: 2.24 or newer is needed.\n"),
+        ({"compose": "1.29.2"}, "Docker Compose 1.29.2 is too old: 2.24 or newer is needed.\n"),
+        ({"compose": None}, "The Compose plugin of Docker is missing."),
+    ],
+)
+def test_what_is_too_old_or_missing_is_named_with_what_is_needed(
+    tmp_path: Path, versions: dict[str, str], sentence: str
+) -> None:
+    assert make_start(tmp_path, docker(**versions)).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "versions", [{"engine": "25.0.0", "compose": "v2.24.0"}, {"engine": "28.2", "compose": "5.0.1"}]
+)
+def test_newer_versions_are_taken(tmp_path: Path, versions: dict[str, str]) -> None:
+    assert "old" not in make_start(tmp_path, docker(**versions))  # it gets further, to tools that are not here
