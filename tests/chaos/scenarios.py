@@ -52,6 +52,7 @@ def _tricks(chance: random.Random, seconds: float) -> list[Strike]:
     return [*plan, Strike(at=seconds - step, fault="relay_down", seconds=5)]
 
 
+_MIXED_SECONDS = 2.5  # between two faults
 _MIXED: Mapping[str, tuple[float, float]] = {  # faults, and how long they last
     **dict.fromkeys(("kill_child", "kill_worker", "stop_worker", "kill_api_process", "kill_api"), (0.0, 0.0)),
     **dict.fromkeys(("close_connections", "purge_queues", "delete_queues", "wipe_broker"), (0.0, 0.0)),
@@ -62,17 +63,16 @@ _MIXED: Mapping[str, tuple[float, float]] = {  # faults, and how long they last
 
 
 def _mixed(chance: random.Random, seconds: float) -> list[Strike]:
-    """Every kind of fault once in any order, and again as long as the load lasts: a longer one has more of them."""
-    pause = 2.5
+    """Every kind of fault in any order, each once or, in a long load, again and again."""
+    count = max(len(_MIXED), int((seconds - CALM_SECONDS) / _MIXED_SECONDS))
+    step = (seconds - CALM_SECONDS) / count
     plan: list[Strike] = []
     waiting: list[str] = []
-    at = CALM_SECONDS
-    while at < seconds - 1:
-        if not waiting:
-            waiting = chance.sample(list(_MIXED), len(_MIXED))
+    for number in range(count):
+        waiting = waiting or chance.sample(list(_MIXED), len(_MIXED))
         fault = waiting.pop()
+        at = CALM_SECONDS + (number + chance.uniform(0, 0.8)) * step
         plan.append(Strike(at=at, fault=fault, seconds=chance.uniform(*_MIXED[fault]), victim=chance.random()))
-        at += pause * chance.uniform(0.6, 1.4)
     return plan
 
 

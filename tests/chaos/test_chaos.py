@@ -14,7 +14,7 @@ from tests.chaos.scenarios import SCENARIOS
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
-    ("name", "store", "seconds"), [("mixed", "mongo", 45), ("mixed", "redis", 30), ("broker-wiped", "mongo", 12)]
+    ("name", "store", "seconds"), [("mixed", "mongo", 40), ("mixed", "redis", 30), ("broker-wiped", "mongo", 12)]
 )
 def test_every_promise_holds(
     name: str, store: StoreKind, seconds: float, tmp_path: Path, record_property: Callable[[str, object], None]
