@@ -157,6 +157,17 @@ def test_repeated_key_replays_the_first_answer(store: Store) -> None:
     assert store.get(second.account, second.id) is None
 
 
+def test_earlier_answer_is_found_for_the_same_payload_only(store: Store) -> None:
+    key = make.idempotency_key(store.clock() + HOUR)
+    add(store, make.submission(key=key, answer="first"))
+    now = store.clock()
+    assert store.replay(make.ACCOUNT, key, now=now) == "first"
+    assert store.replay("stranger", key, now=now) is None
+    for member in ("endpoint", "key", "fingerprint"):
+        assert store.replay(make.ACCOUNT, replace(key, **{member: "other"}), now=now) is None
+    assert store.replay(make.ACCOUNT, key, now=key.expires_at) is None
+
+
 def test_key_with_another_payload_is_refused(store: Store) -> None:
     expires = store.clock() + HOUR
     add(store, make.submission(key=make.idempotency_key(expires, fingerprint="f1")))

@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,29 @@ def test_validation_mode_belongs_to_the_payload_of_a_batch(product: Product) -> 
 def test_refused_request_frees_its_key(product: Product) -> None:
     assert_refused(post(product, "h/1", {}), 422, "missing_required_field")
     assert post(product, "h/1").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [("/emails", {}), ("/emails/batch", {}), ("/emails/batch", {"x_batch_validation": "permissive"})],
+    ids=["email", "strict batch", "permissive batch"],
+)
+def test_replay_is_not_refused_because_a_time_has_passed_meanwhile(
+    product: Product, path: str, headers: dict[str, str]
+) -> None:
+    deadline = datetime.now(UTC) + timedelta(seconds=1)
+    email = EMAIL | {"expires_at": deadline.isoformat()}
+    payload = [email, email] if path.endswith("batch") else email
+    key, before = f"passed/{path}/{len(headers)}", product.count()
+    first = post(product, key, payload, path, **headers)
+    assert first.status_code == 200
+    product.wait_until(lambda: datetime.now(UTC) > deadline + timedelta(milliseconds=50))
+    again = post(product, key, payload, path, **headers)
+    assert (again.status_code, again.content) == (200, first.content)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert product.count() == before + (2 if path.endswith("batch") else 1)
+    if not headers:
+        assert_refused(post(product, f"{key}/other", payload, path), 422, "validation_error")
 
 
 def test_key_is_ignored_where_it_does_not_count(product: Product) -> None:

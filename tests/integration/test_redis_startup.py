@@ -19,9 +19,11 @@ LOSSES = {
 
 
 def refusal(url: str) -> str:
-    """The sentence with which the store refuses this Redis for good."""
-    with pytest.raises(StoreError) as refused:
-        RedisStore(url)
+    """The sentence with which the store refuses this Redis, whatever it is asked for."""
+    store = RedisStore(url)
+    with pytest.raises(StoreUnavailable) as refused:
+        store.ping()
+    store.close()
     sentence = str(refused.value)
     assert sentence.startswith("Redis at 127.0.0.1:")
     assert "\n" not in sentence

@@ -19,7 +19,7 @@ from postroom.mail.api_key import ApiKey, Scope
 from postroom.mail.draft import Draft
 from postroom.mail.email import Email, Json, Lane
 from postroom.settings import Settings
-from postroom.store.base import KeyReused, Submission
+from postroom.store.base import IdempotencyKey, KeyReused, Submission
 
 STRICT, PERMISSIVE = "strict", "permissive"
 
@@ -31,7 +31,12 @@ async def submit(desk: Desk, exchange: Exchange) -> Answer:
     await desk.backlog.check()
     payload = await desk.read_json(exchange)
     intent = _Intent(exchange, desk, key, "emails", STRICT, idempotency_key, payload, desk.postroom.clock())
-    draft = await desk.work(exchange, drafts.draft, payload, settings=desk.postroom.settings, now=intent.now)
+    try:
+        draft = await desk.work(exchange, drafts.draft, payload, settings=desk.postroom.settings, now=intent.now)
+    except InvalidEmails:
+        if (earlier := await intent.replay()) is not None:
+            return earlier
+        raise
     _check_sender(draft, key)
     email = intent.accept(draft)
     return await intent.store((email,), packed(render.accepted(email)))
@@ -46,12 +51,17 @@ async def submit_batch(desk: Desk, exchange: Exchange) -> Answer:
     payload = _listed(await desk.read_json(exchange), desk.postroom.settings)
     await desk.backlog.check(len(payload))
     intent = _Intent(exchange, desk, key, "emails/batch", mode, idempotency_key, payload, desk.postroom.clock())
-    emails, refused = await desk.work(exchange, intent.accept_each, payload)
+    try:
+        emails, refused = await desk.work(exchange, intent.accept_each, payload)
+    except Refusal:
+        if (earlier := await intent.replay()) is not None:
+            return earlier
+        raise
     answer: dict[str, object] = {"data": [render.accepted(email) for email in emails]}
     if mode == PERMISSIVE:
         answer["errors"] = refused
     if not emails:
-        return as_json(answer)
+        return await intent.replay() or as_json(answer)
     return await intent.store(emails, packed(answer))
 
 
@@ -102,24 +112,37 @@ class _Intent:
 
     async def store(self, emails: tuple[Email, ...], answer: bytes) -> Answer:
         """Makes them durable and answers; or answers as when the same request first came."""
-        settings = self.desk.postroom.settings
-        bound = idempotency.bind(
-            self.idempotency_key,
-            self.payload,
-            endpoint=self.endpoint,
-            mode=self.mode,
-            now=self.now,
-            hours=settings.idempotency_hours,
-        )
+        bound = self._bound()
         submission = Submission(account=self.key.account, emails=emails, answer=answer.decode(), idempotency=bound)
         added = await self.desk.commits.submit(submission)
         if isinstance(added, KeyReused):
             raise idempotency.reused()
         if added.replayed:
-            self.exchange.added.append((b"idempotent-replayed", b"true"))
-        else:
-            self.desk.backlog.added(len(emails))
+            return self._replayed(added.answer)
+        self.desk.backlog.added(len(emails))
         return _respond(self.exchange, added.answer)
+
+    async def replay(self) -> Answer | None:
+        """The answer when the same request came before and was accepted. It may be refused now because a time in it has
+        passed; what its client needs to hear is that the emails are there."""
+        bound = self._bound()
+        store = self.desk.postroom.store
+        answer = await self.desk.ask(store.replay, self.key.account, bound, now=self.now) if bound else None
+        return self._replayed(answer) if answer is not None else None
+
+    def _bound(self) -> IdempotencyKey | None:
+        return idempotency.bind(
+            self.idempotency_key,
+            self.payload,
+            endpoint=self.endpoint,
+            mode=self.mode,
+            now=self.now,
+            hours=self.desk.postroom.settings.idempotency_hours,
+        )
+
+    def _replayed(self, answer: str) -> Answer:
+        self.exchange.added.append((b"idempotent-replayed", b"true"))
+        return _respond(self.exchange, answer)
 
 
 def _respond(exchange: Exchange, answer: str) -> Answer:

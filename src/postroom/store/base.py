@@ -110,6 +110,9 @@ class Store(Protocol):
         any submission is stored.
         """
 
+    def replay(self, account: str, key: IdempotencyKey, *, now: datetime) -> str | None:
+        """The answer to an earlier, durable submission with this unexpired key and payload; None if there was none."""
+
     # -- delivery -----------------------------------------------------------------------------------------------
 
     def claim(self, ids: Sequence[str], *, worker: str, now: datetime, lease: timedelta) -> list[Claim]:

@@ -10,7 +10,17 @@ import pymongo
 from postroom.mail import lifecycle
 from postroom.mail.api_key import ApiKey
 from postroom.mail.email import Email, Lane, Life, Status
-from postroom.store.base import AccountAndId, Added, Claim, KeyReused, Page, Query, Settlement, Submission
+from postroom.store.base import (
+    AccountAndId,
+    Added,
+    Claim,
+    IdempotencyKey,
+    KeyReused,
+    Page,
+    Query,
+    Settlement,
+    Submission,
+)
 from postroom.store.mongo import claims, faults, keys, listing, reading, submission, upkeep, wishes
 from postroom.store.mongo.connection import PATIENCE_SECONDS, Connection, Connections
 
@@ -41,6 +51,11 @@ class MongoStore:
         """Stores submissions with the emails in them."""
         with self._in_time(faults.asking) as here:
             return submission.add(here, submissions, now=now, wake_up_at=wake_up_at)
+
+    def replay(self, account: str, key: IdempotencyKey, *, now: datetime) -> str | None:
+        """Finds the answer to an earlier submission."""
+        with self._in_time(faults.asking) as here:
+            return submission.replay(here, account, key, now=now)
 
     # -- delivery -----------------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from postroom.errors import StoreUnavailable
-from postroom.store.base import Added, KeyReused, Submission
+from postroom.store.base import Added, IdempotencyKey, KeyReused, Submission
 from postroom.store.mongo import documents, faults, transaction
 from postroom.store.mongo.connection import Connection
 from postroom.store.mongo.documents import SCHEMA
@@ -67,6 +67,14 @@ def add(
         raise last_error
     transaction.end_abandoned(here)
     raise StoreUnavailable("another submission with the same idempotency key is under way: try again")
+
+
+def replay(here: Connection, account: str, key: IdempotencyKey, *, now: datetime) -> str | None:
+    """The answer that is durably kept for a key, if the payload is the same."""
+    for taken in _durable(here, [(account, key.endpoint, key.key)], now).values():
+        if taken.fingerprint == key.fingerprint:
+            return taken.answer
+    return None
 
 
 def _fresh(submissions: Iterable[Submission], earlier: Mapping[Key, _Taken]) -> dict[int, Submission]:
@@ -143,7 +151,11 @@ def _write(here: Connection, writes: _Writes, expired_by: datetime | None, sessi
 
 def _look_up(here: Connection, submissions: Iterable[Submission], now: datetime) -> dict[Key, _Taken]:
     """The unexpired keys among these that are durably stored; by them we vouch for emails that others stored."""
-    ids = [_id_of(key) for key in map(_key_of, submissions) if key]
+    return _durable(here, [key for key in map(_key_of, submissions) if key], now)
+
+
+def _durable(here: Connection, keys: Sequence[Key], now: datetime) -> dict[Key, _Taken]:
+    ids = [_id_of(key) for key in keys]
     durable = here.submissions.with_options(read_concern=ReadConcern("majority"))
     found = durable.find({"_id": {"$in": ids}, "expires_at": {"$gt": now}}, hint="_id_")
     return {

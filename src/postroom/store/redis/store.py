@@ -8,8 +8,18 @@ from postroom.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from postroom.mail import lifecycle
 from postroom.mail.api_key import ApiKey
 from postroom.mail.email import Email, Lane, Life, Status
-from postroom.store.base import AccountAndId, Added, Claim, KeyReused, Page, Query, Settlement, Submission
-from postroom.store.redis import claims, faults, keys, listing, reading, server, submission, times, upkeep, wishes
+from postroom.store.base import (
+    AccountAndId,
+    Added,
+    Claim,
+    IdempotencyKey,
+    KeyReused,
+    Page,
+    Query,
+    Settlement,
+    Submission,
+)
+from postroom.store.redis import claims, keys, listing, reading, server, submission, times, upkeep, wishes
 from postroom.store.redis.clock import ServerClock
 from postroom.store.redis.link import Link
 from postroom.store.redis.server import Durability
@@ -22,19 +32,16 @@ class RedisStore:
     `store.base`."""
 
     def __init__(self, url: str, *, durability: Durability = "strict") -> None:
-        """Looks whether that Redis keeps what it is given. Raises `StoreError` when it does not, or cannot be used as
-        it is; with `durability="relaxed"` what can be lost is only logged. When it does not answer yet, that is logged,
-        and each new connection looks again.
+        """Looks whether that Redis answers and keeps what it is given, and logs when it does not: each new connection
+        looks again, and refuses one that is unfit. With `durability="relaxed"` what can be lost is only logged.
         """
         self._clock = ServerClock()
         self._link = Link(url, durability=durability, clock=self._clock)
         try:
             found = self._link.look()
             server.refuse_if_unfit(found, self._link.address, durability)
-        except faults.Unfit:
-            raise
         except StoreUnavailable as error:
-            log.warning("store unavailable", extra={"reason": str(error)})
+            log.error("store unavailable", extra={"reason": str(error)})
             return
         if durability == "relaxed" and (losses := "; ".join(server.lies(found))):
             log.warning("store may lose emails", extra={"reason": f"Redis at {self._link.address} {losses}"})
@@ -59,6 +66,11 @@ class RedisStore:
             if answers is None:
                 raise
             return list(answers)
+
+    def replay(self, account: str, key: IdempotencyKey, *, now: datetime) -> str | None:
+        """Finds the answer to an earlier submission."""
+        with self._link.talk(writing=True) as talk:
+            return submission.replay(talk, account, key, now=now)
 
     # -- delivery -----------------------------------------------------------------------------------------------
 

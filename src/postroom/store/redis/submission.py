@@ -5,7 +5,7 @@ from datetime import datetime
 
 from redis.exceptions import ResponseError
 
-from postroom.store.base import Added, KeyReused, Submission
+from postroom.store.base import Added, IdempotencyKey, KeyReused, Submission
 from postroom.store.redis import faults, records, scripts, times
 from postroom.store.redis.talk import Argument, Command, Reply, Talk
 
@@ -26,9 +26,23 @@ def look_up(talk: Talk, submissions: Sequence[Submission], *, now: datetime) -> 
     """The answers to submissions that were stored although nobody heard of it; None unless all were, for then the
     write may still be on its way."""
     answers = [_found(talk, submission, now) for submission in submissions]
-    talk.write(("SET", "postroom:pulse", times.to_ms(now)), durable=True)  # what was written before is on disk, too
+    _wait_for_disk(talk, now)
     known = [answer for answer in answers if answer is not None]
     return known if len(known) == len(answers) else None
+
+
+def replay(talk: Talk, account: str, key: IdempotencyKey, *, now: datetime) -> str | None:
+    """The answer that is kept for a key, if the payload is the same."""
+    found = _kept(talk, account, key, now)
+    if not isinstance(found, Added):
+        return None
+    _wait_for_disk(talk, now)
+    return found.answer
+
+
+def _wait_for_disk(talk: Talk, now: datetime) -> None:
+    """Returns when what was written before is on disk, too."""
+    talk.write(("SET", "postroom:pulse", times.to_ms(now)), durable=True)
 
 
 def _arguments(submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime) -> list[Argument]:
@@ -73,9 +87,12 @@ def _answer(submission: Submission, outcome: bytes, earlier: bytes = b"") -> Add
 def _found(talk: Talk, submission: Submission, now: datetime) -> Added | KeyReused | None:
     if talk.ask("EXISTS", *[f"postroom:email:{email.id}" for email in submission.emails]):
         return Added(answer=submission.answer, replayed=False)
-    if (key := submission.idempotency) is None:
-        return None
-    name = f"postroom:idempotency:{submission.account}\0{key.endpoint}\0{key.key}"
+    key = submission.idempotency
+    return _kept(talk, submission.account, key, now) if key else None
+
+
+def _kept(talk: Talk, account: str, key: IdempotencyKey, now: datetime) -> Added | KeyReused | None:
+    name = f"postroom:idempotency:{account}\0{key.endpoint}\0{key.key}"
     fingerprint, answer, expires_at = talk.ask("HMGET", name, "fingerprint", "answer", "expires_at")
     if expires_at is None or int(expires_at) <= times.to_ms(now):
         return None

@@ -8,7 +8,17 @@ from postroom.errors import StoreUnavailable
 from postroom.mail import lifecycle
 from postroom.mail.api_key import ApiKey
 from postroom.mail.email import Email, Lane, Status
-from postroom.store.base import AccountAndId, Added, Claim, KeyReused, Page, Query, Settlement, Submission
+from postroom.store.base import (
+    AccountAndId,
+    Added,
+    Claim,
+    IdempotencyKey,
+    KeyReused,
+    Page,
+    Query,
+    Settlement,
+    Submission,
+)
 from postroom.store.sqlite import claims, filesystem, keys, listing, reading, rows, schema, submission, upkeep, wishes
 from postroom.store.sqlite.clock import system_clock
 from postroom.store.sqlite.lock import StoreLock
@@ -60,6 +70,10 @@ class SqliteStore:
         """Stores submissions with the emails in them."""
         filesystem.refuse_without_room(self._path, self._reserve_bytes)
         return self._writer.run(submission.add(submissions, now=now, wake_up_at=wake_up_at))
+
+    def replay(self, account: str, key: IdempotencyKey, *, now: datetime) -> str | None:
+        """Finds the answer to an earlier submission."""
+        return self._readers.run(submission.replay(account, key, now=now))
 
     # -- delivery -----------------------------------------------------------------------------------------------
 

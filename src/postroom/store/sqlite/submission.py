@@ -30,6 +30,11 @@ _KEY_TAKEN_BY = """
     SELECT fingerprint, answer FROM idempotency
     WHERE account = :account AND endpoint = :endpoint AND key = :key
 """
+_ANSWER_KEPT = """
+    SELECT answer FROM idempotency
+    WHERE account = :account AND endpoint = :endpoint AND key = :key
+    AND fingerprint = :fingerprint AND expires_at > :now
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,17 @@ def add(
             fresh += [] if earlier else its_rows
         _write(connection, fresh)
         return answers
+
+    return operation
+
+
+def replay(account: str, key: IdempotencyKey, *, now: datetime) -> Callable[[sqlite3.Connection], str | None]:
+    """The answer that is kept for a key, if the payload is the same."""
+    values = _key_values(account, key, "", now)
+
+    def operation(connection: sqlite3.Connection) -> str | None:
+        found = connection.execute(_ANSWER_KEPT, values).fetchone()
+        return str(found[0]) if found else None
 
     return operation
 
