@@ -12,8 +12,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from celery import Celery
+from kombu import Connection, Exchange, Producer
 
 from postroom import settings, wiring
+from postroom.errors import StoreError
 from postroom.mail.email import Address, Email, Kind, Lane, Life, Recipient, Status
 from postroom.queue.publisher import publish_chunks
 from postroom.store.base import Submission
@@ -94,6 +97,12 @@ class Fleet:
         called = [sys.executable, "-m", "postroom", *command]
         return subprocess.run(called, env=environment, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
 
+    def _counts(self) -> str:
+        try:
+            return str({str(status): count for status, count in self.store.counts().items() if count})
+        except StoreError as error:
+            return str(error)
+
     def _environment(self, variables: dict[str, str]) -> dict[str, str]:
         inherited = {n: v for n, v in os.environ.items() if not n.startswith(("POSTROOM_", "CELERY_"))}
         return inherited | self.variables | variables
@@ -140,7 +149,7 @@ class Fleet:
         while not condition():
             if time.monotonic() > deadline or any(m.process.poll() is not None for m in members):
                 logs = "\n".join(f"--- {m.log_file.name}\n{m.log[-4000:]}" for m in self.members)
-                raise AssertionError(f"not within {seconds} s: {what}; {dict(self.store.counts())}\n{logs}")
+                raise AssertionError(f"not within {seconds} s: {what}; {self._counts()}\n{logs}")
             time.sleep(0.05)
 
 
@@ -205,3 +214,10 @@ def received(relay: Smtpd) -> Counter[str]:
 def expect_each_once(relay: Smtpd, ids: list[str]) -> None:
     """Nothing is lost and nothing doubled."""
     assert received(relay) == Counter(ids)
+
+
+def publish_task(connection: Connection, args: list[object], *, task: str = "postroom.deliver") -> None:
+    """Publishes what a wake-up of another version might look like."""
+    message = Celery(set_as_current=False).amqp.as_task_v2("00000000-0000-0000-0000-000000000001", task, args)
+    producer = Producer(connection, routing_key="normal", exchange=Exchange("postroom", type="direct"))
+    producer.publish(message.body, serializer="json", headers=message.headers, **message.properties)

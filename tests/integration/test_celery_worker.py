@@ -12,7 +12,7 @@ from kombu import Connection, Exchange, Producer
 
 from postroom.mail.email import Lane, Status
 from postroom.queue.celery import CeleryQueue
-from tests.fleet import ACCOUNT, PATIENT, QUICK, Fleet, StartFleet, expect_each_once
+from tests.fleet import ACCOUNT, PATIENT, QUICK, Fleet, StartFleet, expect_each_once, publish_task
 from tests.servers.rabbitmq import RabbitMQ
 from tests.smtpd import Hold, Smtpd
 
@@ -71,10 +71,10 @@ def test_what_no_worker_can_read_goes_to_the_dead_letters(
     assert isinstance(fleet.queue, CeleryQueue)
     dead_letters = fleet.queue.dead_letters
     with Connection(rabbitmq.url) as connection:
-        _publish_task(connection, [{"v": 2, "ids": ["x"], "lane": "normal"}])
-        _publish_task(connection, [{"v": 1, "ids": "x", "lane": "normal"}])
-        _publish_task(connection, [{"v": 1, "ids": ["x"], "lane": "slow"}])
-        _publish_task(connection, [], task="postroom.unheard_of")
+        publish_task(connection, [{"v": 2, "ids": ["x"], "lane": "normal"}])
+        publish_task(connection, [{"v": 1, "ids": "x", "lane": "normal"}])
+        publish_task(connection, [{"v": 1, "ids": ["x"], "lane": "slow"}])
+        publish_task(connection, [], task="postroom.unheard_of")
         producer = Producer(connection, routing_key="normal", exchange=Exchange("postroom", type="direct"))
         for task in ("postroom.deliver", "postroom.unheard_of", None):
             headers = {"task": task} if task else {}
@@ -84,12 +84,6 @@ def test_what_no_worker_can_read_goes_to_the_dead_letters(
     fleet.wait(lambda: dead_letters() == 13, "all are dead letters", seconds=20)
     expect_each_once(relay, _sent(fleet, 5))
     assert dead_letters() == 13
-
-
-def _publish_task(connection: Connection, args: list[object], *, task: str = "postroom.deliver") -> None:
-    message = Celery(set_as_current=False).amqp.as_task_v2("00000000-0000-0000-0000-000000000001", task, args)
-    producer = Producer(connection, routing_key="normal", exchange=Exchange("postroom", type="direct"))
-    producer.publish(message.body, serializer="json", headers=message.headers, **message.properties)
 
 
 def test_urgent_email_overtakes_five_hundred_chunks_of_bulk(start_fleet: StartFleet) -> None:

@@ -97,22 +97,6 @@ def test_queue_with_other_arguments_is_told_and_work_goes_on(
     fleet.wait(lambda: " ready." in worker.log, "the worker consumes", worker)
 
 
-@pytest.mark.parametrize("what", ["password", "vhost"])
-def test_broker_that_refuses_us_is_told_and_work_goes_on(
-    start_fleet: StartFleet, rabbitmq: RabbitMQ, relay: Smtpd, what: str
-) -> None:
-    wrong = rabbitmq.url.replace(":guest@", ":sesame@") if what == "password" else rabbitmq.url + "x"
-    fleet = start_fleet(**QUICK)
-    worker = fleet.start("postroom", "worker", CELERY_BROKER_URL=wrong)
-    ids = fleet.submit(10, publish=False)
-    fleet.wait_for_sent(10)
-    expect_each_once(relay, ids)
-    assert "broker refuses us" in worker.log
-    assert "sesame" not in worker.log
-    assert "Traceback" not in worker.log
-    assert worker.stop() == 0
-
-
 def test_memory_alarm_does_not_keep_workers_from_their_work(
     start_fleet: StartFleet, rabbitmq: RabbitMQ, relay: Smtpd
 ) -> None:
