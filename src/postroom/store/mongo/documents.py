@@ -16,6 +16,9 @@ Value = TypeVar("Value")
 SCHEMA = 1  # of each document; raised when an older Postroom would misread what this one writes
 CHUNK = 4 * 1024 * 1024  # bytes; a document must stay under 16 MiB
 
+_LANE = {lane.value: lane for lane in Lane}
+_ON_UNCERTAIN = {choice.value: choice for choice in OnUncertain}
+
 
 def of_email(email: Email, *, now: datetime, wake_up_at: datetime | None = None) -> Document:
     """The main document. While the email waits, the sweep publishes it at `wake_up_at`, by default when it is due."""
@@ -119,13 +122,13 @@ def _email_of(document: Document, body: Document) -> Email:
         subject=document["subject"],
         html=body.get("html"),
         text=body.get("text"),
-        headers=tuple((header["name"], header["value"]) for header in body.get("headers", ())),
-        attachments=tuple(_attachment(a) for a in document.get("attachments", ())),
-        tags=tuple((tag["name"], tag["value"]) for tag in document.get("tags", ())),
+        headers=tuple([(header["name"], header["value"]) for header in body.get("headers", ())]),
+        attachments=tuple([_attachment(a) for a in document.get("attachments", ())]),
+        tags=tuple([(tag["name"], tag["value"]) for tag in document.get("tags", ())]),
         metadata=_metadata(document.get("metadata", {})),
-        lane=Lane(document["lane"]),
+        lane=_LANE[document["lane"]],
         max_attempts=document["max_attempts"],
-        on_uncertain=OnUncertain(document["on_uncertain"]),
+        on_uncertain=_ON_UNCERTAIN[document["on_uncertain"]],
         idempotency_key=document.get("idempotency_key"),
         life=lives.life_of(document),
     )
@@ -140,7 +143,7 @@ def _address(fields: Document) -> Address:
 
 
 def _addresses(listed: Iterable[Document]) -> tuple[Address, ...]:
-    return tuple(_address(fields) for fields in listed)
+    return tuple([_address(fields) for fields in listed]) if listed else ()
 
 
 def _of_attachment(attachment: Attachment) -> Document:

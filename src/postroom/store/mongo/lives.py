@@ -9,6 +9,9 @@ from postroom.mail.lifecycle import CLAIMABLE, FINAL
 
 Document: TypeAlias = dict[str, Any]
 
+_STATUS = {status.value: status for status in Status}  # four times as fast as to call the enum
+_RECIPIENT_STATUS = {status.value: status for status in RecipientStatus}
+_KIND = {kind.value: kind for kind in Kind}
 _SHARE_AN_UPDATE = 100  # emails at most: each looks for its place among them all
 
 
@@ -72,8 +75,8 @@ def replacing(lives: Mapping[str, Document]) -> Iterator[tuple[Document, list[Do
 def life_of(document: Document) -> Life:
     """The life in a main document."""
     return Life(
-        status=Status(document["status"]),
-        recipients=tuple(_recipient(r) for r in document.get("recipients", ())),
+        status=_STATUS[document["status"]],
+        recipients=tuple([_recipient(r) for r in document.get("recipients", ())]),
         scheduled_at=document.get("scheduled_at"),
         next_attempt_at=document.get("next_attempt_at"),
         expires_at=document["expires_at"],
@@ -83,7 +86,7 @@ def life_of(document: Document) -> Life:
         sent_at=document.get("sent_at"),
         possible_duplicate=document["possible_duplicate"],
         last_error=_last_error(document.get("last_error")),
-        timeline=tuple(_event(e) for e in document.get("timeline", ())),
+        timeline=tuple([_event(e) for e in document.get("timeline", ())]),
     )
 
 
@@ -108,8 +111,8 @@ def _of_recipient(recipient: Recipient) -> Document:
 def _recipient(fields: Document) -> Recipient:
     return Recipient(
         address=fields["address"],
-        kind=Kind(fields["kind"]),
-        status=RecipientStatus(fields["status"]),
+        kind=_KIND[fields["kind"]],
+        status=_RECIPIENT_STATUS[fields["status"]],
         smtp_code=fields.get("smtp_code"),
         enhanced_code=fields.get("enhanced_code"),
         message=fields.get("message"),
