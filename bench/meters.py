@@ -7,7 +7,8 @@ children that have ended and were waited for included. Memory is the proportiona
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import psutil
@@ -17,37 +18,41 @@ SAMPLE_SECONDS = 1.0
 Groups = Mapping[str, Sequence[int]]  # the process ids at the root of each group's trees
 
 
-def cpu_seconds(pids: Sequence[int]) -> float:
-    """What these processes and all below them have used since their start."""
-    total = 0.0
-    for process in _trees(pids):
-        try:
-            total += sum(process.cpu_times()[:4])  # user, system, and both of children that were waited for
-        except psutil.Error:
-            continue
-    return total
+def cpu_seconds(groups: Groups) -> dict[str, float]:
+    """What the processes of each group and all below them have used since their start."""
+    # user and system time, and both of children that were waited for
+    return _summed(groups, lambda process: float(sum(process.cpu_times()[:4])))
 
 
-def memory_mb(pids: Sequence[int]) -> float:
-    """Their proportional set size now."""
-    total = 0.0
-    for process in _trees(pids):
-        try:
-            total += process.memory_full_info().pss
-        except psutil.Error:
-            continue
-    return total / 1e6
+def memory_mb(groups: Groups) -> dict[str, float]:
+    """The proportional set size of each group now."""
+    return _summed(groups, lambda process: process.memory_full_info().pss / 1e6)
 
 
-def _trees(pids: Sequence[int]) -> list[psutil.Process]:
-    found: dict[int, psutil.Process] = {}
-    for pid in pids:
-        try:
-            root = psutil.Process(pid)
-            found |= {one.pid: one for one in (root, *root.children(recursive=True))}
-        except psutil.NoSuchProcess:
-            continue
-    return list(found.values())
+def _summed(groups: Groups, value: Callable[[psutil.Process], float]) -> dict[str, float]:
+    sums = dict.fromkeys(groups, 0.0)
+    for name, processes in _trees(groups).items():
+        for process in processes:
+            with suppress(psutil.Error):  # it has just ended; its parent has its time now
+                sums[name] += value(process)
+    return sums
+
+
+def _trees(groups: Groups) -> dict[str, list[psutil.Process]]:
+    """The processes of each group, from one look at all processes."""
+    children: dict[int, list[psutil.Process]] = defaultdict(list)
+    by_pid: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            children[process.ppid()].append(process)
+            by_pid[process.pid] = process
+    trees = {}
+    for name, pids in groups.items():
+        tree = [by_pid[pid] for pid in pids if pid in by_pid]
+        for process in tree:  # which grows meanwhile
+            tree += children[process.pid]
+        trees[name] = tree
+    return trees
 
 
 def _busy_seconds() -> float:
@@ -100,12 +105,11 @@ class Meter:
         )
 
     def _now(self) -> tuple[dict[str, float], float, float, float]:
-        cpu = {name: cpu_seconds(pids) for name, pids in self._groups.items()}
-        return cpu, time.process_time(), _busy_seconds(), time.monotonic()
+        return cpu_seconds(self._groups), time.process_time(), _busy_seconds(), time.monotonic()
 
     def _sample(self) -> None:
         while True:
-            sample = {name: memory_mb(pids) for name, pids in self._groups.items()}
+            sample = memory_mb(self._groups)
             self._series.append(sample)
             for name, value in sample.items():
                 self._peak[name] = max(self._peak[name], value)

@@ -20,4 +20,5 @@ class Options:
     rate: float | None = None  # submissions a second; as fast as it goes when None
     read_back: int | None = None  # most statuses that are read back by id; all when None
     store_url: str | None = None  # of a store that is there and stays; a new one when None
+    stored: tuple[int, ...] = (1_000, 100_000, 1_000_000)  # emails that are there before
     settings: Mapping[str, str] = field(default_factory=dict)  # further settings of the product, by variable

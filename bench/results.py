@@ -28,6 +28,17 @@ def save(scenario: str, content: Mapping[str, Any], servers: Servers) -> Path:
     return file
 
 
+def with_earlier(name: str, content: Json) -> Json:
+    """A scenario's content with what an earlier run has found about other systems; they are in the first column."""
+    file = FOLDER / f"{name}.json"
+    earlier: Json = json.loads(file.read_text()) if file.exists() else {}
+    if earlier.get("head") != content["head"]:
+        return content
+    now = {line[0] for line in content["lines"]}
+    others = [line for line in earlier["lines"] if line[0] not in now]
+    return {**content, "lines": sorted(content["lines"] + others, key=lambda line: str(line[0]), reverse=True)}
+
+
 def publish() -> Json:
     """Takes what the scenarios have left into the published file, each in place of what it said before."""
     published: Json = json.loads(PUBLISHED.read_text()) if PUBLISHED.exists() else {}

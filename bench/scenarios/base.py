@@ -17,8 +17,9 @@ Cell = str | int | float
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """A table of what was found, and the runs behind it."""
+    """A table of what was found, under a name, and the runs behind it."""
 
+    name: str
     head: Sequence[str]
     lines: Sequence[Sequence[Cell]]
     rows: Sequence[Row] = ()
@@ -49,7 +50,7 @@ class Bench:
         return row
 
 
-Scenario = Callable[[Bench], Findings]
+Scenario = Callable[[Bench], Sequence[Findings]]
 
 
 def as_json(findings: Findings, options: Options) -> dict[str, Any]:

@@ -12,5 +12,4 @@ ALL: Mapping[str, Scenario] = {
     "latency": scale.latency,
     "memory": scale.memory,
     "stored": stored.stored,
-    "pages": stored.pages,
 }

@@ -1,5 +1,7 @@
 """More processes, slower relays, more load: rates of the same work under other conditions."""
 
+from collections.abc import Sequence
+
 from bench.scenarios.base import Bench, Findings, system_cpu
 from bench.stats import percentile
 
@@ -9,7 +11,7 @@ SHARES = (0.1, 0.5, 0.9)
 LOAD_SECONDS = 15
 
 
-def children(bench: Bench) -> Findings:
+def children(bench: Bench) -> Sequence[Findings]:
     """Emails per second with 1, 2 and 4 worker children."""
     lines = []
     for system in bench.systems or ("mongo",):
@@ -21,10 +23,10 @@ def children(bench: Bench) -> Findings:
                     (system, batch, count, row.end_to_end_rate, system_cpu(row), memory, _foreign(row.foreign))
                 )
     head = ("system", "batch", "children", "end to end/s", "CPU s per 1,000", "workers' peak MB", "foreign")
-    return Findings(head=head, lines=lines, rows=bench.rows)
+    return [Findings(name="children", head=head, lines=lines, rows=bench.rows)]
 
 
-def relay(bench: Bench) -> Findings:
+def relay(bench: Bench) -> Sequence[Findings]:
     """Emails per second with a relay that takes 0, 20 or 200 ms for each message, with 20 connections and with 100."""
     lines = []
     for system in bench.systems or ("mongo", "embedded"):
@@ -43,10 +45,10 @@ def relay(bench: Bench) -> Findings:
                     (system, delay, connections, row.end_to_end_rate, bound, system_cpu(row), _foreign(row.foreign))
                 )
     head = ("system", "relay ms", "connections", "end to end/s", "connections / delay", "CPU s per 1,000", "foreign")
-    return Findings(head=head, lines=lines, rows=bench.rows)
+    return [Findings(name="relay", head=head, lines=lines, rows=bench.rows)]
 
 
-def latency(bench: Bench) -> Findings:
+def latency(bench: Bench) -> Sequence[Findings]:
     """Submit latency at a tenth, half and nine tenths of what the system carries end to end, one by one."""
     lines = []
     for system in bench.systems or ("mongo", "embedded"):
@@ -69,10 +71,10 @@ def latency(bench: Bench) -> Findings:
                 )
             )
     head = ("system", "load", "submitted/s", "p50 ms", "p99 ms", "end to end/s", "CPU s per 1,000", "foreign")
-    return Findings(head=head, lines=lines, rows=bench.rows)
+    return [Findings(name="latency", head=head, lines=lines, rows=bench.rows)]
 
 
-def memory(bench: Bench) -> Findings:
+def memory(bench: Bench) -> Sequence[Findings]:
     """Memory of each part while 200,000 emails pass, in batches."""
     lines = []
     for system in bench.systems or ("mongo", "embedded"):
@@ -84,7 +86,7 @@ def memory(bench: Bench) -> Findings:
             early, late = percentile(series[tenth : 2 * tenth], 0.5), percentile(series[-tenth:], 0.5)
             lines.append((system, part, n, series[0], early, late, row.peak_mb[part]))
     head = ("system", "part", "emails", "MB at the start", "after a tenth", "at the end", "peak")
-    return Findings(head=head, lines=lines, rows=bench.rows)
+    return [Findings(name="memory", head=head, lines=lines, rows=bench.rows)]
 
 
 def _foreign(share: float) -> str:

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.client import load
@@ -17,7 +17,7 @@ from bench.work import WARM_UP
 DEADLINE_SECONDS = 300.0
 
 
-def simulated(bench: Bench) -> Findings:
+def simulated(bench: Bench) -> Sequence[Findings]:
     """Emails per second with one child, from the first submission until the last status is recorded."""
     lines = []
     for system in bench.systems or ("mongo", "embedded"):
@@ -30,7 +30,7 @@ def simulated(bench: Bench) -> Findings:
         middle, end = series[len(series) // 2], series[-1]
         lines.append((system, row.n, row.end_to_end_rate, system_cpu(row), middle, end, f"{row.foreign:.0%}"))
     head = ("system", "emails", "emails/s per process", "CPU s per 1,000", "MB half-way", "MB at the end", "foreign")
-    return Findings(head=head, lines=lines, rows=bench.rows)
+    return [Findings(name="simulated", head=head, lines=lines, rows=bench.rows)]
 
 
 def _until(condition: Callable[[], bool]) -> None:
