@@ -11,49 +11,36 @@ OUTAGE = {"fastapi-app", "mongodb", "redis"}  # while these are away, submission
 
 
 @pytest.mark.parametrize(("store", "service"), CASES)
-def test_container_that_crashes_comes_back_by_itself_and_nothing_is_lost(
+def test_container_that_crashes_is_killed_or_restarted_comes_back_and_nothing_is_lost(
     stand: Stand, store: str, service: str
 ) -> None:
-    stand.choose(store=store, mail="mailpit")
-    container, others = stand.one(service), stand.starts(but=[service])
-    with books.load(stand) as ledger:
-        books.more(ledger, 60)
-        stand.crash(container)
-        wait(lambda: stand.one(service)["RestartCount"] > container["RestartCount"], f"{service} is started again")
-        wait(lambda: stand.is_healthy(service), f"{service} is healthy again")
-        books.more(ledger, 60)
-    books.expect_balanced(stand, ledger, outage=service in OUTAGE)
-    assert stand.starts(but=[service]) == others
-
-
-@pytest.mark.parametrize(("store", "service"), CASES)
-def test_container_killed_by_docker_comes_back_with_make_start_and_nothing_is_lost(
-    stand: Stand, store: str, service: str
-) -> None:
-    """Docker takes `docker kill` for a wish, and starts nothing again that somebody wished away."""
-    stand.choose(store=store, mail="mailpit")
-    name, others = stand.one(service)["Name"], stand.starts(but=[service])
-    with books.load(stand) as ledger:
-        books.more(ledger, 60)
-        docker("kill", name.removeprefix("/"))
-        stand.make("start")
-        assert stand.is_healthy(service)
-        books.more(ledger, 60)
-    books.expect_balanced(stand, ledger, outage=service in OUTAGE)
-    assert stand.starts(but=[service]) == others
-
-
-@pytest.mark.parametrize(("store", "service"), CASES)
-def test_service_is_restarted_under_load_and_nothing_is_lost(stand: Stand, store: str, service: str) -> None:
     stand.choose(store=store, mail="mailpit")
     others = stand.starts(but=[service])
     with books.load(stand) as ledger:
-        books.more(ledger, 60)
-        stand.make("restart", SERVICE=service)
-        assert stand.is_healthy(service)
-        books.more(ledger, 60)
+        for trouble in (_crashes, _is_killed_by_docker, _is_restarted):
+            books.more(ledger, 50)
+            trouble(stand, service)
+            wait(lambda: stand.is_healthy(service), f"{service} is healthy again")
+        books.more(ledger, 50)
     books.expect_balanced(stand, ledger, outage=service in OUTAGE)
     assert stand.starts(but=[service]) == others
+
+
+def _crashes(stand: Stand, service: str) -> None:
+    """It comes back by itself."""
+    container = stand.one(service)
+    stand.crash(container)
+    wait(lambda: stand.one(service)["RestartCount"] > container["RestartCount"], f"{service} is started again")
+
+
+def _is_killed_by_docker(stand: Stand, service: str) -> None:
+    """Docker takes it for a wish, and starts nothing again that somebody wished away; `make start` does."""
+    docker("kill", stand.one(service)["Name"].removeprefix("/"))
+    stand.make("start")
+
+
+def _is_restarted(stand: Stand, service: str) -> None:
+    stand.make("restart", SERVICE=service)
 
 
 def test_everything_stopped_under_load_and_started_again_keeps_its_data(stand: Stand) -> None:
