@@ -16,6 +16,8 @@ from postroom.transport.smtp.relay import Relay, Timeouts
 PATIENT = Timeouts(connect=10, greeting=10, command=10, starttls=10, auth=10, body=10, dot=10)
 QUICK = Timeouts(connect=0.7, greeting=0.7, command=0.7, starttls=0.7, auth=0.7, body=0.7, dot=0.7)
 
+OpenSmtp = Callable[..., SmtpTransport]
+
 _serial = count(1)
 SENDER = "sender@example.org"
 
@@ -51,7 +53,7 @@ class Clock:
 
 
 @contextmanager
-def transports(clock: Clock | None = None) -> Iterator[Callable[..., SmtpTransport]]:
+def transports(clock: Clock | None = None) -> Iterator[OpenSmtp]:
     """A function that makes SMTP transports from a URL and options of `Relay.parse`; all are closed in the end."""
     with ExitStack() as stack:
 

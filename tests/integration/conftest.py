@@ -1,4 +1,4 @@
-"""The product, running for the tests of one module."""
+"""The product, running for the tests of one module; and what the tests of SMTP have in common."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +7,8 @@ import pytest
 
 from tests.engines import Engine
 from tests.product import Product, running
+from tests.sending import Clock, OpenSmtp, transports
+from tests.smtpd import Smtpd
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +40,24 @@ def impatient(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def _folder(factory: pytest.TempPathFactory) -> Path:
     return factory.mktemp("product")
+
+
+@pytest.fixture
+def server() -> Iterator[Smtpd]:
+    """A relay to script; in the end it must have seen nothing that a strict one would object to."""
+    with Smtpd() as relay:
+        yield relay
+    assert relay.violations == []
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The clock of the transports, which can be set forward."""
+    return Clock()
+
+
+@pytest.fixture
+def opened(clock: Clock) -> Iterator[OpenSmtp]:
+    """Opens SMTP transports by that clock, and closes them after the test."""
+    with transports(clock) as make:
+        yield make

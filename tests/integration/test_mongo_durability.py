@@ -13,26 +13,10 @@ from postroom.store.base import Added, KeyReused, Submission
 from postroom.store.mongo import MongoStore
 from tests import make
 from tests.make import ACCOUNT, HOUR, SECOND
-from tests.servers import mongodb
 from tests.servers.link import Link
 from tests.servers.mongodb import MongoDB
 
 DEADLINE_SECONDS = 60.0
-
-
-@pytest.fixture(scope="module")
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoDB]:
-    """A server with little in it, which is soon up again."""
-    with mongodb.started(tmp_path_factory.mktemp("mongodb")) as server:
-        yield server
-
-
-@pytest.fixture
-def server(own_server: MongoDB) -> Iterator[MongoDB]:
-    """That server, running again after the test: it will be killed."""
-    yield own_server
-    if not own_server.running:
-        own_server.start()
 
 
 @pytest.fixture
@@ -42,16 +26,16 @@ def name() -> str:
 
 
 @pytest.fixture
-def direct(server: MongoDB, name: str) -> Iterator[MongoStore]:
+def direct(own_mongodb: MongoDB, name: str) -> Iterator[MongoStore]:
     """A store that reaches the server as stores do."""
-    store = MongoStore(server.url(name))
+    store = MongoStore(own_mongodb.url(name))
     yield store
     store.close()
 
 
 @pytest.fixture
-def link(server: MongoDB) -> Iterator[Link]:
-    link = Link(server.port)
+def link(own_mongodb: MongoDB) -> Iterator[Link]:
+    link = Link(own_mongodb.port)
     yield link
     link.close()
 
@@ -104,15 +88,17 @@ class Sender(threading.Thread):
 
 
 @pytest.mark.slow
-def test_kill_9_in_a_loop_loses_nothing_that_was_acknowledged(server: MongoDB, direct: MongoStore, name: str) -> None:
+def test_kill_9_in_a_loop_loses_nothing_that_was_acknowledged(
+    own_mongodb: MongoDB, direct: MongoStore, name: str
+) -> None:
     sender = Sender(direct)
     sender.start()
     for _ in range(5):
         sender.wait_for(20)
-        server.restart()
+        own_mongodb.restart()
     sender.wait_for(2)
     sender.end()
-    with server.client() as client:
+    with own_mongodb.client() as client:
         stored = {d["_id"]: d["status"] for d in client[name]["emails"].find({}, {"status": 1})}
         bodies = {d["_id"] for d in client[name]["bodies"].find({}, {"_id": 1})}
     assert not set(sender.accepted) - set(stored)
@@ -156,12 +142,12 @@ def test_settle_is_done_once_when_its_answer_is_lost(link: Link, store: MongoSto
 
 
 def test_key_of_a_client_that_died_before_its_commit_is_free_within_seconds(
-    server: MongoDB, direct: MongoStore, name: str
+    own_mongodb: MongoDB, direct: MongoStore, name: str
 ) -> None:
     now = direct.clock()
     key = make.idempotency_key(now + HOUR)
     again = make.submission(key=key, answer="new")
-    with server.client() as other, other.start_session() as session:
+    with own_mongodb.client() as other, other.start_session() as session:
         session.start_transaction()
         taken = {"account": ACCOUNT, "endpoint": key.endpoint, "key": key.key}
         other[name]["submissions"].insert_one({"_id": taken, "expires_at": key.expires_at}, session=session)

@@ -21,24 +21,9 @@ from tests.servers.mongodb import MongoDB
 IN_TIME_SECONDS = 3.5
 
 
-@pytest.fixture(scope="module")
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoDB]:
-    """A server with little in it, which is soon up again."""
-    with mongodb.started(tmp_path_factory.mktemp("mongodb")) as server:
-        yield server
-
-
 @pytest.fixture
-def server(own_server: MongoDB) -> Iterator[MongoDB]:
-    """That server, running again after the test: bad things are done to it."""
-    yield own_server
-    if not own_server.running:
-        own_server.start()
-
-
-@pytest.fixture
-def url(server: MongoDB) -> str:
-    return server.url(f"faults_{uuid.uuid4().hex[:8]}")
+def url(own_mongodb: MongoDB) -> str:
+    return own_mongodb.url(f"faults_{uuid.uuid4().hex[:8]}")
 
 
 @pytest.fixture
@@ -58,6 +43,7 @@ def every_call(store: MongoStore) -> dict[str, Callable[[], object]]:
     later = now + SECOND
     return {
         "add": lambda: make.stored(store, now, make.email(now)),
+        "replay": lambda: store.replay(ACCOUNT, make.idempotency_key(later), now=now),
         "claim": lambda: store.claim([waiting.id], worker="w", now=now, lease=LEASE),
         "claim_due": lambda: store.claim_due(1, worker="w", now=now, lease=LEASE),
         "renew": lambda: store.renew(tokens, now=now, lease=LEASE),
@@ -92,52 +78,54 @@ def seconds_until_refused(call: Callable[[], object], error: type[StoreError] = 
     return time.monotonic() - began
 
 
-def test_every_call_is_refused_in_time_while_the_server_is_down(server: MongoDB, store: MongoStore) -> None:
+def test_every_call_is_refused_in_time_while_the_server_is_down(own_mongodb: MongoDB, store: MongoStore) -> None:
     calls = every_call(store)
-    server.kill()
+    own_mongodb.kill()
     with ThreadPoolExecutor(len(calls)) as pool:
         seconds = dict(zip(calls, pool.map(seconds_until_refused, calls.values()), strict=True))
     assert max(seconds.values()) < IN_TIME_SECONDS, seconds
 
 
-def test_frozen_server_makes_add_unavailable_in_time_and_nothing_is_stored(server: MongoDB, store: MongoStore) -> None:
+def test_frozen_server_makes_add_unavailable_in_time_and_nothing_is_stored(
+    own_mongodb: MongoDB, store: MongoStore
+) -> None:
     now = store.clock()
-    with server.frozen():
+    with own_mongodb.frozen():
         add = partial(make.stored, store, now, make.email(now))
         assert seconds_until_refused(add, StoreUnavailable) < IN_TIME_SECONDS
     assert store.counts()[Status.QUEUED] == 0
 
 
 @pytest.mark.parametrize("name", ["get", "list", "cancel", "recover", "counts", "ping"])
-def test_frozen_server_makes_reading_unavailable_in_time(server: MongoDB, store: MongoStore, name: str) -> None:
+def test_frozen_server_makes_reading_unavailable_in_time(own_mongodb: MongoDB, store: MongoStore, name: str) -> None:
     call = every_call(store)[name]
     patience = 5.0 if name == "counts" else IN_TIME_SECONDS
-    with server.frozen():
+    with own_mongodb.frozen():
         assert seconds_until_refused(call, StoreUnavailable) < patience
 
 
-def test_clock_goes_on_while_the_server_is_frozen(server: MongoDB, url: str) -> None:
+def test_clock_goes_on_while_the_server_is_frozen(own_mongodb: MongoDB, url: str) -> None:
     store = MongoStore(url, clock_sync_seconds=0)
     first = store.clock()
-    with server.frozen():
+    with own_mongodb.frozen():
         assert store.clock() > first
     store.close()
 
 
-def test_work_goes_on_when_the_server_is_back(server: MongoDB, store: MongoStore) -> None:
+def test_work_goes_on_when_the_server_is_back(own_mongodb: MongoDB, store: MongoStore) -> None:
     now = store.clock()
     [email] = make.stored(store, now, make.email(now))
-    server.kill()
+    own_mongodb.kill()
     seconds_until_refused(store.ping)
-    server.start()
+    own_mongodb.start()
     make.claimed(store, now, email)
 
 
-def test_store_that_was_opened_without_a_server_works_once_there_is_one(server: MongoDB, url: str) -> None:
-    server.kill()
+def test_store_that_was_opened_without_a_server_works_once_there_is_one(own_mongodb: MongoDB, url: str) -> None:
+    own_mongodb.kill()
     store = MongoStore(url)
     seconds_until_refused(store.clock, StoreUnavailable)
-    server.start()
+    own_mongodb.start()
     make.stored(store, store.clock(), make.email())
     store.close()
 

@@ -20,6 +20,7 @@ LIMIT_SECONDS = 3.5
 
 CALLS: dict[str, Callable[[RedisStore], object]] = {
     "add": lambda s: s.add([make.submission()], now=s.clock(), wake_up_at=s.clock()),
+    "replay": lambda s: s.replay(make.ACCOUNT, make.idempotency_key(s.clock()), now=s.clock()),
     "claim_due": lambda s: s.claim_due(10, worker="w1", now=s.clock(), lease=LEASE),
     "due": lambda s: s.due(10, now=s.clock(), wake_up_again_at=s.clock()),
     "recover": lambda s: s.recover(10, now=s.clock(), doubt_delay=SECOND),

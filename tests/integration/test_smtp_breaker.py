@@ -2,40 +2,19 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
 
 import pytest
 
 from postroom.mail.outcome import Verdict
-from postroom.transport.smtp import SmtpTransport
-from tests.sending import Caller, Clock, envelope, in_threads, send, transports, verdicts
+from tests.sending import Caller, Clock, OpenSmtp, envelope, in_threads, send, verdicts
 from tests.smtpd import Accept, Cut, Hold, Say, Silence, Smtpd
 
 OK = [Verdict.ACCEPTED]
 ROUTE = [Verdict.ROUTE]
-Open = Callable[..., SmtpTransport]
-
-
-@pytest.fixture
-def server() -> Iterator[Smtpd]:
-    with Smtpd() as running:
-        yield running
-    assert running.violations == []
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def opened(clock: Clock) -> Iterator[Open]:
-    with transports(clock) as make:
-        yield make
 
 
 def test_relay_that_is_down_is_left_alone_and_probed_when_the_rest_is_over(
-    server: Smtpd, opened: Open, clock: Clock, caplog: pytest.LogCaptureFixture
+    server: Smtpd, opened: OpenSmtp, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="postroom")
     transport = opened(server.url, connections=4)
@@ -56,7 +35,7 @@ def test_relay_that_is_down_is_left_alone_and_probed_when_the_rest_is_over(
     assert "example.com" not in caplog.text
 
 
-def test_only_one_connection_probes_however_many_threads_send(server: Smtpd, opened: Open, clock: Clock) -> None:
+def test_only_one_connection_probes_however_many_threads_send(server: Smtpd, opened: OpenSmtp, clock: Clock) -> None:
     transport = opened(server.url, connections=4)
     server.stop()
     send(transport, envelope())
@@ -72,7 +51,7 @@ def test_only_one_connection_probes_however_many_threads_send(server: Smtpd, ope
     assert transport.resting() == pytest.approx(10, abs=1)
 
 
-def test_probe_that_is_abandoned_leaves_the_way_free_for_another(server: Smtpd, opened: Open, clock: Clock) -> None:
+def test_probe_that_is_abandoned_leaves_the_way_free_for_another(server: Smtpd, opened: OpenSmtp, clock: Clock) -> None:
     transport = opened(server.url, connections=1)
     server.stop()
     for _ in range(3):
@@ -86,7 +65,7 @@ def test_probe_that_is_abandoned_leaves_the_way_free_for_another(server: Smtpd, 
     assert verdicts(send(transport, envelope())[0]) == OK
 
 
-def test_emails_wait_for_the_probe_of_another_thread(server: Smtpd, opened: Open, clock: Clock) -> None:
+def test_emails_wait_for_the_probe_of_another_thread(server: Smtpd, opened: OpenSmtp, clock: Clock) -> None:
     transport = opened(server.url, connections=1)
     server.stop()
     for _ in range(3):
@@ -101,7 +80,7 @@ def test_emails_wait_for_the_probe_of_another_thread(server: Smtpd, opened: Open
     assert [verdicts(h) for h in (*first.hand_offs, *second.hand_offs)] == [OK, OK]
 
 
-def test_relay_that_wants_authentication_at_mail_is_left_alone_after_three(server: Smtpd, opened: Open) -> None:
+def test_relay_that_wants_authentication_at_mail_is_left_alone_after_three(server: Smtpd, opened: OpenSmtp) -> None:
     server.script.on("mail", Say("530 5.7.0 Authentication required"))
     transport = opened(server.url, connections=1)
     caller = Caller(transport, *[envelope() for _ in range(10)])
@@ -110,7 +89,7 @@ def test_relay_that_wants_authentication_at_mail_is_left_alone_after_three(serve
     assert transport.resting() > 0
 
 
-def test_emails_under_way_end_normally_when_the_breaker_opens(server: Smtpd, opened: Open) -> None:
+def test_emails_under_way_end_normally_when_the_breaker_opens(server: Smtpd, opened: OpenSmtp) -> None:
     gate = Hold(threading.Event())
     server.script.on("dot", gate, Accept(), Say("250 2.0.0 Ok"))
     server.script.on("mail", Say("530 5.7.0 Authentication required"), only="<other@")

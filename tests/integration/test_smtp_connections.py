@@ -3,42 +3,21 @@
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
 
 import pytest
 
 from postroom.mail.outcome import Phase, Verdict
-from postroom.transport.smtp import SmtpTransport
 from postroom.transport.smtp.relay import Timeouts
-from tests.sending import Caller, Clock, envelope, send, subject, transports, verdicts
+from tests.sending import Caller, Clock, OpenSmtp, envelope, send, subject, verdicts
 from tests.smtpd import Accept, Cut, Hold, Offer, Say, Silence, Smtpd
 
 OK = [Verdict.ACCEPTED]
-Open = Callable[..., SmtpTransport]
-
-
-@pytest.fixture
-def server() -> Iterator[Smtpd]:
-    with Smtpd() as running:
-        yield running
-    assert running.violations == []
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def opened(clock: Clock) -> Iterator[Open]:
-    with transports(clock) as make:
-        yield make
 
 
 # -- keeping -----------------------------------------------------------------------------------------------------------
 
 
-def test_connection_is_kept_for_the_next_send(server: Smtpd, opened: Open) -> None:
+def test_connection_is_kept_for_the_next_send(server: Smtpd, opened: OpenSmtp) -> None:
     transport = opened(server.url, connections=1)
     for _ in range(3):
         assert verdicts(send(transport, envelope())[0]) == OK
@@ -46,14 +25,14 @@ def test_connection_is_kept_for_the_next_send(server: Smtpd, opened: Open) -> No
     assert not server.has_heard("RSET")
 
 
-def test_connection_says_goodbye_after_a_hundred_emails(server: Smtpd, opened: Open) -> None:
+def test_connection_says_goodbye_after_a_hundred_emails(server: Smtpd, opened: OpenSmtp) -> None:
     emails = [envelope() for _ in range(250)]
     assert all(verdicts(hand_off) == OK for hand_off in send(opened(server.url, connections=1), *emails))
     assert server.sessions == 3
     assert [line for _, line in server.commands].count("QUIT") == 2
 
 
-def test_connection_that_was_idle_for_a_minute_is_not_used_again(server: Smtpd, opened: Open, clock: Clock) -> None:
+def test_connection_that_was_idle_for_a_minute_is_not_used_again(server: Smtpd, opened: OpenSmtp, clock: Clock) -> None:
     transport = opened(server.url, connections=1)
     send(transport, envelope())
     clock.ahead += 61
@@ -62,20 +41,20 @@ def test_connection_that_was_idle_for_a_minute_is_not_used_again(server: Smtpd, 
     assert server.sessions == 2
 
 
-def test_close_says_goodbye_on_idle_connections(server: Smtpd, opened: Open) -> None:
+def test_close_says_goodbye_on_idle_connections(server: Smtpd, opened: OpenSmtp) -> None:
     transport = opened(server.url, connections=1)
     send(transport, envelope())
     transport.close()
     server.wait_until(lambda: server.has_heard("QUIT"), "goodbye")
 
 
-def test_transport_can_be_used_after_close(server: Smtpd, opened: Open) -> None:
+def test_transport_can_be_used_after_close(server: Smtpd, opened: OpenSmtp) -> None:
     transport = opened(server.url, connections=1)
     transport.close()
     assert verdicts(send(transport, envelope())[0]) == OK
 
 
-def test_connections_are_opened_as_far_as_emails_wait(server: Smtpd, opened: Open) -> None:
+def test_connections_are_opened_as_far_as_emails_wait(server: Smtpd, opened: OpenSmtp) -> None:
     gate = Hold(threading.Event())
     server.script.on("dot", gate, Accept(), Say("250 2.0.0 Ok"))
     caller = Caller(opened(server.url, connections=20), *[envelope() for _ in range(7)])
@@ -112,7 +91,7 @@ transport.close()
 # -- reused connections that turn out closed ---------------------------------------------------------------------------
 
 
-def test_idle_connection_that_the_relay_closed_is_replaced(server: Smtpd, opened: Open) -> None:
+def test_idle_connection_that_the_relay_closed_is_replaced(server: Smtpd, opened: OpenSmtp) -> None:
     transport = opened(server.url, connections=1)
     send(transport, envelope())
     server.hang_up()
@@ -120,7 +99,7 @@ def test_idle_connection_that_the_relay_closed_is_replaced(server: Smtpd, opened
     assert verdicts(send(transport, envelope())[0]) == OK
 
 
-def test_idle_connection_on_which_the_relay_spoke_is_not_used_again(server: Smtpd, opened: Open) -> None:
+def test_idle_connection_on_which_the_relay_spoke_is_not_used_again(server: Smtpd, opened: OpenSmtp) -> None:
     speak, spoken = Hold(threading.Event()), Hold(threading.Event())
     server.script.on("dot", Accept(), Say("250 2.0.0 Ok"), speak, Say("250 2.1.0 Ok"), spoken, times=1)
     transport = opened(server.url, connections=1)
@@ -134,7 +113,7 @@ def test_idle_connection_on_which_the_relay_spoke_is_not_used_again(server: Smtp
 
 @pytest.mark.parametrize("actions", [(Cut(),), (Cut(reset=True),), (Say("421 4.4.2 idle"), Cut())])
 def test_reused_connection_that_ends_at_mail_is_replaced_free_of_charge(
-    server: Smtpd, opened: Open, actions: tuple[Cut | Say, ...]
+    server: Smtpd, opened: OpenSmtp, actions: tuple[Cut | Say, ...]
 ) -> None:
     transport = opened(server.url, connections=1)
     send(transport, envelope())
@@ -146,7 +125,7 @@ def test_reused_connection_that_ends_at_mail_is_replaced_free_of_charge(
     assert [message.session for message in server.received] == [1, 2]
 
 
-def test_connection_is_replaced_only_once_for_an_email(server: Smtpd, opened: Open) -> None:
+def test_connection_is_replaced_only_once_for_an_email(server: Smtpd, opened: OpenSmtp) -> None:
     transport = opened(server.url, connections=1)
     send(transport, envelope())
     server.script.on("mail", Say("421 4.4.2 idle"), Cut())
@@ -154,7 +133,7 @@ def test_connection_is_replaced_only_once_for_an_email(server: Smtpd, opened: Op
     assert server.sessions == 2
 
 
-def test_relay_that_closes_after_each_email_gets_them_all(server: Smtpd, opened: Open) -> None:
+def test_relay_that_closes_after_each_email_gets_them_all(server: Smtpd, opened: OpenSmtp) -> None:
     server.script.on("dot", Accept(), Say("250 2.0.0 Ok"), Cut())
     emails = [envelope() for _ in range(30)]
     assert all(verdicts(hand_off) == OK for hand_off in send(opened(server.url, connections=3), *emails))
@@ -165,7 +144,7 @@ def test_relay_that_closes_after_each_email_gets_them_all(server: Smtpd, opened:
 
 
 @pytest.mark.parametrize("allowed", [1, 2])
-def test_relay_that_allows_few_connections_gets_everything_over_those(opened: Open, allowed: int) -> None:
+def test_relay_that_allows_few_connections_gets_everything_over_those(opened: OpenSmtp, allowed: int) -> None:
     with Smtpd(Offer(connections=allowed)) as server:
         transport = opened(server.url, connections=10)
         send(transport, envelope())
@@ -181,13 +160,13 @@ def test_relay_that_allows_few_connections_gets_everything_over_those(opened: Op
 # -- ping --------------------------------------------------------------------------------------------------------------
 
 
-def test_ping_comes_and_goes_politely(server: Smtpd, opened: Open) -> None:
+def test_ping_comes_and_goes_politely(server: Smtpd, opened: OpenSmtp) -> None:
     opened(server.url, connections=1).ping()
     server.wait_until(lambda: server.has_heard("QUIT"), "goodbye")
     assert [line.partition(" ")[0] for _, line in server.commands] == ["EHLO", "QUIT"]
 
 
-def test_ping_says_what_is_wrong(server: Smtpd, opened: Open) -> None:
+def test_ping_says_what_is_wrong(server: Smtpd, opened: OpenSmtp) -> None:
     transport = opened(server.url, connections=1)
     server.script.on("connect", Say("554 5.7.1 You are on a list"), Cut())
     with pytest.raises(ConnectionError, match=r"^smtp://127.0.0.1:\d+ cannot be used: .* 554 5.7.1 You are on a list$"):
@@ -198,14 +177,14 @@ def test_ping_says_what_is_wrong(server: Smtpd, opened: Open) -> None:
     assert transport.resting() == 0
 
 
-def test_ping_gives_up_in_time(server: Smtpd, opened: Open) -> None:
+def test_ping_gives_up_in_time(server: Smtpd, opened: OpenSmtp) -> None:
     server.script.on("connect", Silence())
     transport = opened(server.url, timeouts=Timeouts(connect=0.3, greeting=0.3))
     with pytest.raises(ConnectionError, match="no answer from the relay at GREETING"):
         transport.ping()
 
 
-def test_name_with_several_addresses_is_down_only_when_all_refuse(server: Smtpd, opened: Open) -> None:
+def test_name_with_several_addresses_is_down_only_when_all_refuse(server: Smtpd, opened: OpenSmtp) -> None:
     transport = opened(f"smtp://localhost:{server.port}")  # 127.0.0.1, then ::1
     assert verdicts(send(transport, envelope())[0]) == OK
     transport.ping()
@@ -214,7 +193,7 @@ def test_name_with_several_addresses_is_down_only_when_all_refuse(server: Smtpd,
     assert (hand_off.outcomes[0].verdict, hand_off.outcomes[0].phase) == (Verdict.ROUTE, Phase.CONNECT)
 
 
-def test_name_is_looked_up_without_holding_anything_up(server: Smtpd, opened: Open) -> None:
+def test_name_is_looked_up_without_holding_anything_up(server: Smtpd, opened: OpenSmtp) -> None:
     transport = opened(f"smtp://127.1:{server.port}?tls=none")
     transport.ping()  # the resolver turns 127.1 into 127.0.0.1, without a name server
     assert verdicts(send(transport, envelope())[0]) == OK

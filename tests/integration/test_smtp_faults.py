@@ -2,34 +2,18 @@
 
 import socket
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection
 from contextlib import ExitStack
 
 import pytest
 
 from postroom.mail.outcome import HandOff, Phase, Verdict
-from postroom.transport.smtp import SmtpTransport
-from tests.sending import QUICK, Caller, envelope, send, subject, transports, verdicts
+from tests.sending import QUICK, Caller, OpenSmtp, envelope, send, subject, verdicts
 from tests.smtpd import Accept, Action, Cut, Hold, Offer, Raw, Say, Silence, Smtpd
 from tests.smtpd import Phase as At
 
 GARBAGE = Raw(b"\x00\xff what?\r\n")
 HALF = Raw(b"250-half a re")
-
-Open = Callable[..., SmtpTransport]
-
-
-@pytest.fixture
-def server() -> Iterator[Smtpd]:
-    with Smtpd() as running:
-        yield running
-    assert running.violations == []
-
-
-@pytest.fixture
-def opened() -> Iterator[Open]:
-    with transports() as make:
-        yield make
 
 
 def delivered(server: Smtpd) -> list[str]:
@@ -60,7 +44,7 @@ def only(hand_offs: list[HandOff]) -> tuple[Verdict, Phase]:
     ids=["421", "554", "silence", "cut", "reset", "garbage", "half", "half-silence"],
 )
 def test_relay_that_lets_nobody_in_costs_no_email_an_attempt(
-    server: Smtpd, opened: Open, phase: At, actions: tuple[Action, ...]
+    server: Smtpd, opened: OpenSmtp, phase: At, actions: tuple[Action, ...]
 ) -> None:
     server.script.on(phase, *actions)
     hand_offs = send(opened(server.url, timeouts=QUICK), envelope(), envelope("a@example.com", "b@example.com"))
@@ -70,7 +54,7 @@ def test_relay_that_lets_nobody_in_costs_no_email_an_attempt(
     assert delivered(server) == []
 
 
-def test_refused_connection_is_the_routes_trouble(opened: Open) -> None:
+def test_refused_connection_is_the_routes_trouble(opened: OpenSmtp) -> None:
     with Smtpd() as server:
         transport = opened(server.url)
     (hand_off,) = send(transport, envelope())
@@ -78,7 +62,7 @@ def test_refused_connection_is_the_routes_trouble(opened: Open) -> None:
     assert "refused" in hand_off.outcomes[0].message
 
 
-def test_connection_that_is_never_answered_is_the_routes_trouble(opened: Open) -> None:
+def test_connection_that_is_never_answered_is_the_routes_trouble(opened: OpenSmtp) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as stack:
         port = full.getsockname()[1]
         for _ in range(3):  # fill the queue of a listener that never accepts
@@ -90,13 +74,13 @@ def test_connection_that_is_never_answered_is_the_routes_trouble(opened: Open) -
     assert only(hand_offs) == (Verdict.ROUTE, Phase.CONNECT)
 
 
-def test_name_that_does_not_exist_is_the_routes_trouble(opened: Open) -> None:
+def test_name_that_does_not_exist_is_the_routes_trouble(opened: OpenSmtp) -> None:
     (hand_off,) = send(opened("smtp://relay.invalid:25?tls=none"), envelope())
     assert only([hand_off]) == (Verdict.ROUTE, Phase.CONNECT)
     assert "address" in hand_off.outcomes[0].message
 
 
-def test_dead_relay_is_not_stormed_with_connections(server: Smtpd, opened: Open) -> None:
+def test_dead_relay_is_not_stormed_with_connections(server: Smtpd, opened: OpenSmtp) -> None:
     server.script.on("connect", Say("421 4.3.2 busy"), Cut())
     transport = opened(server.url, connections=50)
     caller = Caller(transport, *[envelope() for _ in range(400)])
@@ -128,7 +112,7 @@ SENSIBLE = {("354", "data"), ("silence", "body"), ("half-silence", "body")}  # n
     ("kind", "phase"),
     [(kind, at) for kind in TROUBLE for at in ("mail", "rcpt", "data", "body") if (kind, at) not in SENSIBLE],
 )
-def test_trouble_before_the_dot_is_transient(opened: Open, phase: At, kind: str, pipelining: bool) -> None:
+def test_trouble_before_the_dot_is_transient(opened: OpenSmtp, phase: At, kind: str, pipelining: bool) -> None:
     size = 16_000_000 if phase == "body" else 0  # more than fits into the buffers on the way
     with Smtpd(Offer(pipelining=pipelining, size=None)) as server:
         server.script.on(phase, *TROUBLE[kind])
@@ -156,7 +140,7 @@ def test_trouble_before_the_dot_is_transient(opened: Open, phase: At, kind: str,
 )
 @pytest.mark.parametrize("pipelining", [True, False], ids=["pipelined", "stepwise"])
 def test_refusal_at_each_phase_and_the_next_email_goes_through(
-    opened: Open, phase: At, reply: str, verdict: Verdict, pipelining: bool
+    opened: OpenSmtp, phase: At, reply: str, verdict: Verdict, pipelining: bool
 ) -> None:
     with Smtpd(Offer(pipelining=pipelining)) as server:
         server.script.on(phase, Say(reply), times=1)
@@ -170,7 +154,7 @@ def test_refusal_at_each_phase_and_the_next_email_goes_through(
         assert server.violations == []
 
 
-def test_354_after_all_recipients_were_refused_delivers_nothing(server: Smtpd, opened: Open) -> None:
+def test_354_after_all_recipients_were_refused_delivers_nothing(server: Smtpd, opened: OpenSmtp) -> None:
     server.script.on("rcpt", Say("550 5.1.1 unknown"), times=1)
     server.script.on("data", Say("354 go"), times=1)
     refused, good = envelope(), envelope()
@@ -180,7 +164,7 @@ def test_354_after_all_recipients_were_refused_delivers_nothing(server: Smtpd, o
     assert server.sessions == 1
 
 
-def test_lost_link_keeps_recipients_that_were_refused(opened: Open) -> None:
+def test_lost_link_keeps_recipients_that_were_refused(opened: OpenSmtp) -> None:
     with Smtpd(Offer(size=None)) as server:
         server.script.on("rcpt", Say("550 5.1.1 unknown"), only="<b@")
         server.script.on("body", Cut())
@@ -189,7 +173,7 @@ def test_lost_link_keeps_recipients_that_were_refused(opened: Open) -> None:
         assert verdicts(hand_off) == [Verdict.TRANSIENT, Verdict.PERMANENT]
 
 
-def test_relay_that_leaves_while_the_fence_is_asked_leaves_no_doubt(server: Smtpd, opened: Open) -> None:
+def test_relay_that_leaves_while_the_fence_is_asked_leaves_no_doubt(server: Smtpd, opened: OpenSmtp) -> None:
     def slow_store(ids: Collection[str]) -> Collection[str]:
         server.hang_up()
         return ids
@@ -209,7 +193,7 @@ def test_relay_that_leaves_while_the_fence_is_asked_leaves_no_doubt(server: Smtp
     ids=["cut", "reset", "silence", "half", "half-silence", "garbage", "354"],
 )
 def test_no_certain_reply_to_the_dot_is_uncertain(
-    server: Smtpd, opened: Open, actions: tuple[Action, ...], accepts: bool
+    server: Smtpd, opened: OpenSmtp, actions: tuple[Action, ...], accepts: bool
 ) -> None:
     server.script.on("dot", *((Accept(),) if accepts else ()), *actions)
     email = envelope()
@@ -218,7 +202,7 @@ def test_no_certain_reply_to_the_dot_is_uncertain(
     assert delivered(server) == [email.email_id] * accepts
 
 
-def test_closing_after_the_dot_leaves_the_email_to_the_fences_word(server: Smtpd, opened: Open) -> None:
+def test_closing_after_the_dot_leaves_the_email_to_the_fences_word(server: Smtpd, opened: OpenSmtp) -> None:
     dot = Hold(threading.Event())
     server.script.on("dot", Accept(), dot, Say("250 2.0.0 Ok"))
     caller = Caller(opened(server.url), envelope())

@@ -2,33 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-import pytest
-
 from postroom.mail.outcome import Phase, Verdict
-from postroom.transport.smtp import SmtpTransport
-from tests.sending import QUICK, envelope, send, subject, transports, verdicts
+from tests.sending import QUICK, OpenSmtp, envelope, send, subject, verdicts
 from tests.smtpd import Action, Hold, Offer, Raw, Smtpd
 
-Open = Callable[..., SmtpTransport]
 
-
-@pytest.fixture
-def server() -> Iterator[Smtpd]:
-    with Smtpd() as running:
-        yield running
-    assert running.violations == []
-
-
-@pytest.fixture
-def opened() -> Iterator[Open]:
-    with transports() as make:
-        yield make
-
-
-def test_replies_in_single_bytes_are_understood(opened: Open) -> None:
+def test_replies_in_single_bytes_are_understood(opened: OpenSmtp) -> None:
     with Smtpd(drip=True) as server:
         emails = [envelope("a@example.com", "b@example.com") for _ in range(10)]
         for hand_off in send(opened(server.url), *emails):
@@ -36,7 +17,7 @@ def test_replies_in_single_bytes_are_understood(opened: Open) -> None:
         assert server.violations == []
 
 
-def test_reply_in_ever_more_single_bytes_does_not_prolong_the_time(server: Smtpd, opened: Open) -> None:
+def test_reply_in_ever_more_single_bytes_does_not_prolong_the_time(server: Smtpd, opened: OpenSmtp) -> None:
     tick = threading.Event()
     drops: list[Action] = []
     for _ in range(20):
@@ -49,7 +30,7 @@ def test_reply_in_ever_more_single_bytes_does_not_prolong_the_time(server: Smtpd
     tick.set()
 
 
-def test_large_message_arrives_whole_over_a_relay_that_reads_late(server: Smtpd, opened: Open) -> None:
+def test_large_message_arrives_whole_over_a_relay_that_reads_late(server: Smtpd, opened: OpenSmtp) -> None:
     gate = Hold(threading.Event(), seconds=0.3)
     server.script.on("body", gate)
     email = envelope(size=9_000_000)
@@ -58,7 +39,7 @@ def test_large_message_arrives_whole_over_a_relay_that_reads_late(server: Smtpd,
     assert server.wait_for(1)[0].data == email.data
 
 
-def test_relay_that_stops_reading_in_the_middle_of_the_body_is_given_up(opened: Open) -> None:
+def test_relay_that_stops_reading_in_the_middle_of_the_body_is_given_up(opened: OpenSmtp) -> None:
     over = threading.Event()
     with Smtpd(Offer(size=None)) as server:
         server.script.on("body", Hold(over))
@@ -68,7 +49,7 @@ def test_relay_that_stops_reading_in_the_middle_of_the_body_is_given_up(opened: 
         assert server.received == []
 
 
-def test_dots_and_missing_line_ends_arrive_as_they_were(server: Smtpd, opened: Open) -> None:
+def test_dots_and_missing_line_ends_arrive_as_they_were(server: Smtpd, opened: OpenSmtp) -> None:
     bodies = [b".", b"..\r\n.", b".a\r\n..b\r\n.\r\n\r\n.", b"", b"\r\n\r\n"]
     for body in bodies:
         email = envelope()
@@ -78,7 +59,7 @@ def test_dots_and_missing_line_ends_arrive_as_they_were(server: Smtpd, opened: O
     assert [message.data.partition(b"\r\n\r\n")[2] for message in server.wait_for(len(bodies))] == wanted
 
 
-def test_message_above_the_offered_size_is_not_sent(opened: Open) -> None:
+def test_message_above_the_offered_size_is_not_sent(opened: OpenSmtp) -> None:
     with Smtpd(Offer(size=1000)) as server:
         large, small = envelope(size=2000), envelope()
         hand_offs = send(opened(server.url), large, small)
@@ -88,7 +69,7 @@ def test_message_above_the_offered_size_is_not_sent(opened: Open) -> None:
         assert [subject(message.data) for message in server.received] == [small.email_id]
 
 
-def test_address_that_would_be_two_commands_never_reaches_the_wire(server: Smtpd, opened: Open) -> None:
+def test_address_that_would_be_two_commands_never_reaches_the_wire(server: Smtpd, opened: OpenSmtp) -> None:
     bad, good = envelope("a@example.com>\r\nRCPT TO:<evil@example.com"), envelope()
     hand_offs = send(opened(server.url), bad, good)
     assert [verdicts(hand_off) for hand_off in hand_offs] == [[Verdict.REJECTED], [Verdict.ACCEPTED]]

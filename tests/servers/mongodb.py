@@ -163,6 +163,21 @@ def mongodb(mongodb_server: MongoDB) -> Iterator[MongoDB]:
         mongodb_server.start()
 
 
+@pytest.fixture(scope="module")
+def module_mongodb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MongoDB]:
+    """A server for one module, with little in it: it is soon up again."""
+    with started(tmp_path_factory.mktemp("mongodb")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_mongodb(module_mongodb: MongoDB) -> Iterator[MongoDB]:
+    """That server, to do bad things to; running again after the test."""
+    yield module_mongodb
+    if not module_mongodb.running:
+        module_mongodb.start()
+
+
 @pytest.fixture
 def new_mongodb_url(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
     """Names a new database at each call, on a server that nothing bad happens to: the user's, if
