@@ -1,0 +1,102 @@
+"""Three RabbitMQ nodes and three MongoDB members: one of each dies, and nothing is lost or doubled."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kombu import Connection
+
+from postroom.errors import StoreError
+from postroom.mail.email import Lane, Status
+from tests.fleet import DEADLINE_SECONDS, QUICK, Fleet, received
+from tests.servers import clusters
+from tests.servers.clusters import RabbitMQCluster, ReplicaSet
+from tests.servers.rabbitmq import RabbitMQ
+from tests.smtpd import Smtpd
+
+GROUP = 60
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[RabbitMQCluster]:
+    """The brokers."""
+    (tmp_path / "rabbitmq").mkdir()
+    with clusters.rabbitmq_cluster(tmp_path / "rabbitmq") as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def members(tmp_path: Path) -> Iterator[ReplicaSet]:
+    """The stores, which elect sooner than they would elsewhere."""
+    (tmp_path / "mongodb").mkdir()
+    with clusters.replica_set(tmp_path / "mongodb", election_ms=2000) as replica_set:
+        yield replica_set
+
+
+@pytest.fixture
+def fleet(nodes: RabbitMQCluster, members: ReplicaSet, relay: Smtpd, tmp_path: Path) -> Iterator[Fleet]:
+    """Two workers and a sweep around them."""
+    urls = {"store_url": members.url, "broker_url": nodes.url, "relay_url": relay.url}
+    made = Fleet(tmp_path, relay_connections="5", **urls, **QUICK)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def submitted(fleet: Fleet) -> list[str]:
+    """The ids of emails that the store has accepted, however often it had to be asked. A sweep publishes them."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        try:
+            return fleet.submit(GROUP, publish=False)
+        except StoreError:
+            assert time.monotonic() < deadline, "the store has not come back"
+            time.sleep(0.1)
+
+
+def leader(nodes: RabbitMQCluster) -> RabbitMQ:
+    """The node that leads the queue of the normal lane."""
+    name = nodes.nodes[0].call("GET", f"queues/%2F/postroom.{Lane.NORMAL}").json()["leader"]
+    return next(node for node in nodes.nodes if node.name == name)
+
+
+def consumers(nodes: RabbitMQCluster) -> int:
+    """How many workers listen to that queue, as a node that is left says."""
+    survivor = next(node for node in nodes.nodes if node.running)
+    with Connection(survivor.url) as connection:
+        declared = connection.default_channel.queue_declare(f"postroom.{Lane.NORMAL}", passive=True)
+        return int(declared.consumer_count)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_loss_of_a_node_of_each_loses_and_doubles_nothing(
+    fleet: Fleet, nodes: RabbitMQCluster, members: ReplicaSet, relay: Smtpd
+) -> None:
+    ids = submitted(fleet)
+    workers = [fleet.worker() for _ in range(2)]
+    fleet.start("postroom", "sweep")
+    fleet.wait_for_sent(GROUP)
+
+    ids += submitted(fleet)
+    leader(nodes).kill()
+    fleet.wait(lambda: consumers(nodes) == len(workers), "both consume again")
+    fleet.wait_for_sent(2 * GROUP)
+
+    ids += submitted(fleet)
+    members.primary().kill()
+    ids += submitted(fleet)
+    fleet.wait(lambda: _ended(fleet) >= len(ids), "all are sent")
+
+    took = received(relay)
+    assert {email_id: took[email_id] for email_id in ids} == dict.fromkeys(ids, 1)
+    assert [worker.stop() for worker in workers] == [0, 0]
+
+
+def _ended(fleet: Fleet) -> int:
+    try:
+        return fleet.count(Status.SENT)
+    except StoreError:
+        return 0
