@@ -175,6 +175,12 @@ def test_what_a_call_looks_at_does_not_grow_with_the_store(store: MongoStore, pl
     assert plans.examined(most) <= 6 * AT_MOST, most  # recover looks for whoever still names an old lease
 
 
+def test_choosing_a_filter_takes_a_short_look_at_each(store: MongoStore, plans: Plans) -> None:
+    listing(store, plans)
+    keys = {name: sum(entry.get("keysExamined", 0) for entry in seen) for name, seen in plans.of.items()}
+    assert max(keys.values()) <= 5 * 100, keys  # four filters and the page itself
+
+
 def test_limit_of_zero_means_none(store: MongoStore) -> None:
     later = store.clock() + timedelta(days=9)
     assert store.claim_due(0, worker="w", now=later, lease=LEASE) == []

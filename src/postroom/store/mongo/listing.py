@@ -1,4 +1,4 @@
-"""Pages of one account's emails: whatever is asked for, an index leads to it, the one with the fewest entries."""
+"""Pages of one account's emails: whatever is asked for, an index leads to it, the one that passes over the most."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from postroom.store.mongo import documents, reading
 from postroom.store.mongo.connection import Connection
 from postroom.store.mongo.lives import Document
 
-_COUNTED_AT_MOST = 10_000  # emails; what more pass is common, and a look at the newest emails soon finds some
+_FEW = 100  # emails, soon looked at one by one; and how far to look when filters are compared
 _LAST_CHARACTER = "\U0010ffff"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -30,24 +30,24 @@ _ANY_STATUS = _Filter("listed", {"status": {"$in": sorted(status.value for statu
 def page(here: Connection, query: Query) -> Page:
     """One page, newest first. Raises `EmailNotFound` for a cursor that this account does not have."""
     cursor = query.after or query.before
-    if cursor and reading.find(here, query.account, cursor) is None:
+    if cursor and reading.find(here, query.account, cursor, {"account": 1}) is None:
         raise EmailNotFound(f"no email {cursor}")
-    ids = _ids(here, query)
-    has_more = len(ids) > query.limit
-    shown = ids[: query.limit]
-    found = here.emails.find({"_id": {"$in": shown}}, sort=[("_id", -1)], batch_size=len(shown) + 1)
-    return Page(emails=tuple(documents.email_of(document) for document in found), has_more=has_more)
+    found = _found(here, query)
+    shown = sorted(found[: query.limit], key=lambda document: document["_id"], reverse=True)
+    return Page(emails=tuple(map(documents.email_of, shown)), has_more=len(found) > query.limit)
 
 
-def _ids(here: Connection, query: Query) -> list[str]:
-    """One id more than the page holds, if there are as many, from the cursor on."""
+def _found(here: Connection, query: Query) -> list[Document]:
+    """One email more than the page holds, if there are as many, from the cursor on."""
     everywhere = {"account": query.account, "_id": _span(query)}
     filters = _filters(query)
-    leading = _leading(here, everywhere, filters)
+    order, at_most = [("_id", 1 if query.before else -1)], query.limit + 1
+    leading = _leading(here, everywhere, filters, order)
     asked = {"$and": [everywhere, leading.asked, *(wish.asked for wish in filters if wish is not leading)]}
-    order = [("_id", 1 if query.before else -1)]
-    found = here.emails.find(asked, {"_id": 1}, sort=order, limit=query.limit + 1, hint=leading.index)
-    return [document["_id"] for document in found]
+    if leading.in_order:
+        return list(here.emails.find(asked, sort=order, limit=at_most, batch_size=at_most + 1, hint=leading.index))
+    ids = [d["_id"] for d in here.emails.find(asked, {"_id": 1}, sort=order, limit=at_most, hint=leading.index)]
+    return list(here.emails.find({"_id": {"$in": ids}}, sort=order, batch_size=at_most + 1))
 
 
 def _filters(query: Query) -> list[_Filter]:
@@ -66,20 +66,26 @@ def _filters(query: Query) -> list[_Filter]:
     return wanted
 
 
-def _leading(here: Connection, everywhere: Document, filters: list[_Filter]) -> _Filter:
-    """The filter that fewest emails pass, so that few others have to be looked at. Those that many pass count as
-    equal: then one whose index is in the order of the page is better, for it need not be read to its end."""
-    if not filters:
-        return _ANY_STATUS
+def _leading(here: Connection, everywhere: Document, filters: list[_Filter], order: list[tuple[str, int]]) -> _Filter:
+    """The filter by whose index to go: one that few emails pass, else the one that leaves the most emails out on the
+    way to the hundredth that passes. A subject leads in no order, so beyond a few the newest emails are looked at."""
     if len(filters) == 1 and filters[0].in_order:
         return filters[0]
-    sizes = [
-        reading.count(here, {**everywhere, **wish.asked}, hint=wish.index, limit=_COUNTED_AT_MOST) for wish in filters
-    ]
-    smallest = min(range(len(filters)), key=lambda place: (sizes[place], not filters[place].in_order))
-    if sizes[smallest] < _COUNTED_AT_MOST or filters[smallest].in_order:
-        return filters[smallest]
-    return _ANY_STATUS
+    hundredth: dict[str, _Filter] = {}
+    for wish in filters:
+        if not wish.in_order:
+            whole_account = {"account": everywhere["account"], **wish.asked}
+            if reading.count(here, whole_account, hint=wish.index, limit=_FEW) < _FEW:
+                return wish
+            continue
+        passing = {**everywhere, **wish.asked}
+        far = list(here.emails.find(passing, {"_id": 1}, sort=order, skip=_FEW - 1, limit=1, hint=wish.index))
+        if not far:
+            return wish
+        hundredth[far[0]["_id"]] = wish
+    if not hundredth:
+        return _ANY_STATUS
+    return hundredth[max(hundredth) if order[0][1] > 0 else min(hundredth)]
 
 
 def _span(query: Query) -> Document:

@@ -40,9 +40,9 @@ def get_many(here: Connection, wanted: Collection[AccountAndId]) -> Mapping[Acco
     return {key: documents.email_of(found[key], bodies.get(key[1])) for key in wanted if key in found}
 
 
-def find(here: Connection, account: str, email_id: str) -> Document | None:
+def find(here: Connection, account: str, email_id: str, shown: Mapping[str, int] | None = None) -> Document | None:
     """The main document of an account's email. The filter is the bare id, for which the server needs no plan."""
-    document = here.emails.find_one({"_id": email_id})
+    document = here.emails.find_one({"_id": email_id}, shown)
     return document if document and document.get("account") == account else None
 
 
