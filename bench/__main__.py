@@ -51,17 +51,21 @@ def main(scenario: str, systems: str, works: str, stored: str, set: str, **given
     failed = False
     for name in names if scenario == "all" else _known(scenario, names):
         with tempfile.TemporaryDirectory(prefix="bench-servers-") as folder, closing(Servers(Path(folder))) as servers:
-            if name == "compare":
-                failed |= _compare(chosen or list(SYSTEMS), sizes, servers, options)
-            else:
-                failed |= _answer(name, Bench(servers=servers, options=options, systems=chosen, say=say))
+            try:
+                if name == "compare":
+                    failed |= _compare(chosen or list(SYSTEMS), sizes, servers, options)
+                else:
+                    failed |= _answer(name, Bench(servers=servers, options=options, systems=chosen, say=say))
+            except Exception as error:  # the other scenarios are still worth their time
+                click.echo(f"\n{name} broke off: {type(error).__name__}: {error}", err=True)
+                failed = True
     sys.exit(failed)
 
 
 def _compare(systems: list[str], works: list[str], servers: Servers, options: Options) -> bool:
     """All systems beside each other; prints, saves, and tells whether any run failed."""
     rows = compare([SYSTEMS[name] for name in systems], works, servers, options, say=say)
-    content = {"options": asdict(options), "rows": [asdict(row) for row in rows]}
+    content = {"options": asdict(options), "rows": [asdict(row) | {"memory_series": []} for row in rows]}
     file = results.save("compare", content, servers)
     click.echo(f"\n{text(rows, options)}\n{file}")
     return any(row.failure for row in rows)

@@ -31,6 +31,11 @@ def number(value: float, digits: int = 0) -> str:
     return UNKNOWN if math.isnan(value) else f"{value:,.{digits}f}"
 
 
+def percent(value: float) -> str:
+    """A share of one, for people."""
+    return UNKNOWN if math.isnan(value) else f"{value:.0%}"
+
+
 def rates(summaries: Sequence[Summary]) -> str:
     """How fast each system is."""
     head = (
@@ -49,7 +54,7 @@ def rates(summaries: Sequence[Summary]) -> str:
                 number(s.end_to_end_rate),
                 f"{number(s.slowest)}-{number(s.fastest)}",
                 number(s.status_rate),
-                UNKNOWN if math.isnan(s.foreign) else f"{s.foreign:.0%}",
+                percent(s.foreign),
                 f"{s.passed}/{s.passed + len(s.failures)}",
             )
             for s in summaries

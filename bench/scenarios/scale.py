@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from bench.scenarios.base import Bench, Findings, system_cpu
 from bench.stats import percentile
+from bench.tables import percent
 
 CHILDREN = (1, 2, 4)
 DELAYS_MS = (0, 20, 200)
@@ -19,9 +20,7 @@ def children(bench: Bench) -> Sequence[Findings]:
             for count in CHILDREN:
                 row = bench.measure(system, what=f"{count} children", batch=batch, children=count)
                 memory = row.peak_mb.get("workers", 0.0)
-                lines.append(
-                    (system, batch, count, row.end_to_end_rate, system_cpu(row), memory, _foreign(row.foreign))
-                )
+                lines.append((system, batch, count, row.end_to_end_rate, system_cpu(row), memory, percent(row.foreign)))
     head = ("system", "batch", "children", "end to end/s", "CPU s per 1,000", "workers' peak MB", "foreign")
     return [Findings(name="children", head=head, lines=lines, rows=bench.rows)]
 
@@ -42,7 +41,7 @@ def relay(bench: Bench) -> Sequence[Findings]:
                 )
                 bound = connections * 1000 / delay if delay else "-"
                 lines.append(
-                    (system, delay, connections, row.end_to_end_rate, bound, system_cpu(row), _foreign(row.foreign))
+                    (system, delay, connections, row.end_to_end_rate, bound, system_cpu(row), percent(row.foreign))
                 )
     head = ("system", "relay ms", "connections", "end to end/s", "connections / delay", "CPU s per 1,000", "foreign")
     return [Findings(name="relay", head=head, lines=lines, rows=bench.rows)]
@@ -53,6 +52,8 @@ def latency(bench: Bench) -> Sequence[Findings]:
     lines = []
     for system in bench.systems or ("mongo", "embedded"):
         full = bench.measure(system, what="capacity")
+        if full.failure:
+            continue
         for share in SHARES:
             rate = full.end_to_end_rate * share
             row = bench.measure(
@@ -67,7 +68,7 @@ def latency(bench: Bench) -> Sequence[Findings]:
                     row.p99_ms,
                     row.end_to_end_rate,
                     system_cpu(row),
-                    _foreign(row.foreign),
+                    percent(row.foreign),
                 )
             )
     head = ("system", "load", "submitted/s", "p50 ms", "p99 ms", "end to end/s", "CPU s per 1,000", "foreign")
@@ -87,7 +88,3 @@ def memory(bench: Bench) -> Sequence[Findings]:
             lines.append((system, part, n, series[0], early, late, row.peak_mb[part]))
     head = ("system", "part", "emails", "MB at the start", "after a tenth", "at the end", "peak")
     return [Findings(name="memory", head=head, lines=lines, rows=bench.rows)]
-
-
-def _foreign(share: float) -> str:
-    return f"{share:.0%}" if share == share else "-"

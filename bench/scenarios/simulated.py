@@ -12,6 +12,7 @@ from bench.meters import Meter
 from bench.run import Row, Wrong
 from bench.scenarios.base import Bench, Findings, system_cpu
 from bench.systems.registry import ALL
+from bench.tables import percent
 from bench.work import WARM_UP
 
 DEADLINE_SECONDS = 300.0
@@ -28,7 +29,7 @@ def simulated(bench: Bench) -> Sequence[Findings]:
         part = "workers" if "workers" in row.peak_mb else "all in one"
         series = [sample[part] for sample in row.memory_series]
         middle, end = series[len(series) // 2], series[-1]
-        lines.append((system, row.n, row.end_to_end_rate, system_cpu(row), middle, end, f"{row.foreign:.0%}"))
+        lines.append((system, row.n, row.end_to_end_rate, system_cpu(row), middle, end, percent(row.foreign)))
     head = ("system", "emails", "emails/s per process", "CPU s per 1,000", "MB half-way", "MB at the end", "foreign")
     return [Findings(name="simulated", head=head, lines=lines, rows=bench.rows)]
 

@@ -15,6 +15,7 @@ from bench.scenarios.base import Bench, Cell, Findings, system_cpu
 from bench.stats import percentile
 from bench.systems.base import Running
 from bench.systems.registry import ALL
+from bench.tables import percent
 from postroom import settings, wiring
 from postroom.mail.email import Email
 from postroom.store.base import Store
@@ -49,7 +50,7 @@ def stored(bench: Bench) -> Sequence[Findings]:
                 row = bench.measure(system, what=f"{level:,} stored", store_url=url, n=bench.options.n or 5000)
                 disk = _disk_bytes(bench, url) / 1000 / (level + row.n)
                 figures = (row.end_to_end_rate, row.p50_ms, row.p99_ms, system_cpu(row), disk)
-                costs.append((system, level, *figures, f"{row.foreign:.0%}"))
+                costs.append((system, level, *figures, percent(row.foreign)))
             pages += _pages(bench, system, url, begin, filled)
     head = (
         *("system", "stored before", "end to end/s", "p50 ms", "p99 ms", "CPU s per 1,000"),
