@@ -20,8 +20,10 @@ from postroom.mail.email import (
     Recipient,
     Status,
 )
+from postroom.mail.quick import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """Every member checked: addresses parsed, headers cleaned, attachments decoded, times in UTC milliseconds."""

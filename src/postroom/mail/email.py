@@ -6,6 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 
+from postroom.mail.quick import quick
+
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
@@ -75,6 +77,7 @@ class Address:
     name: str = ""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
     """One attachment. `size` is in bytes, decoded. `content` is None where a store left it out (listings, claims)."""
@@ -86,6 +89,7 @@ class Attachment:
     content: bytes | None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipient:
     """One address of an email, with its own state; `smtp_code` and `message` are from its last attempt."""
@@ -99,6 +103,7 @@ class Recipient:
     at: datetime | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One line of an email's timeline. `detail` is flat and small."""
@@ -109,6 +114,7 @@ class Event:
     detail: Mapping[str, Json] = field(default_factory=dict)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastError:
     """Why the email is not sent (yet). `kind` is one word, such as `transient`, `expired`, `poison`."""
@@ -121,6 +127,7 @@ class LastError:
     at: datetime
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
     """All of an email that changes. Times are aware, UTC, in whole milliseconds.
@@ -147,6 +154,7 @@ class Life:
         return tuple([r for r in self.recipients if r.status in PENDING])
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Email:
     """What a client submitted, which never changes, and its `life`, which does.

@@ -12,11 +12,13 @@ from typing import Protocol, TypeAlias
 
 from postroom.mail.api_key import ApiKey
 from postroom.mail.email import Email, Lane, Life, Status
+from postroom.mail.quick import quick
 
 AccountAndId: TypeAlias = tuple[str, str]
 """Which email, asked for by whom."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdempotencyKey:
     """The client's word for "same request". `fingerprint` is a hash of the payload; scope is account and endpoint."""
@@ -27,6 +29,7 @@ class IdempotencyKey:
     expires_at: datetime
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """One request's emails (one, or a client's batch), stored all or not at all; `answer` is replayed for its key."""
@@ -37,6 +40,7 @@ class Submission:
     idempotency: IdempotencyKey | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Added:
     """The submission is durable; or, if `replayed`, an earlier one with its key was, and this is its answer."""
@@ -50,6 +54,7 @@ class KeyReused:
     """Nothing was stored: the idempotency key was used with another payload."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """The right to work on an email until its lease ends; `token` proves it. `email.life` already counts this attempt
@@ -59,6 +64,7 @@ class Claim:
     token: str
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
     """What a claim ended with: the email's new life, written only if the claim still holds."""
