@@ -63,8 +63,8 @@ bring_up() {
   rm -f "$output"
 }
 
-# ids SERVICE LISTING
-ids() { printf '%s\n' "$2" | grep "^$1|" | cut -d '|' -f 5 | sort || true; }
+# ids SERVICE LISTING: of its containers that run
+ids() { printf '%s\n' "$2" | grep "^$1|running|" | cut -d '|' -f 5 | sort || true; }
 
 # is_healthy SERVICE WORKERS: whether all its containers in LISTING say so, and there are as many as wanted.
 is_healthy() {
