@@ -59,7 +59,7 @@ class _Application(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         """In place of the framework's seven layers, whose error answers have other shapes."""
         router = Router(self.routes, redirect_slashes=False)
-        return Edge(router, routes=self.routes, desk=self.state.desk)
+        return Edge(self, router, desk=self.state.desk)
 
 
 def _add(app: FastAPI, method: str, path: str, handler: Handler, model: Any, **documented: Any) -> None:

@@ -41,6 +41,8 @@ async def read(exchange: Exchange, *, limit: int, load: Load) -> bytes:
 
 
 def _check_type(exchange: Exchange) -> None:
+    if exchange.headers.get(b"content-type") == b"application/json" and b"content-encoding" not in exchange.headers:
+        return
     coding = exchange.headers.get(b"content-encoding", b"identity")
     if coding.strip().lower() not in (b"identity", b""):
         raise Refusal(415, Name.VALIDATION_ERROR, "a compressed body is not accepted; send it without Content-Encoding")

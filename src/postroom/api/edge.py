@@ -3,8 +3,9 @@
 import logging
 import time
 
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from postroom.api import errors
@@ -26,10 +27,11 @@ class Edge:
     """In place of the framework's middleware, whose error answers have other shapes. The framework's router is asked
     only about what no handler of ours answers: the documentation, and paths and methods that do not exist."""
 
-    def __init__(self, router: ASGIApp, *, routes: list[BaseRoute], desk: Desk) -> None:
+    def __init__(self, app: FastAPI, router: ASGIApp, *, desk: Desk) -> None:
+        self._app = app
         self._router = router
-        self._routes = routes
-        self._handlers = Routes(routes)
+        self._routes = app.routes
+        self._handlers = Routes(app.routes)
         self._desk = desk
         self._told_at = -QUIET_SECONDS
 
@@ -80,6 +82,7 @@ class Edge:
             await send(message)
 
         try:
+            exchange.scope["app"] = self._app
             await self._router(exchange.scope, exchange.receive, send_on)
         except Exception as error:
             if not started:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import cast
 
 import uvicorn
-from starlette.types import ASGIApp
+from fastapi import FastAPI
 
 from postroom.api.http_protocol import GuardedProtocol, Limits
 from postroom.settings import Settings
@@ -14,7 +14,7 @@ from postroom.settings import Settings
 GRACE_SECONDS = 15  # how long a stop waits for requests under way
 
 
-def server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
+def server(app: FastAPI, settings: Settings) -> uvicorn.Server:
     """A server for the application. Its `run(sockets=[…])` returns after a signal, or once `should_exit` is set."""
     limits = Limits(
         connections=settings.max_connections,
@@ -22,7 +22,7 @@ def server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
         body_seconds=settings.body_seconds,
     )
     config = uvicorn.Config(
-        app,
+        app.build_middleware_stack(),  # past two calls that would only lead here
         http=cast(type[GuardedProtocol], partial(GuardedProtocol, limits=limits)),
         loop="uvloop",
         ws="none",
@@ -37,7 +37,7 @@ def server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def serve(app: ASGIApp, settings: Settings, listening: socket.socket) -> None:
+def serve(app: FastAPI, settings: Settings, listening: socket.socket) -> None:
     """Serves until SIGTERM or SIGINT, then finishes the requests under way. Closes the socket."""
     gc.collect()
     gc.freeze()  # what is there now stays for ever
