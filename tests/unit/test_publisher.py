@@ -44,6 +44,19 @@ def test_lone_wake_up_is_published_without_being_asked_twice() -> None:
     publisher.close()
 
 
+def test_urgent_wake_up_does_not_wait_for_the_pause_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "PAUSE_SECONDS", 3600.0)
+    queue = MemoryQueue()
+    publisher = Publisher(queue=queue, chunk_size=100)
+    publisher.start()
+    for lane, one in ((Lane.NORMAL, "n"), (Lane.URGENT, "u")):
+        publisher.publish([(lane, one)])
+        assert queue.take(WAIT_SECONDS) == (lane, [one])
+    publisher.publish([(Lane.BULK, "b")])
+    publisher.close()
+    assert all_taken(queue) == [(Lane.BULK, ["b"])]
+
+
 def test_busy_moment_shares_wake_ups_and_keeps_the_order() -> None:
     queue = MemoryQueue()
     publisher = Publisher(queue=queue, chunk_size=1000)
