@@ -84,10 +84,10 @@ class Turn:
         now = self.store.clock()
         try:
             if self._may_look(Lane.URGENT, now):
-                self.waiting.extendleft(reversed(self._claim_due(free, Lane.URGENT, now)))
-            if len(self.waiting) >= free:
+                self.waiting.extendleft(reversed(self._claim_due(min(free, self.terms.claim_size), Lane.URGENT, now)))
+            wanted = min(self.terms.claim_size, 2 * self.transport.capacity) - len(self.waiting)
+            if len(self.waiting) >= free or wanted <= 0:
                 return
-            wanted = max(free, min(self.terms.claim_size, 2 * self.transport.capacity)) - len(self.waiting)
             if self.ids:
                 chunk = [self.ids.popleft() for _ in range(min(wanted, len(self.ids)))]
                 claims = self.store.claim(chunk, worker=self.worker.name, now=now, lease=self.terms.lease)
