@@ -141,7 +141,9 @@ class Settings(BaseSettings):
     stop_seconds: Seconds = Field(10, description="How long a stop waits for hand-offs under way.")
 
     # -- the relay
-    relay_connections: int = Field(40, ge=1, le=1000, description="Connections to the relay at once, in each process.")
+    relay_connections: int = Field(
+        40, ge=1, le=1000, description="Connections to the relay at once, in each worker process or embedded thread."
+    )
     relay_ehlo_name: str | None = Field(None, description="The name that we greet the relay with; the host's if unset.")
     relay_ca_file: Path | None = Field(
         None, description="Certificate authorities to trust for the relay; the system's if unset."
