@@ -89,6 +89,27 @@ def test_thirty_megabytes_of_attachments_are_stored_in_time(store: MongoStore) -
     assert store.attachments(email.id) == [content] * 3
 
 
+def test_idempotency_key_stands_in_the_body_and_outlives_no_email(
+    store: MongoStore, database: Database[Document]
+) -> None:
+    now = store.clock()
+    email, key = make.email(now), make.idempotency_key(now + HOUR)
+    submission = make.submission(email, key=key, answer="first")
+    store.add([submission], now=now, wake_up_at=now)
+    body = database["bodies"].find_one({"_id": email.id}) or {}
+    assert body["idempotency"] == {
+        "key": f'["{ACCOUNT}", "{key.endpoint}", "{key.key}"]',
+        "fingerprint": key.fingerprint,
+        "answer": "first",
+        "expires_at": key.expires_at,
+    }
+    store.cancel(ACCOUNT, email.id, now=now)
+    assert store.prune(9, now=now + SECOND, finished_before=now + SECOND) == 0
+    assert store.replay(ACCOUNT, key, now=now + SECOND) == "first"
+    assert store.prune(9, now=now + HOUR, finished_before=now + SECOND) == 1
+    assert database["bodies"].find_one() is None
+
+
 @pytest.mark.parametrize(
     "metadata",
     [

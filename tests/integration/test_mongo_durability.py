@@ -1,5 +1,6 @@
 """What MongoStore acknowledged is there after the worst: the server killed, the link cut, a client dead in between."""
 
+import json
 import threading
 import time
 import uuid
@@ -149,8 +150,8 @@ def test_key_of_a_client_that_died_before_its_commit_is_free_within_seconds(
     again = make.submission(key=key, answer="new")
     with own_mongodb.client() as other, other.start_session() as session:
         session.start_transaction()
-        taken = {"account": ACCOUNT, "endpoint": key.endpoint, "key": key.key}
-        other[name]["submissions"].insert_one({"_id": taken, "expires_at": key.expires_at}, session=session)
+        taken = {"key": json.dumps([ACCOUNT, key.endpoint, key.key]), "expires_at": key.expires_at}
+        other[name]["bodies"].insert_one({"_id": "x", "idempotency": taken}, session=session)
         with pytest.raises(StoreUnavailable, match="same idempotency key is under way"):
             direct.add([again], now=now, wake_up_at=now + SECOND)
         assert added_in_the_end(direct, again) == [Added(answer="new", replayed=False)]

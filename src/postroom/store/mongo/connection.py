@@ -57,7 +57,6 @@ class Connection:
         self.attachments = self.database["attachments"]
         self.leases_durably = self.database["leases"]
         self.leases = self.leases_durably.with_options(write_concern=QUICK)
-        self.submissions = self.database["submissions"]
         self.api_keys = self.database["api_keys"]
         self.meta = self.database["meta"]
         self.clock = ServerClock(self._server_time, sync_seconds=clock_sync_seconds)

@@ -19,8 +19,10 @@ _EXISTS = 48
 _WAITING = {"due_at": {"$exists": True}}
 
 
-def _index(name: str, *keys: tuple[str, int], where: Mapping[str, object] | None = None) -> IndexModel:
-    return IndexModel(list(keys), name=name, **({"partialFilterExpression": where} if where else {}))
+def _index(
+    name: str, *keys: tuple[str, int], where: Mapping[str, object] | None = None, unique: bool = False
+) -> IndexModel:
+    return IndexModel(list(keys), name=name, unique=unique, **({"partialFilterExpression": where} if where else {}))
 
 
 INDEXES: Mapping[str, Sequence[IndexModel]] = {
@@ -35,9 +37,8 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         _index("finished", ("finished_at", 1), where={"finished_at": {"$exists": True}}),
     ),
     "leases": (_index("look_at", ("look_at", 1)),),
-    "bodies": (),
+    "bodies": (_index("by_key", ("idempotency.key", 1), where={"idempotency.key": {"$exists": True}}, unique=True),),
     "attachments": (),
-    "submissions": (_index("expiring", ("expires_at", 1)),),
     "api_keys": (
         _index("by_account", ("account", 1), ("created_at", 1), ("_id", 1)),
         _index("by_age", ("created_at", 1), ("_id", 1)),

@@ -1,5 +1,7 @@
-"""Accepting submissions: emails, bodies and attachments, and the answer kept for idempotency keys, in a transaction."""
+"""Accepting submissions: emails, bodies and attachments in one transaction. An idempotency key with its answer stands
+in the body of the submission's first email: bodies never change, and a collection of its own would cost far more."""
 
+import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +9,6 @@ from datetime import datetime
 from functools import partial
 from typing import TypeAlias
 
-from pymongo import ReplaceOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -16,7 +17,6 @@ from postroom.errors import StoreUnavailable
 from postroom.store.base import Added, IdempotencyKey, KeyReused, Submission
 from postroom.store.mongo import documents, faults, transaction
 from postroom.store.mongo.connection import Connection
-from postroom.store.mongo.documents import SCHEMA
 from postroom.store.mongo.lives import Document
 
 Key: TypeAlias = tuple[str, str, str]
@@ -40,7 +40,6 @@ class _Writes:
     emails: list[Document]
     bodies: list[Document]
     attachments: list[Document]
-    keys: list[Document]
 
 
 def add(
@@ -109,24 +108,25 @@ def _answers(
 
 
 def _writes(fresh: Iterable[Submission], now: datetime, wake_up_at: datetime) -> _Writes:
-    writes = _Writes(emails=[], bodies=[], attachments=[], keys=[])
+    writes = _Writes(emails=[], bodies=[], attachments=[])
     for submission in fresh:
+        bodies = [documents.of_body(email) for email in submission.emails]
+        if key := _key_of(submission):
+            bodies = bodies or [{"_id": _text_of(key)}]
+            bodies[0]["idempotency"] = _of_key(key, submission)
         for email in submission.emails:
             at = email.life.next_attempt_at
             immediate = at is not None and at <= now
             writes.emails.append(documents.of_email(email, now=now, wake_up_at=wake_up_at if immediate else None))
-            writes.bodies.append(documents.of_body(email))
             writes.attachments.extend(documents.of_contents(email))
-        if key := _key_of(submission):
-            writes.keys.append(_of_key(key, submission))
+        writes.bodies.extend(bodies)
     return writes
 
 
 def _of_key(key: Key, submission: Submission) -> Document:
     assert submission.idempotency is not None
     return {
-        "_id": _id_of(key),
-        "schema": SCHEMA,
+        "key": _text_of(key),
         "fingerprint": submission.idempotency.fingerprint,
         "answer": submission.answer,
         "expires_at": submission.idempotency.expires_at,
@@ -134,19 +134,18 @@ def _of_key(key: Key, submission: Submission) -> Document:
 
 
 def _write(here: Connection, writes: _Writes, expired_by: datetime | None, session: ClientSession) -> None:
-    """The keys come last: from there to the commit, nobody else can use them. They are inserted, which is cheap; given
-    a time, they also take the place of keys that have expired by then. Either fails if a key is taken."""
+    """The bodies come last: from there to the commit, nobody else can use the keys in them. Given a time, keys that
+    have expired by then make room. The write fails if a key is taken."""
     if writes.attachments:
         here.attachments.insert_many(writes.attachments, session=session)
     if writes.emails:
-        here.bodies.insert_many(writes.bodies, session=session)
         here.emails.insert_many(writes.emails, session=session)
-    if writes.keys and expired_by is None:
-        here.submissions.insert_many(writes.keys, session=session)
-    elif writes.keys:
-        expired = {"expires_at": {"$lte": expired_by}}
-        replacing = [ReplaceOne({"_id": key["_id"], **expired}, key, upsert=True, hint="_id_") for key in writes.keys]
-        here.submissions.bulk_write(replacing, session=session)
+    if expired_by is not None:
+        keys = [body["idempotency"]["key"] for body in writes.bodies if "idempotency" in body]
+        expired = {"idempotency.key": {"$in": keys}, "idempotency.expires_at": {"$lte": expired_by}}
+        here.bodies.update_many(expired, {"$unset": {"idempotency": ""}}, hint="by_key", session=session)
+    if writes.bodies:
+        here.bodies.insert_many(writes.bodies, session=session)
 
 
 def _look_up(here: Connection, submissions: Iterable[Submission], now: datetime) -> dict[Key, _Taken]:
@@ -155,13 +154,11 @@ def _look_up(here: Connection, submissions: Iterable[Submission], now: datetime)
 
 
 def _durable(here: Connection, keys: Sequence[Key], now: datetime) -> dict[Key, _Taken]:
-    ids = [_id_of(key) for key in keys]
-    durable = here.submissions.with_options(read_concern=ReadConcern("majority"))
-    found = durable.find({"_id": {"$in": ids}, "expires_at": {"$gt": now}}, hint="_id_")
-    return {
-        (d["_id"]["account"], d["_id"]["endpoint"], d["_id"]["key"]): _Taken(d["fingerprint"], d["answer"])
-        for d in found
-    }
+    by_text = {_text_of(key): key for key in keys}
+    durable = here.bodies.with_options(read_concern=ReadConcern("majority"))
+    taken = {"idempotency.key": {"$in": list(by_text)}, "idempotency.expires_at": {"$gt": now}}
+    found = [body["idempotency"] for body in durable.find(taken, {"idempotency": 1}, hint="by_key")]
+    return {by_text[d["key"]]: _Taken(d["fingerprint"], d["answer"]) for d in found}
 
 
 def _key_of(submission: Submission) -> Key | None:
@@ -169,6 +166,6 @@ def _key_of(submission: Submission) -> Key | None:
     return (submission.account, wish.endpoint, wish.key) if wish else None
 
 
-def _id_of(key: Key) -> Document:
-    account, endpoint, name = key
-    return {"account": account, "endpoint": endpoint, "key": name}
+def _text_of(key: Key) -> str:
+    """A key as one text, in which no two are the same."""
+    return json.dumps(key, ensure_ascii=False)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from pymongo import DeleteMany, UpdateMany, UpdateOne
 from pymongo.client_session import ClientSession
-from pymongo.errors import PyMongoError
+from pymongo.errors import ConnectionFailure, PyMongoError
 
 from postroom.mail import lifecycle
 from postroom.mail.email import Lane, OnUncertain, Status
@@ -93,18 +93,13 @@ def expire(here: Connection, limit: int, *, now: datetime) -> int:
 
 
 def prune(here: Connection, limit: int, *, now: datetime, finished_before: datetime) -> int:
-    """Deletes finished emails with all that belongs to them, and expired idempotency keys."""
+    """Deletes finished emails with all that belongs to them. One with an idempotency key stays until that expires."""
     try:
-        pruned = transaction.run(here, lambda session: _prune(here, limit, finished_before, session))
+        return transaction.run(here, lambda session: _prune(here, limit, finished_before, now, session))
     except PyMongoError as error:
-        if not transaction.lost_race(error):
+        if not transaction.lost_race(error) or isinstance(error, ConnectionFailure):
             raise
-        pruned = 0  # another sweep prunes the same, or a sender retries one of them: the next step will see
-    expired = {"expires_at": {"$lte": now}}
-    keys = [d["_id"] for d in here.submissions.find(expired, {"_id": 1}, sort=[("expires_at", 1)], limit=limit or 1)]
-    if keys:
-        here.submissions.delete_many({"_id": {"$in": keys}, **expired}, hint="_id_")
-    return pruned
+        return 0  # another sweep prunes the same, or a sender retries one of them: the next step will see
 
 
 def _first(
@@ -175,9 +170,12 @@ def _after_lapse(document: Document, lease: Lease, now: datetime, doubt_delay: t
     return lives.new_life(life, now=now, last_claim={"token": lease.token, "end": "lapsed"})
 
 
-def _prune(here: Connection, limit: int, finished_before: datetime, session: ClientSession) -> int:
+def _prune(here: Connection, limit: int, finished_before: datetime, now: datetime, session: ClientSession) -> int:
     finished = {"finished_at": {"$lt": finished_before}}
     old = _first(here, limit, finished, [("finished_at", 1)], "finished", {"attachments.size": 1}, session)
+    with_key = {"_id": {"$in": [document["_id"] for document in old]}, "idempotency.expires_at": {"$gt": now}}
+    kept = {body["_id"] for body in here.bodies.find(with_key, {"_id": 1}, hint="_id_", session=session)} if old else ()
+    old = [document for document in old if document["_id"] not in kept]
     if not old:
         return 0
     ids = {"_id": {"$in": [document["_id"] for document in old]}}
