@@ -50,8 +50,10 @@ class Doorman:
     async def _key(self, exchange: Exchange) -> ApiKey:
         digest = hashlib.sha256(exchange.headers.get(b"authorization", b"")).digest()
         known = self._known.get(digest)
-        if known is None or known.until < time.monotonic() or len(exchange.headers) != len(exchange.scope["headers"]):
+        if known is None or known.until < time.monotonic():
             known = await self._look_up(_token(exchange), digest, exchange)
+        elif len(exchange.headers) != len(exchange.scope["headers"]):
+            _token(exchange)  # some header came twice; it raises if it was this one
         return known.key
 
     async def _look_up(self, token: bytes, digest: bytes, exchange: Exchange) -> _Known:
