@@ -35,7 +35,7 @@ from postroom.transport.simulated_fate import ROUTE_TROUBLES, Fate
 log = logging.getLogger(__name__)
 
 ASK_AGAIN_SECONDS = 0.05
-GATHER_SECONDS = 0.005  # those whose time is up so close together pass the fence together
+GATHER_SECONDS = 0.025  # those whose time is up so close together pass the fence together
 YIELD_SECONDS = 0.5
 MOST_REMEMBERED = 10_000
 
@@ -96,8 +96,8 @@ class SimulatedTransport:
             if ended or now >= yielded_at + YIELD_SECONDS:
                 yield ended
                 yielded_at = self._clock()
-            else:
-                time.sleep(min(ASK_AGAIN_SECONDS, max(under_way[0][0] - now, GATHER_SECONDS)))
+            if under_way:
+                time.sleep(min(ASK_AGAIN_SECONDS, max(under_way[0][0] - self._clock(), GATHER_SECONDS)))
 
     def resting(self) -> float:
         """See `Transport.resting`: never."""
