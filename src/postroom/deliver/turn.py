@@ -178,7 +178,8 @@ class Turn:
         """Turns outcomes into lives and writes them; what the store does not take now is kept for the next call."""
         now = self.store.clock()
         for hand_off in ended:
-            self.verdicts.update(str(outcome.verdict) for outcome in hand_off.outcomes)
+            for outcome in hand_off.outcomes:
+                self.verdicts[str(outcome.verdict)] += 1
             self._settle(hand_off, now)
         self.write()
 
