@@ -103,19 +103,17 @@ def test_requests_above_the_limit_are_refused_while_slow_bodies_do_not_count(eng
 
 
 def test_requests_above_the_limit_are_refused_at_once(engine: Engine, tmp_path: Path) -> None:
-    with (
-        running(engine, tmp_path, deliver=False, environ={"POSTROOM_MAX_REQUESTS": "1"}) as product,
-        engine.stuck(tmp_path),
-        ThreadPoolExecutor(1) as pool,
-    ):
-        waiting = pool.submit(product.request, "POST", "/emails", json=EMAIL)
-        began = time.monotonic()
-        while (answer := product.request("GET", "/nothing")).status_code != 503:
-            assert time.monotonic() - began < 2
-        assert_refused(answer, 503, "application_error")
-        assert answer.headers["retry-after"] == "1"
-        assert product.request("GET", "/livez").status_code == 200
-        assert waiting.result().status_code == 503
+    with running(engine, tmp_path, deliver=False, environ={"POSTROOM_MAX_REQUESTS": "1"}) as product:
+        product.submit()  # the key is known from here on, and needs no store that is stuck
+        with engine.stuck(tmp_path), ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(product.request, "POST", "/emails", json=EMAIL)
+            began = time.monotonic()
+            while (answer := product.request("GET", "/nothing")).status_code != 503:
+                assert time.monotonic() - began < 2
+            assert_refused(answer, 503, "application_error")
+            assert answer.headers["retry-after"] == "1"
+            assert product.request("GET", "/livez").status_code == 200
+            assert waiting.result().status_code == 503
 
 
 @pytest.mark.one_engine
