@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bench import results, scaling, tables
+from bench import results, scaling, stats, tables
 from bench.plot import Bar, Panel, svg
 from bench.process import ROOT
 from bench.run import Row
@@ -19,6 +19,7 @@ from bench.summary import Summary, summarise
 PAGE = ROOT / "docs" / "performance.md"
 PLOT = ROOT / "docs" / "performance.svg"
 OURS = ("mongo", "redis", "embedded")
+DISTURBED = 0.25  # a share of the machine; above it, rates mean little
 SECTION_NAMES = {"memory": "memory-scenario"}  # of scenarios, where the comparison has a section of that name
 
 _SECTION = re.compile(r"(<!-- bench:([a-z-]+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
@@ -55,8 +56,8 @@ def sections(published: Mapping[str, Any]) -> dict[str, str]:
         summaries, batch = _summaries(compared), int(compared["options"]["batch"])
         texts |= {
             "facts": _facts(compared),
-            "targets": tables.targets(summaries, batch),
-            "rates": tables.rates(summaries),
+            "targets": _caution(compared) + tables.targets(summaries, batch),
+            "rates": _caution(compared) + tables.rates(summaries),
             "cpu": tables.cpu(summaries),
             "memory": tables.memory(summaries),
             "ratios": tables.ratios(summaries),
@@ -65,7 +66,7 @@ def sections(published: Mapping[str, Any]) -> dict[str, str]:
         }
     for name, found in published.items():
         if "head" in found:
-            texts[SECTION_NAMES.get(name, name)] = table(found["head"], found["lines"])
+            texts[SECTION_NAMES.get(name, name)] = _caution(found) + table(found["head"], found["lines"])
     return texts
 
 
@@ -86,6 +87,17 @@ def plot(summaries: Sequence[Summary]) -> str:
 
 def _summaries(compared: Mapping[str, Any]) -> list[Summary]:
     return summarise(Row(**row) for row in compared["rows"])
+
+
+def _caution(content: Mapping[str, Any]) -> str:
+    """A warning when the machine was busy with other things."""
+    foreign = stats.median([row["foreign"] for row in content["rows"]])
+    if not foreign > DISTURBED:
+        return ""
+    return (
+        f"> **Disturbed:** other programs used {foreign:.0%} of this machine meanwhile (median of the runs). Rates,\n"
+        "> latencies and what follows from them are no result; CPU seconds are good to about 30 %.\n\n"
+    )
 
 
 def _facts(content: Mapping[str, Any]) -> str:

@@ -61,7 +61,8 @@ def measure(system: System, servers: Servers, options: Options, *, batch: int = 
         ):
             _Run(running, relay, folder, options, row, say).carry_out()
     except (Wrong, RuntimeError, AssertionError, OSError) as error:
-        row.failure = f"{type(error).__name__}: {error} (logs: {folder})"
+        row.failure = f"{type(error).__name__}: {error}"
+        say(f"failed; logs are in {folder}\n")
     finally:
         if not row.failure:  # then its logs tell more
             shutil.rmtree(folder, ignore_errors=True)

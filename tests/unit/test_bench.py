@@ -141,4 +141,8 @@ def test_report_says_what_was_measured_and_what_failed() -> None:
     assert "| mongo x100 " in texts["rates"]
     assert "1,234" in texts["rates"]
     assert "1/2 |" in texts["rates"]
+    assert "Disturbed" not in texts["rates"]
+    for row in content["rows"]:
+        row["foreign"] = 0.4
+    assert "used 40%" in report.sections({"compare": content})["rates"]
     ElementTree.fromstring(report.plot(summarise(rows)))
