@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from amqp.exceptions import ConsumerCancelled
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 from kombu.exceptions import DecodeError
@@ -15,6 +16,7 @@ from postroom.queue.celery import faults, topology
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 10
+LOOK_SECONDS = 2.0
 
 
 class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
@@ -37,6 +39,23 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
                 _pause()
             else:
                 return connection
+
+    # -- a deleted queue is noticed, whoever reads the broker's notice -----------------------------------------------
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Also looks now and then whether every lane is still consumed."""
+        super().register_with_event_loop(hub)
+        hub.call_repeatedly(LOOK_SECONDS, self._expect_to_consume)
+
+    def _expect_to_consume(self) -> None:
+        """Raises `ConsumerCancelled`, upon which Celery connects anew, when a lane has lost its consumer.
+
+        The broker's notice that a queue is gone may reach whoever publishes an event at that moment (py-amqp reads
+        before it writes). The publisher takes it for trouble of its own, and that lane would never be consumed again.
+        """
+        consumer = self.task_consumer
+        if consumer and not set(consumer._active_tags.values()) <= set(consumer.channel.callbacks):
+            raise ConsumerCancelled("a queue that we consumed was deleted")
 
     # -- what nobody can read goes to the dead letters; Celery would forget some of it, and die of the rest ----------
 
