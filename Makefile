@@ -48,7 +48,7 @@ check: $(VENV)/.dev ## Check formatting, lint, types, import contracts and manif
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/ruff check $(CODE)
 	@$(BIN)/mypy
-	@$(BIN)/mypy --follow-imports=silent tests/stack  # nothing else notices there what changes elsewhere
+	@$(BIN)/mypy --follow-imports=silent tests/stack stack/guard  # nothing else notices there what changes elsewhere
 	@$(BIN)/lint-imports
 	@$(BIN)/python deploy/kubernetes/check.py
 

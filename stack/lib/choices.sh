@@ -8,7 +8,7 @@ SECRETS="RABBIT_ADMIN_PASSWORD RABBIT_PASSWORD RABBIT_FLOWER_PASSWORD FLOWER_PAS
 SHORTEST_SECRET=16
 
 # shellcheck disable=SC2086  # many words
-unset $SECRETS STORE_URL RESULTS_URL RELAY_URL COMPOSE_PROFILES COMPOSE_FILE # .env counts, not what this shell happens to have
+unset $SECRETS STORE_URL RESULTS_URL RELAY_URL GUARD_SOCKET GUARD_GROUP COMPOSE_PROFILES COMPOSE_FILE # .env counts, not what this shell happens to have
 
 # value NAME: what .env says, without quotes.
 value() {
@@ -60,6 +60,7 @@ chosen() {
 make_choices() {
   choose_store "$(chosen STORE mongodb)"
   choose_mail
+  choose_guard "$(chosen GUARD yes)"
   remember COMPOSE_PROFILES "$(profiles)"
   local name
   for name in API_PORT RABBITMQ_PORT FLOWER_PORT MONGODB_PORT MONGO_EXPRESS_PORT MAILPIT_PORT; do
@@ -114,5 +115,6 @@ profiles() {
   local names
   names=$(value STORE)
   [ "$(value MAIL)" != mailpit ] || names=$names,mailpit
+  ! is_guarded || names=$names,guard
   echo "$names"
 }

@@ -20,6 +20,7 @@ tell_addresses() {
   key=$(value POSTROOM_API_KEY)
   say
   say "Postroom runs as \"$(project)\": emails in $(value STORE), mail $(tell_mail), $(count_workers) worker(s)."
+  ! is_guarded || say "Guards start again what \`docker kill\` ends; they hold Docker's socket. Without them: GUARD=no make start"
   say
   tell_row API "$api" "key $key"
   tell_row '' "$api/docs" "every path, member and error"

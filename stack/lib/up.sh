@@ -32,6 +32,7 @@ bring_up() {
   local output began=$SECONDS
   output=$(mktemp)
   [ "$(value MAIL)" = mailpit ] || compose --profile mailpit rm --stop --force mailpit > /dev/null 2>&1 || true
+  is_guarded || compose --profile guard rm --stop --force guard > /dev/null 2>&1 || true
   SERVICES=$(compose config --services | sort)
   LISTING=$(containers)
   local before=$LISTING told='' service up crashes=0
@@ -68,8 +69,12 @@ ids() { printf '%s\n' "$2" | grep "^$1|running|" | cut -d '|' -f 5 | sort || tru
 
 # is_healthy SERVICE WORKERS: whether all its containers in LISTING say so, and there are as many as wanted.
 is_healthy() {
-  local wanted=1 all healthy
-  [ "$1" != worker ] || wanted=$2
+  local wanted all healthy
+  case $1 in
+    worker) wanted=$2 ;;
+    guard) wanted=2 ;;
+    *) wanted=1 ;;
+  esac
   all=$(printf '%s\n' "$LISTING" | grep -c "^$1|" || true)
   healthy=$(printf '%s\n' "$LISTING" | grep -c "^$1|running|.*(healthy)" || true)
   [ "$healthy" -eq "$wanted" ] && [ "$all" -eq "$wanted" ]

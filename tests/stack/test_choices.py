@@ -6,7 +6,7 @@ import pytest
 
 from tests.stack.stand import Stand, service_of, wait
 
-ALWAYS = {"fastapi-app", "worker", "sweep", "rabbitmq", "flower"}
+ALWAYS = {"fastapi-app", "worker", "sweep", "rabbitmq", "flower", "guard"}
 
 
 def _services(stand: Stand) -> set[str]:
@@ -88,6 +88,7 @@ def test_relay_by_its_address_is_used_and_its_password_not_shown(stand: Stand) -
         ({"POSTROOM_RELAY_URL": "http://mail"}, "POSTROOM_RELAY_URL"),
         ({"API_PORT": "99999"}, "API_PORT=99999"),
         ({"WORKERS": "x"}, "WORKERS=x"),
+        ({"GUARD": "perhaps"}, "GUARD=perhaps"),
     ],
 )
 def test_unknown_choice_is_refused_in_a_sentence_and_changes_nothing(

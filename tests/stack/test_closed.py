@@ -128,8 +128,23 @@ def test_containers_are_confined(stand: Stand) -> None:
         assert host["Memory"] > 0, name
         assert host["PidsLimit"] > 0, name
         assert host["RestartPolicy"]["Name"] == "unless-stopped", name
-        assert not [mount for mount in container["Mounts"] if "docker.sock" in mount["Source"]], name
         assert docker("exec", container["Id"], "id", "-u").strip() != "0", name
+
+
+def test_guard_alone_has_the_engine_s_socket_and_nothing_else(stand: Stand) -> None:
+    holders = [c for c in stand.containers() if any(mount["Source"].endswith(".sock") for mount in c["Mounts"])]
+    assert [service_of(container) for container in holders] == ["guard", "guard"]
+    for container in holders:
+        assert container["HostConfig"]["NetworkMode"] == "none"
+        assert not container["NetworkSettings"]["Ports"]
+        assert {mount["Destination"]: mount["RW"] for mount in container["Mounts"]} == {
+            "/docker.sock": False,
+            "/stack": False,
+        }
+        environment = "\n".join(container["Config"]["Env"])
+        secrets = [stand.value(name) for name in ("RABBIT_PASSWORD", "MONGODB_PASSWORD", "POSTROOM_API_KEY")]
+        assert not [secret for secret in secrets if secret in environment]
+        assert "POSTROOM_STORE_URL" not in environment
 
 
 def test_signals_reach_the_parent_process_itself(stand: Stand) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.stack.stand import PORTS, ROOT, Stand, service_of, wait
 
-SERVICES = {"fastapi-app", "worker", "sweep", "rabbitmq", "flower", "mongodb", "mongo-express"}
+SERVICES = {"fastapi-app", "worker", "sweep", "rabbitmq", "flower", "mongodb", "mongo-express", "guard"}
 
 
 def test_first_start_ends_with_every_service_healthy(first_start: tuple[Stand, str]) -> None:

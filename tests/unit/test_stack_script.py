@@ -86,3 +86,42 @@ def test_what_is_too_old_or_missing_is_named_with_what_is_needed(
 )
 def test_newer_versions_are_taken(tmp_path: Path, versions: dict[str, str]) -> None:
     assert "old" not in make_start(tmp_path, docker(**versions))  # it gets further, to tools that are not here
+
+
+def arm_guard(folder: Path, endpoint: str, *, group: str = "") -> tuple[str, list[str]]:
+    """What `make start` says of the guard and writes to `.env`, where Docker has this endpoint, and a container can use
+    it in this group, or cannot."""
+    (folder / ".env").write_text("STORE=redis\nGUARD=yes\nIMAGE_TAG=local\nGUARD_SOCKET=/former.sock\n")
+    script = f"""
+      set -euo pipefail
+      for part in tell choices guard; do . "{ROOT}/stack/lib/$part.sh"; done
+      uname() {{ echo Linux; }}
+      docker() {{
+        case $* in
+          "context inspect"*) echo "{endpoint}" ;;
+          "info --format"*) echo "Debian GNU/Linux 12" ;;
+          "run --rm --network none"*) [ -n "{group}" ] && echo "{group}" ;;
+          *) echo "unexpected: $*" >&2; exit 2 ;;
+        esac
+      }}
+      arm_guard
+    """
+    done = subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout, (folder / ".env").read_text().splitlines()
+
+
+def test_guard_gets_the_socket_of_the_chosen_engine_and_the_group_that_may_use_it(tmp_path: Path) -> None:
+    said, written = arm_guard(tmp_path, "unix:///run/user/1000/docker.sock", group="998")
+    assert said == ""
+    assert {"GUARD_SOCKET=/run/user/1000/docker.sock", "GUARD_GROUP=998", "COMPOSE_PROFILES=redis,guard"} <= set(
+        written
+    )
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://192.0.2.1:2376", "ssh://ann@host.example", "unix:///var/run/docker.sock"])
+def test_guard_without_a_socket_that_it_can_use_is_left_out_in_a_sentence(tmp_path: Path, endpoint: str) -> None:
+    said, written = arm_guard(tmp_path, endpoint)
+    assert said.startswith("Left out: the guard")
+    assert endpoint in said
+    assert "COMPOSE_PROFILES=redis" in written
