@@ -90,6 +90,12 @@ def test_database_of_a_newer_postroom_is_refused(start_redis: Start) -> None:
     assert "upgrade Postroom" in refusal(server.url)
 
 
+def test_database_from_before_the_first_release_is_refused(start_redis: Start) -> None:
+    server = start_redis()
+    server.ask("SET", "postroom:layout", 1)
+    assert "use an empty database" in refusal(server.url)
+
+
 def test_wrong_password_is_refused_and_never_repeated(start_redis: Start) -> None:
     server = start_redis(requirepass="correct-horse")
     sentence = refusal(server.url.replace("correct-horse", "battery-staple"))

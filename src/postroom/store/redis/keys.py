@@ -70,5 +70,5 @@ def _key_of(packed: bytes, revoked_at: bytes | None) -> ApiKey:
         secret_hash=members["secret_hash"],
         created_at=times.from_ms(members["created_at"]),
         expires_at=times.or_none(members["expires_at"]),
-        revoked_at=times.or_none(members["revoked_at"]) or times.or_none(revoked_at),
+        revoked_at=times.or_none(members["revoked_at"]) or times.or_none(int(revoked_at) if revoked_at else None),
     )

@@ -3,7 +3,7 @@
 The ids of that index are walked in their order; what else was asked for is checked on the emails found.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -11,21 +11,22 @@ from itertools import islice
 from postroom.errors import EmailNotFound
 from postroom.mail.email import Email, Status
 from postroom.store.base import Page, Query
-from postroom.store.redis import records, scripts, times
-from postroom.store.redis.records import SUMMARY, Record
+from postroom.store.redis import reading, records, scripts, times
+from postroom.store.redis.records import Record
 from postroom.store.redis.talk import Command, Talk
 
-MOST_COLLECTED = 5_000  # ids that are fetched and sorted at once; a subject's index is not in the order of ids
+MOST_COLLECTED = 5_000  # ids that are fetched and sorted at once; those of a subject's beginning are in no order
 _STEP = 250
 _ID_CHARS = 36
 
 
 @dataclass(frozen=True, slots=True)
 class _Lead:
-    """An index, or several with no id in common, that have all emails which fulfil one wish."""
+    """One or several indexes that have all emails which fulfil one wish, with `before` before their ids."""
 
     indexes: tuple[str, ...]
     sizes: tuple[Command, ...]
+    before: str = ""
 
 
 def page(talk: Talk, query: Query) -> Page:
@@ -38,7 +39,7 @@ def page(talk: Talk, query: Query) -> Page:
 
 def _check_cursor(talk: Talk, query: Query) -> None:
     cursor = query.after or query.before
-    if cursor and talk.ask("HGET", f"postroom:email:{cursor}", "account") != query.account.encode():
+    if cursor and reading.read(talk, [cursor])[0].account != query.account:
         raise EmailNotFound(f"no email {cursor}")
 
 
@@ -65,28 +66,38 @@ def _candidates(talk: Talk, query: Query) -> Iterator[Record]:
 
 def _leads(query: Query) -> list[_Lead]:
     """The indexes that list what the query asks for."""
-    account, leads = query.account, []
-    if query.to:
-        leads.append(_lead(f"term:{account}\0{records.address_term(query.to)}"))
-    if query.tag:
-        leads.append(_lead(f"term:{account}\0#{query.tag}"))
+    leads = [_with_term(query.account, term) for term in sorted(_terms(query))]
     if query.status or not leads:
-        leads.append(_lead(*[f"listed:{status}:{account}" for status in sorted(query.status or Status)]))
+        leads.append(_with_status(query.account, query.status))
     return leads
 
 
-def _lead(*indexes: str) -> _Lead:
-    return _Lead(indexes, tuple(("ZCARD", f"postroom:{index}") for index in indexes))
+def _terms(query: Query) -> set[str]:
+    wanted = {records.address_term(query.to)} if query.to else set()
+    return wanted | ({records.tag_term(query.tag)} if query.tag else set())
+
+
+def _with_term(account: str, term: str) -> _Lead:
+    size = ("ZLEXCOUNT", f"postroom:terms:{account}", f"[{term}\0", f"({term}\1")
+    return _Lead((f"terms:{account}",), (size,), before=f"{term}\0")
+
+
+def _with_status(account: str, wanted: Collection[Status]) -> _Lead:
+    """Claimed emails are listed by the status that they had before; the claims of all accounts are an index, too."""
+    indexes = [f"listed:{status}:{account}" for status in sorted(set(wanted or Status) - {Status.SENDING})]
+    if Status.SENDING in wanted:
+        indexes.append("claims")
+    sizes = (("HLEN" if index == "claims" else "ZCARD", f"postroom:{index}") for index in indexes)
+    return _Lead(tuple(indexes), tuple(sizes))
 
 
 def _walked(talk: Talk, query: Query, lead: _Lead) -> Iterator[Record]:
     above, below = _span(query)
     step = query.limit + 1
+    direction = "up" if query.before else "down"
     while True:
-        low, high = f"({above}" if above else "-", f"({below}" if below else "+"
-        direction = "up" if query.before else "down"
-        found = talk.read(scripts.WALK, direction, low, high, step, len(lead.indexes), *lead.indexes, *SUMMARY)
-        yield from (Record(*fields) for fields in found)
+        found = talk.read(scripts.WALK, direction, above, below, step, lead.before, *lead.indexes)
+        yield from (Record(*record) for record in found)
         if len(found) < step:
             return
         last = found[-1][0].decode()
@@ -100,28 +111,28 @@ def _collected(talk: Talk, query: Query, subject: Command) -> Iterator[Record]:
     wanted = sorted((one for one in ids if above < one and (not below or one < below)), reverse=not query.before)
     for start in range(0, len(wanted), _STEP):
         some = wanted[start : start + _STEP]
-        replies = talk.ask_all([("HMGET", f"postroom:email:{one}", *SUMMARY) for one in some])
-        yield from (Record(one.encode(), *fields) for one, fields in zip(some, replies, strict=True) if fields[0])
+        yield from (record for record in reading.read(talk, some) if record.account)
 
 
 def _condition(query: Query) -> Callable[[Email], bool]:
     subject = (query.subject or "").casefold()
-    wanted = {records.address_term(query.to)} if query.to else set()
-    wanted |= {f"#{query.tag}"} if query.tag else set()
+    wanted = _terms(query)
 
     def fulfils(email: Email) -> bool:
+        if email.account != query.account:
+            return False
         if query.status and email.life.status not in query.status:
             return False
         if subject and not email.subject.casefold().startswith(subject):
             return False
-        return not wanted or wanted <= records.terms([r.address for r in email.life.recipients], email.tags)
+        return not wanted or wanted.issubset(records.terms(email))
 
     return fulfils
 
 
 def _subject_range(query: Query) -> Command:
-    beginning = records.subject_beginning(query.subject or "").encode()
-    return f"postroom:subject:{query.account}", b"[" + beginning, b"(" + beginning + b"\xff"
+    beginning = records.subject_term(query.subject or "").encode()
+    return f"postroom:terms:{query.account}", b"[" + beginning, b"(" + beginning + b"\xff"
 
 
 def _span(query: Query) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What changes of an email and Lua need not know, as JSON. Members that repeat are arrays, for all stays in memory."""
+"""What changes of an email, as JSON. Its status stands beside it, because Lua must know that."""
 
 from datetime import datetime
 from typing import Any
@@ -8,21 +8,36 @@ import orjson
 from postroom.mail.email import Event, Kind, LastError, Life, Recipient, RecipientStatus, Status
 from postroom.store.redis import times
 
+_KIND = {kind.value: kind for kind in Kind}  # quicker than to call the enum
+_STATUS = {status.value: status for status in RecipientStatus}
+
 
 def to_json(life: Life) -> bytes:
-    """All of a life but what has a field of its own."""
+    """All of a life but its status."""
     error = life.last_error
     return orjson.dumps(
-        {
-            "recipients": [
-                (r.address, r.kind, r.status, r.smtp_code, r.enhanced_code, r.message, times.ms_or_none(r.at))
+        (
+            [
+                (
+                    r.address,
+                    r.kind.value,
+                    r.status.value,
+                    r.smtp_code,
+                    r.enhanced_code,
+                    r.message,
+                    times.ms_or_none(r.at),
+                )
                 for r in life.recipients
             ],
-            "scheduled_at": times.ms_or_none(life.scheduled_at),
-            "crash_count": life.crash_count,
-            "sent_at": times.ms_or_none(life.sent_at),
-            "possible_duplicate": life.possible_duplicate,
-            "last_error": error
+            times.ms_or_none(life.scheduled_at),
+            times.ms_or_none(life.next_attempt_at),
+            times.to_ms(life.expires_at),
+            life.attempts,
+            life.crash_count,
+            times.ms_or_none(life.last_attempt_at),
+            times.ms_or_none(life.sent_at),
+            life.possible_duplicate,
+            error
             and (
                 error.kind,
                 error.message,
@@ -31,42 +46,29 @@ def to_json(life: Life) -> bytes:
                 error.permanent,
                 times.to_ms(error.at),
             ),
-            "timeline": [(e.event, times.to_ms(e.at), e.attempt, dict(e.detail)) for e in life.timeline],
-        }
+            [(e.event, times.to_ms(e.at), e.attempt, dict(e.detail)) for e in life.timeline],
+        )
     )
 
 
-def from_json(
-    packed: bytes,
-    *,
-    status: Status,
-    next_attempt_at: datetime | None,
-    expires_at: datetime,
-    attempts: int,
-    last_attempt_at: datetime | None,
-) -> Life:
-    """The life, from its JSON and the fields beside it."""
-    members: dict[str, Any] = orjson.loads(packed)
-    error = members["last_error"]
+def from_json(packed: bytes, status: Status, *, claimed_at: datetime | None = None) -> Life:
+    """The life, from its JSON and its status; with the attempt that began at `claimed_at`, which is not in it yet."""
+    recipients, scheduled_at, next_attempt_at, expires_at, attempts, crash_count, *rest = orjson.loads(packed)
+    last_attempt_at, sent_at, possible_duplicate, error, timeline = rest
     return Life(
         status=status,
-        recipients=tuple([_recipient(*fields) for fields in members["recipients"]]),
-        scheduled_at=times.or_none(members["scheduled_at"]),
-        next_attempt_at=next_attempt_at,
-        expires_at=expires_at,
-        attempts=attempts,
-        crash_count=members["crash_count"],
-        last_attempt_at=last_attempt_at,
-        sent_at=times.or_none(members["sent_at"]),
-        possible_duplicate=members["possible_duplicate"],
+        recipients=tuple([_recipient(*fields) for fields in recipients]),
+        scheduled_at=times.or_none(scheduled_at),
+        next_attempt_at=times.or_none(next_attempt_at),
+        expires_at=times.from_ms(expires_at),
+        attempts=attempts if claimed_at is None else attempts + 1,
+        crash_count=crash_count,
+        last_attempt_at=claimed_at or times.or_none(last_attempt_at),
+        sent_at=times.or_none(sent_at),
+        possible_duplicate=possible_duplicate,
         last_error=_last_error(*error) if error else None,
-        timeline=tuple([_event(*fields) for fields in members["timeline"]]),
+        timeline=tuple([_event(*fields) for fields in timeline]),
     )
-
-
-def addresses(packed: bytes) -> list[str]:
-    """The recipients' addresses."""
-    return [address for address, *_ in orjson.loads(packed)["recipients"]]
 
 
 def _recipient(
@@ -80,8 +82,8 @@ def _recipient(
 ) -> Recipient:
     return Recipient(
         address=address,
-        kind=Kind(kind),
-        status=RecipientStatus(status),
+        kind=_KIND[kind],
+        status=_STATUS[status],
         smtp_code=smtp_code,
         enhanced_code=enhanced_code,
         message=message,

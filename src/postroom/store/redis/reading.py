@@ -1,12 +1,13 @@
 """Reading single emails and counting them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from itertools import zip_longest
 
 from postroom.mail.email import Email, Status
 from postroom.store.base import AccountAndId
-from postroom.store.redis import records
-from postroom.store.redis.records import WHOLE, Record
-from postroom.store.redis.talk import Talk
+from postroom.store.redis import records, scripts
+from postroom.store.redis.records import Record
+from postroom.store.redis.talk import Command, Talk
 
 UNFINISHED = (Status.SCHEDULED, Status.QUEUED, Status.SENDING, Status.RETRYING)
 
@@ -19,16 +20,22 @@ def get(talk: Talk, account: str, email_id: str) -> Email | None:
 
 def get_many(talk: Talk, wanted: Collection[AccountAndId]) -> Mapping[AccountAndId, Email]:
     """The whole emails of these that are there."""
-    replies = talk.ask_all([("HMGET", f"postroom:email:{email_id}", *WHOLE) for _, email_id in wanted])
-    found = {key: Record(key[1].encode(), *fields) for key, fields in zip(wanted, replies, strict=True)}
-    return {key: records.email_of(one) for key, one in found.items() if one.account == key[0].encode()}
+    found = zip(wanted, read(talk, [email_id for _, email_id in wanted], whole=True), strict=True)
+    return {key: records.email_of(one) for key, one in found if one.account == key[0]}
 
 
 def record(talk: Talk, account: str, email_id: str) -> Record | None:
     """The whole record, if this account has it."""
-    fields = talk.ask("HMGET", f"postroom:email:{email_id}", *WHOLE)
-    found = Record(email_id.encode(), *fields)
-    return found if found.account == account.encode() else None
+    [found] = read(talk, [email_id], whole=True)
+    return found if found.account == account else None
+
+
+def read(talk: Talk, ids: Sequence[str], *, whole: bool = False) -> list[Record]:
+    """The records with these ids, each as it was at one moment; one that is not there has nothing but its id. Bodies,
+    which never change, are left out unless `whole`."""
+    bodies: list[Command] = [("HGET", records.key(email_id), "bodies") for email_id in ids] if whole else []
+    found, *contents = talk.read_and_ask(scripts.READ, ids, bodies)
+    return [Record(*record, *content) for record, content in zip_longest(found, zip(contents), fillvalue=())]
 
 
 def attachments(talk: Talk, email_id: str) -> list[bytes]:

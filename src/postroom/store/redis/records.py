@@ -1,8 +1,9 @@
-"""Emails as Redis keeps them: the fields of their hash, and the way there and back. Lua never looks into the JSON."""
+"""Emails as Redis keeps them: their hash and their claim, and the way there and back. Lua never looks into the JSON,
+which is all arrays, without the names of their members, for all of it stays in memory."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
@@ -11,52 +12,76 @@ from postroom.mail.lifecycle import CLAIMABLE
 from postroom.store.redis import lives, times
 from postroom.store.redis.talk import Argument
 
-_SUBJECT_CHARS = 64  # as much of a subject as its index holds
+_SUBJECT_CHARS = 64  # as much of a subject as its term holds
+_STATUS = {status.value.encode(): status for status in Status}  # quicker than to call the enum
+_LANE = {lane.value.encode(): lane for lane in Lane}
+_ON_UNCERTAIN = {choice.value: choice for choice in OnUncertain}
 
 
 class Record(NamedTuple):
-    """The hash of one email, as `SUMMARY` or `WHOLE` brings it: bytes, or None where a field is missing."""
+    """One email as it is read: bytes, or None where something is missing."""
 
     id: bytes
-    account: bytes
-    lane: bytes
-    status: bytes
-    next_attempt_at: bytes
-    expires_at: bytes
-    attempts: bytes | None
-    last_attempt_at: bytes | None
+    claim: bytes | None
+    state: bytes
     life: bytes
     submitted: bytes
-    version: bytes
-    worker: bytes | None
-    fenced: bytes | None
     bodies: bytes | None = None
 
+    @property
+    def account(self) -> str | None:
+        """Whose email it is; None if there is no such email."""
+        return State(*self.state.split(b"\0", 5)).account.decode() if self.state else None
 
-WHOLE = Record._fields[1:]
-SUMMARY = WHOLE[:-1]
+
+FIELDS = Record._fields[2:]
 
 
-def submitted_arguments(email: Email, *, now: datetime, wake_up_at: datetime) -> list[Argument]:
-    """What `add.lua` wants to know of an email. One that is due counts as published until `wake_up_at`."""
-    life = email.life
-    due = _due(life)
-    immediate = isinstance(due, int) and due <= times.to_ms(now)
-    wake = times.to_ms(wake_up_at) if immediate else due
-    found = sorted(terms([r.address for r in life.recipients], email.tags))
+class State(NamedTuple):
+    """What Lua must know of an email."""
+
+    status: bytes
+    since: bytes
+    expires_at: bytes
+    size: bytes
+    lane: bytes
+    account: bytes
+
+
+class Held(NamedTuple):
+    """The claim in a record."""
+
+    token: bytes
+    lease_until: bytes
+    fenced: bytes
+    claimed_at: bytes
+    worker: bytes
+    state: bytes
+
+
+def key(email_id: str | bytes) -> str:
+    """The key of the email's hash."""
+    return f"postroom:email:{email_id if isinstance(email_id, str) else email_id.decode()}"
+
+
+def bodies_json(email: Email) -> bytes:
+    """What may be large and never changes."""
+    return orjson.dumps((email.html, email.text, email.headers))
+
+
+def submitted_arguments(email: Email, *, size: int, now: datetime, wake_up_at: datetime) -> list[Argument]:
+    """What `add.lua` wants to know of an email with bodies of that size. One that is due counts as published until
+    `wake_up_at`."""
+    life, now_ms, due = email.life, times.to_ms(now), _due(email.life)
+    immediate = isinstance(due, int) and due <= now_ms
+    expires_at, found = times.to_ms(life.expires_at), terms(email)
     return [
         email.id,
-        email.lane.value,
-        life.status.value,
-        times.or_nothing(life.next_attempt_at),
-        wake,
-        times.to_ms(life.expires_at),
-        life.attempts,
-        times.or_nothing(life.last_attempt_at),
+        f"{life.status.value}\0{now_ms}\0{expires_at}\0{size}\0{email.lane.value}\0{email.account}",
+        due,
+        times.to_ms(wake_up_at) if immediate else due,
         lives.to_json(life),
         _submitted_json(email),
-        orjson.dumps((email.html, email.text, email.headers)),
-        subject_beginning(email.subject),
         len(found),
         *found,
     ]
@@ -71,78 +96,69 @@ def life_arguments(
         email_id,
         proof,
         life.status.value,
-        times.or_nothing(life.next_attempt_at),
+        due,
         due if wake_up_at is None or due == "" else times.to_ms(wake_up_at),
         times.to_ms(life.expires_at),
-        life.attempts,
-        times.or_nothing(life.last_attempt_at),
         lives.to_json(life),
     ]
 
 
 def email_of(record: Record) -> Email:
     """The email of a record, without its bodies and headers where those were left out."""
-    submitted: dict[str, Any] = orjson.loads(record.submitted)
+    key_id, message_id, created_at, sender, to, cc, bcc, reply_to, subject, *rest = orjson.loads(record.submitted)
+    attachments, tags, metadata, max_attempts, on_uncertain, idempotency_key = rest
     html, text, headers = orjson.loads(record.bodies) if record.bodies else (None, None, ())
+    state = State(*record.state.split(b"\0", 5))
     return Email(
         id=record.id.decode(),
-        account=record.account.decode(),
-        key_id=submitted["key_id"],
-        message_id=submitted["message_id"],
-        created_at=times.from_ms(submitted["created_at"]),
-        sender=Address(*submitted["sender"]),
-        to=_addresses(submitted["to"]),
-        cc=_addresses(submitted["cc"]),
-        bcc=_addresses(submitted["bcc"]),
-        reply_to=_addresses(submitted["reply_to"]),
-        subject=submitted["subject"],
+        account=state.account.decode(),
+        key_id=key_id,
+        message_id=message_id,
+        created_at=times.from_ms(created_at),
+        sender=Address(*sender),
+        to=_addresses(to),
+        cc=_addresses(cc),
+        bcc=_addresses(bcc),
+        reply_to=_addresses(reply_to),
+        subject=subject,
         html=html,
         text=text,
         headers=_pairs(headers),
-        attachments=tuple([Attachment(**a, content=None) for a in submitted["attachments"]]),
-        tags=_pairs(submitted["tags"]),
-        metadata=submitted["metadata"],
-        lane=Lane(record.lane.decode()),
-        max_attempts=submitted["max_attempts"],
-        on_uncertain=OnUncertain(submitted["on_uncertain"]),
-        idempotency_key=submitted["idempotency_key"],
+        attachments=tuple([_attachment(*fields) for fields in attachments]),
+        tags=_pairs(tags),
+        metadata=metadata,
+        lane=_LANE[state.lane],
+        max_attempts=max_attempts,
+        on_uncertain=_ON_UNCERTAIN[on_uncertain],
+        idempotency_key=idempotency_key,
         life=life_of(record),
     )
 
 
 def life_of(record: Record) -> Life:
-    """The life of a record."""
-    return lives.from_json(
-        record.life,
-        status=Status(record.status.decode()),
-        next_attempt_at=times.or_none(record.next_attempt_at),
-        expires_at=times.from_ms(int(record.expires_at)),
-        attempts=int(record.attempts or 0),
-        last_attempt_at=times.or_none(record.last_attempt_at),
-    )
+    """The life of a record. While it is claimed, it is `sending`, and this attempt counts."""
+    if record.claim is None:
+        return lives.from_json(record.life, _STATUS[record.state.partition(b"\0")[0]])
+    claimed_at = times.from_ms(int(held(record.claim).claimed_at))
+    return lives.from_json(record.life, Status.SENDING, claimed_at=claimed_at)
 
 
-def terms_of(record: Record) -> list[str]:
-    """The terms that a record was stored under."""
-    return sorted(terms(lives.addresses(record.life), _pairs(orjson.loads(record.submitted)["tags"])))
+def held(claim: bytes) -> Held:
+    """What the claim in a record says."""
+    return Held(*claim.split(b"\0", len(Held._fields) - 1))
 
 
-def subject_of(record: Record) -> str:
-    """What the subject of a record is looked up by."""
-    return subject_beginning(orjson.loads(record.submitted)["subject"])
+def proof_of(record: Record) -> bytes:
+    """What must not have changed for a step that was decided on this record: its claim, or its life if it has none."""
+    return record.life if record.claim is None else record.claim
 
 
-def on_uncertain_of(record: Record) -> OnUncertain:
-    """What the sender of a record wants when its outcome is in doubt."""
-    return OnUncertain(orjson.loads(record.submitted)["on_uncertain"])
-
-
-def terms(addresses: Iterable[str], tags: Iterable[tuple[str, str]]) -> set[str]:
-    """What an email is looked up by: each recipient, and each tag with and without its value."""
-    found = {address_term(address) for address in addresses}
-    for name, value in tags:
-        found |= {f"#{name}", f"#{name}:{value}"}
-    return found
+def terms(email: Email) -> list[str]:
+    """What an email is looked up by: each recipient, each tag with and without its value, and its subject."""
+    found = {address_term(recipient.address) for recipient in email.life.recipients}
+    for name, value in email.tags:
+        found |= {tag_term(name), tag_term(f"{name}:{value}")}
+    return [*found, subject_term(email.subject)]
 
 
 def address_term(address: str) -> str:
@@ -150,9 +166,14 @@ def address_term(address: str) -> str:
     return f"@{address.casefold()}"
 
 
-def subject_beginning(subject: str) -> str:
-    """What a subject is looked up by."""
-    return subject.casefold()[:_SUBJECT_CHARS]
+def tag_term(tag: str) -> str:
+    """The term of a tag, `name` or `name:value`."""
+    return f"#{tag}"
+
+
+def subject_term(subject: str) -> str:
+    """The term of a subject, or of its beginning; letter case does not matter."""
+    return f"={subject.casefold()[:_SUBJECT_CHARS]}"
 
 
 def _due(life: Life) -> int | str:
@@ -164,27 +185,25 @@ def _due(life: Life) -> int | str:
 
 
 def _submitted_json(email: Email) -> bytes:
+    """What never changes, in the order in which `email_of` takes it apart."""
     return orjson.dumps(
-        {
-            "key_id": email.key_id,
-            "message_id": email.message_id,
-            "created_at": times.to_ms(email.created_at),
-            "sender": (email.sender.addr, email.sender.name),
-            "to": [(a.addr, a.name) for a in email.to],
-            "cc": [(a.addr, a.name) for a in email.cc],
-            "bcc": [(a.addr, a.name) for a in email.bcc],
-            "reply_to": [(a.addr, a.name) for a in email.reply_to],
-            "subject": email.subject,
-            "attachments": [
-                {"filename": a.filename, "content_type": a.content_type, "content_id": a.content_id, "size": a.size}
-                for a in email.attachments
-            ],
-            "tags": email.tags,
-            "metadata": dict(email.metadata),
-            "max_attempts": email.max_attempts,
-            "on_uncertain": email.on_uncertain,
-            "idempotency_key": email.idempotency_key,
-        }
+        (
+            email.key_id,
+            email.message_id,
+            times.to_ms(email.created_at),
+            (email.sender.addr, email.sender.name),
+            [(a.addr, a.name) for a in email.to],
+            [(a.addr, a.name) for a in email.cc],
+            [(a.addr, a.name) for a in email.bcc],
+            [(a.addr, a.name) for a in email.reply_to],
+            email.subject,
+            [(a.filename, a.content_type, a.content_id, a.size) for a in email.attachments],
+            email.tags,
+            dict(email.metadata),
+            email.max_attempts,
+            email.on_uncertain.value,
+            email.idempotency_key,
+        )
     )
 
 
@@ -194,3 +213,7 @@ def _addresses(listed: list[list[str]]) -> tuple[Address, ...]:
 
 def _pairs(listed: Sequence[list[str]]) -> tuple[tuple[str, str], ...]:
     return tuple([(name, value) for name, value in listed])
+
+
+def _attachment(filename: str | None, content_type: str, content_id: str | None, size: int) -> Attachment:
+    return Attachment(filename=filename, content_type=content_type, content_id=content_id, size=size, content=None)

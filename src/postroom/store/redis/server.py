@@ -10,7 +10,7 @@ from postroom.store.redis import faults
 
 Durability = Literal["strict", "relaxed"]
 
-LAYOUT = 1
+LAYOUT = 2
 LAYOUT_KEY = "postroom:layout"
 QUESTIONS = (
     ("INFO",),
@@ -96,6 +96,11 @@ def _unusable(server: Server) -> Iterator[str]:
         yield "is a read-only replica: name the primary instead"
     if server.layout is not None and server.layout > LAYOUT:
         yield f"was used by a newer Postroom (layout {server.layout}, this one knows {LAYOUT}): upgrade Postroom"
+    if server.layout is not None and server.layout < LAYOUT:
+        yield (
+            f"was used by a Postroom from before its first release (layout {server.layout}, this one knows {LAYOUT}): "
+            "let that one send what is left, then use an empty database"
+        )
 
 
 def _setting(reply: Any) -> str | None:

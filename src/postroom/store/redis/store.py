@@ -141,7 +141,7 @@ class RedisStore:
     def prune(self, limit: int, *, now: datetime, finished_before: datetime) -> int:
         """Deletes what ended long ago."""
         with self._link.talk(writing=True) as talk:
-            return upkeep.prune(talk, limit, now=now, finished_before=finished_before)
+            return upkeep.prune(talk, limit, finished_before=finished_before)
 
     # -- reading and the sender's wishes ---------------------------------------------------------------------------
 

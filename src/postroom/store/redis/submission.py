@@ -1,10 +1,11 @@
 """Accepting submissions, and finding out what became of them when the link broke meanwhile."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
+from postroom.mail.email import Email
 from postroom.store.base import Added, IdempotencyKey, KeyReused, Submission
 from postroom.store.redis import faults, records, scripts, times
 from postroom.store.redis.talk import Argument, Command, Reply, Talk
@@ -14,11 +15,7 @@ def add(
     talk: Talk, submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime
 ) -> list[Added | KeyReused]:
     """Stores submissions with the emails in them, all by one durable write."""
-    arguments = _arguments(submissions, now=now, wake_up_at=wake_up_at)
-    attachments = list(_attachments(submissions))
-    outcomes = (
-        _add_with(talk, attachments, arguments) if attachments else talk.run(scripts.ADD, *arguments, durable=True)
-    )
+    outcomes = _stored(talk, *_written(submissions, now=now, wake_up_at=wake_up_at))
     return [_answer(submission, *outcome) for submission, outcome in zip(submissions, outcomes, strict=True)]
 
 
@@ -45,35 +42,44 @@ def _wait_for_disk(talk: Talk, now: datetime) -> None:
     talk.write(("SET", "postroom:pulse", times.to_ms(now)), durable=True)
 
 
-def _arguments(submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime) -> list[Argument]:
+def _written(
+    submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime
+) -> tuple[list[Command], list[Argument]]:
+    """The commands that store what may be large, which would be dear in Lua; and what the script wants to know."""
+    contents: list[Command] = []
     arguments: list[Argument] = [times.to_ms(now), len(submissions)]
     for submission in submissions:
-        key = submission.idempotency
-        named = (key.endpoint, key.key, key.fingerprint, submission.answer) if key else ("", "", "", "")
-        expires_at = times.to_ms(key.expires_at) if key else 0
-        arguments += [submission.account, *named, expires_at, len(submission.emails)]
+        arguments += [submission.account, *_key_arguments(submission), len(submission.emails)]
         for email in submission.emails:
-            arguments += records.submitted_arguments(email, now=now, wake_up_at=wake_up_at)
-    return arguments
+            bodies = records.bodies_json(email)
+            contents.append(("HSETNX", records.key(email.id), "bodies", bodies))
+            contents += _attachments(email)
+            arguments += records.submitted_arguments(email, size=len(bodies), now=now, wake_up_at=wake_up_at)
+    return contents, arguments
 
 
-def _attachments(submissions: Sequence[Submission]) -> list[Command]:
-    """Commands that store the contents. Large strings do not go through Lua, which would copy them; the script takes
-    back what it does not want."""
-    return [
-        ("HSETNX", f"postroom:attachments:{email.id}", position, attachment.content or b"")
-        for submission in submissions
-        for email in submission.emails
-        for position, attachment in enumerate(email.attachments)
-    ]
+def _key_arguments(submission: Submission) -> tuple[Argument, ...]:
+    key = submission.idempotency
+    if key is None:
+        return "", 0, "", ""
+    return _name(submission.account, key), times.to_ms(key.expires_at), key.fingerprint, submission.answer
 
 
-def _add_with(talk: Talk, attachments: Sequence[Command], arguments: Sequence[Argument]) -> Reply:
-    script: Command = ("EVAL", scripts.ADD.source, 0, *arguments)  # a transaction cannot fall back from EVALSHA
-    (*_, done) = talk.write(("MULTI",), *attachments, script, ("EXEC",), durable=True)
-    if isinstance(done[-1], ResponseError):
-        raise faults.of_reply(talk.address, done[-1]) from done[-1]
-    return done[-1]
+def _attachments(email: Email) -> Iterator[Command]:
+    for position, attachment in enumerate(email.attachments):
+        yield "HSETNX", f"postroom:attachments:{email.id}", position, attachment.content or b""
+
+
+def _stored(talk: Talk, contents: Sequence[Command], arguments: Sequence[Argument]) -> Reply:
+    """What the script returns, run in one transaction with the commands before it. It takes back what they have stored
+    of submissions that it does not want."""
+    for script in (("EVALSHA", scripts.ADD.sha), ("EVAL", scripts.ADD.source)):
+        (*_, replies) = talk.write(("MULTI",), *contents, (*script, 0, *arguments), ("EXEC",), durable=True)
+        if not isinstance(replies[-1], NoScriptError):  # a restarted Redis remembers no scripts
+            break
+    if isinstance(replies[-1], ResponseError):
+        raise faults.of_reply(talk.address, replies[-1]) from replies[-1]
+    return replies[-1]
 
 
 def _answer(submission: Submission, outcome: bytes, earlier: bytes = b"") -> Added | KeyReused:
@@ -85,15 +91,21 @@ def _answer(submission: Submission, outcome: bytes, earlier: bytes = b"") -> Add
 
 
 def _found(talk: Talk, submission: Submission, now: datetime) -> Added | KeyReused | None:
-    if talk.ask("EXISTS", *[f"postroom:email:{email.id}" for email in submission.emails]):
+    if any(talk.ask_all([("HEXISTS", records.key(email.id), "state") for email in submission.emails])):
         return Added(answer=submission.answer, replayed=False)
     key = submission.idempotency
     return _kept(talk, submission.account, key, now) if key else None
 
 
 def _kept(talk: Talk, account: str, key: IdempotencyKey, now: datetime) -> Added | KeyReused | None:
-    name = f"postroom:idempotency:{account}\0{key.endpoint}\0{key.key}"
-    fingerprint, answer, expires_at = talk.ask("HMGET", name, "fingerprint", "answer", "expires_at")
-    if expires_at is None or int(expires_at) <= times.to_ms(now):
+    kept = talk.ask("GET", f"postroom:idempotency:{_name(account, key)}")
+    if kept is None:
+        return None
+    expires_at, fingerprint, answer = kept.split(b"\0", 2)
+    if int(expires_at) <= times.to_ms(now):
         return None
     return Added(answer=answer.decode(), replayed=True) if fingerprint == key.fingerprint.encode() else KeyReused()
+
+
+def _name(account: str, key: IdempotencyKey) -> str:
+    return f"{account}\0{key.endpoint}\0{key.key}"

@@ -84,10 +84,14 @@ class Talk:
 
     def read(self, script: Script, *arguments: Argument) -> Reply:
         """What a script that changes nothing returns."""
+        return self.read_and_ask(script, arguments, ())[0]
+
+    def read_and_ask(self, script: Script, arguments: Sequence[Argument], commands: Sequence[Command]) -> list[Reply]:
+        """What a script that changes nothing returns, and after it the replies to commands that change nothing."""
         try:
-            return self.ask("EVALSHA", script.sha, 0, *arguments)
+            return self.ask_all([("EVALSHA", script.sha, 0, *arguments), *commands])
         except NoScriptError:
-            return self.ask("EVAL", script.source, 0, *arguments)
+            return self.ask_all([("EVAL", script.source, 0, *arguments), *commands])
 
     def exchange(self, commands: Sequence[Command], *, in_doubt: bool = False) -> list[Reply]:
         """Sends commands and reads their replies, refusals included. A broken link raises `OutcomeUnknown` if the

@@ -21,11 +21,6 @@ def ms_or_none(moment: datetime | None) -> int | None:
     return None if moment is None else to_ms(moment)
 
 
-def or_nothing(moment: datetime | None) -> int | str:
-    """Milliseconds, or '' for none: how a field has it."""
-    return "" if moment is None else to_ms(moment)
-
-
-def or_none(milliseconds: int | bytes | None) -> datetime | None:
-    """The time of such JSON or such a field."""
-    return None if milliseconds is None or milliseconds == b"" else from_ms(int(milliseconds))
+def or_none(milliseconds: int | None) -> datetime | None:
+    """The time of such JSON."""
+    return None if milliseconds is None else from_ms(milliseconds)

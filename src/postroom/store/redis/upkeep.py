@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 from postroom.mail import lifecycle
 from postroom.mail.email import Lane, Life
 from postroom.store.redis import records, scripts, times
-from postroom.store.redis.records import SUMMARY, Record
+from postroom.store.redis.records import Record
 from postroom.store.redis.talk import Argument, Talk
 
 
 def due(talk: Talk, limit: int, *, now: datetime, wake_up_again_at: datetime) -> Mapping[Lane, list[str]]:
     """Takes what the sweep shall publish now."""
-    lanes = talk.run(scripts.DUE, times.to_ms(now), times.to_ms(wake_up_again_at), limit, *SUMMARY)
-    scheduled = [Record(*fields) for _, waiting in lanes for fields in waiting]
+    lanes = talk.run(scripts.DUE, times.to_ms(now), times.to_ms(wake_up_again_at), limit)
+    scheduled = [Record(*record) for _, waiting in lanes for record in waiting]
     _rewrite(talk, scheduled, lambda record: lifecycle.release(records.life_of(record), now=now), now, wake_up_again_at)
     return {lane: [one.decode() for one in ids] for lane, (ids, _) in zip(Lane, lanes, strict=True) if ids}
 
@@ -33,19 +33,22 @@ def expire(talk: Talk, limit: int, *, now: datetime) -> int:
     return _rewrite(talk, expired, lambda record: lifecycle.expire(records.life_of(record), now=now), now)
 
 
-def prune(talk: Talk, limit: int, *, now: datetime, finished_before: datetime) -> int:
-    """Deletes finished emails with all that belongs to them, and expired idempotency keys."""
+def prune(talk: Talk, limit: int, *, finished_before: datetime) -> int:
+    """Deletes finished emails with all that belongs to them. Expired idempotency keys Redis deletes by itself."""
     before = times.to_ms(finished_before)
     arguments: list[Argument] = []
-    for record in _pick(talk, "finished", f"({before}", limit):
-        terms = records.terms_of(record)
-        arguments += [record.id, records.subject_of(record), len(terms), *terms]
-    pruned: int = talk.run(scripts.PRUNE, times.to_ms(now), before, limit, *arguments)
+    for record in _pick(talk, "finished", before - 1, limit):
+        terms = records.terms(records.email_of(record))
+        arguments += [record.id, len(terms), *terms]
+    pruned: int = talk.run(scripts.PRUNE, before, *arguments) if arguments else 0
     return pruned
 
 
 def _pick(talk: Talk, index: str, highest: int | str, limit: int) -> list[Record]:
-    return [Record(*fields) for fields in talk.read(scripts.PICK, index, highest, limit, *SUMMARY)]
+    while True:
+        more, found = talk.run(scripts.PICK, index, highest, limit)
+        if found or not more:
+            return [Record(*record) for record in found]
 
 
 def _rewrite(
@@ -58,14 +61,15 @@ def _rewrite(
     """Writes the next lives of records that nobody has changed since; returns of how many."""
     if not found:
         return 0
-    lives = [records.life_arguments(record.id, record.version, step(record), wake_up_at) for record in found]
+    lives = [records.life_arguments(one.id, records.proof_of(one), step(one), wake_up_at) for one in found]
     arguments = [argument for life in lives for argument in life]
-    return len(talk.run(scripts.LIVE, times.to_ms(now), "version", *arguments, durable=True))
+    return len(talk.run(scripts.LIVE, times.to_ms(now), "unchanged", *arguments, durable=True))
 
 
 def _after_lapse(record: Record, now: datetime, doubt_delay: timedelta) -> Life:
-    life, worker = records.life_of(record), (record.worker or b"").decode()
-    if record.fenced != b"1":
-        return lifecycle.lapse_before_fence(life, now=now, again_at=now, worker=worker)
-    choice = records.on_uncertain_of(record)
-    return lifecycle.lapse_after_fence(life, now=now, again_at=now + doubt_delay, worker=worker, on_uncertain=choice)
+    email, held = records.email_of(record), records.held(record.claim or b"")
+    worker = held.worker.decode()
+    if held.fenced != b"1":
+        return lifecycle.lapse_before_fence(email.life, now=now, again_at=now, worker=worker)
+    again_at, choice = now + doubt_delay, email.on_uncertain
+    return lifecycle.lapse_after_fence(email.life, now=now, again_at=again_at, worker=worker, on_uncertain=choice)

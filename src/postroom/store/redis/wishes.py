@@ -31,7 +31,7 @@ def fulfil(
             raise EmailNotFound(f"no email {email_id}")
         email = records.email_of(record)
         life = step(email.life)
-        arguments = records.life_arguments(email_id, record.version, life, wake_up_at)
-        if talk.run(scripts.LIVE, times.to_ms(now), "version", *arguments, durable=True):
+        arguments = records.life_arguments(email_id, records.proof_of(record), life, wake_up_at)
+        if talk.run(scripts.LIVE, times.to_ms(now), "unchanged", *arguments, durable=True):
             return replace(email, life=life)
     raise StoreUnavailable(f"email {email_id} is changed by others all the time: try again")

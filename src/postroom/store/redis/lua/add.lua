@@ -1,7 +1,7 @@
--- Stores submissions, each all or not at all; what an unexpired idempotency key has seen before is left out.
--- ARGV: now, how many submissions, then for each: account, endpoint, key ('' for none), fingerprint, answer, expires_at,
--- how many emails, and for each: id, lane, status, next_attempt_at, wake_up_at, expires_at, attempts, last_attempt_at,
--- life, submitted, bodies, subject, how many terms, terms.
+-- Stores submissions, each all or not at all; what an unexpired idempotency key has seen before is left out. The
+-- transaction around this script has stored the bodies and attachments of all of them before.
+-- ARGV: now, how many submissions, then for each: account, key ('' for none), expires_at, fingerprint, answer, how many
+-- emails, and for each: id, state, next_attempt_at, wake_up_at, life, submitted, how many terms, terms.
 -- Returns for each submission {'stored'}, {'replayed', answer} or {'reused'}.
 
 local now, at = ARGV[1], 2
@@ -11,90 +11,104 @@ local function arguments(n)
     return unpack(ARGV, at - n + 1, at)
 end
 
-local function count()
-    return tonumber((arguments(1)))
-end
-
 local function read_email()
-    local email = {arguments(12)}
-    email.terms = {arguments(count())}
+    local email = {arguments(6)}
+    email.terms = {arguments(tonumber((arguments(1))))}
     return email
 end
 
 local function read_submission()
-    local account, endpoint, key, fingerprint, answer, expires_at = arguments(6)
-    local submission = {account = account, emails = {}}
-    if key ~= '' then
-        submission.key = account .. '\0' .. endpoint .. '\0' .. key
-        submission.kept = {expires_at, fingerprint, answer}
+    local account, key, expires_at, fingerprint, answer, n = arguments(6)
+    local submission = {account = account, key = key ~= '' and key, emails = {}}
+    if submission.key then
+        submission.fingerprint, submission.answer, submission.expires_at = fingerprint, answer, expires_at
     end
-    for i = 1, count() do submission.emails[i] = read_email() end
+    for i = 1, tonumber(n) do submission.emails[i] = read_email() end
     return submission
 end
 
 -- First everything is read and decided, then everything is written: nothing is ever undone.
-local fresh, answers, keys, ids = {}, {}, {}, {}
+local fresh, seen, ids = {}, {}, {}
 
-local function earlier(submission)
-    if not submission.key then return nil end
-    local kept = keys[submission.key]
-        or redis.call('HMGET', P .. 'idempotency:' .. submission.key, 'expires_at', 'fingerprint', 'answer')
-    if not kept[1] or tonumber(kept[1]) <= tonumber(now) then return nil end
-    return kept[2] == submission.kept[2] and {'replayed', kept[3]} or {'reused'}
+local function see(kept)
+    if not kept then return nil end
+    local expires_at, fingerprint, answer = string.match(kept, '^(%d+)%z(%Z*)%z(.*)$')
+    return tonumber(expires_at) > tonumber(now) and {fingerprint = fingerprint, answer = answer} or nil
+end
+
+-- Looks up the keys of all submissions.
+local function see_keys(submissions)
+    local keys, names = {}, {}
+    for _, submission in ipairs(submissions) do
+        if submission.key then
+            keys[#keys + 1] = submission.key
+            names[#names + 1] = P .. 'idempotency:' .. submission.key
+        end
+    end
+    for i = 1, #names, AT_ONCE do
+        local kept = redis.call('MGET', unpack(names, i, math.min(i + AT_ONCE - 1, #names)))
+        for n = 1, #kept do seen[keys[i + n - 1]] = see(kept[n]) end
+    end
+end
+
+local function is_stored(id)
+    return redis.call('HEXISTS', P .. 'email:' .. id, 'state') == 1
 end
 
 local function decide(submission)
-    local answer = earlier(submission)
-    if answer then return answer end
+    local before = submission.key and seen[submission.key]
+    if before and before.fingerprint == submission.fingerprint then return {'replayed', before.answer} end
+    if before then return {'reused'} end
     fresh[#fresh + 1] = submission
-    if submission.key then keys[submission.key] = submission.kept end
+    if submission.key then seen[submission.key] = submission end
     for _, email in ipairs(submission.emails) do
-        if ids[email[1]] or redis.call('EXISTS', P .. 'email:' .. email[1]) == 1 then
+        local id = email[1]
+        if ids[id] or is_stored(id) then
             return nil, redis.error_reply('ERR an email with one of these ids is stored already')
         end
-        ids[email[1]] = true
+        ids[id] = true
     end
     return {'stored'}
 end
 
 local function store(account, email)
-    local id, lane, status, due, wake, expires, attempts, last_at, life, submitted, bodies, subject = unpack(email)
-    redis.call('HSET', P .. 'email:' .. id, 'account', account, 'lane', lane, 'status', status, 'next_attempt_at', due,
-        'expires_at', expires, 'attempts', attempts, 'last_attempt_at', last_at, 'life', life,
-        'submitted', submitted, 'bodies', bodies, 'version', '1')
-    enter(id, account, lane, status, {due = due, wake = wake, expires = expires, now = now})
-    add(P .. 'subject:' .. account, '0', subject .. '\0' .. id)
-    for _, term in ipairs(email.terms) do add(P .. 'term:' .. account .. '\0' .. term, '0', id) end
+    local id, state, due, wake, life, submitted = unpack(email)
+    redis.call('HSET', P .. 'email:' .. id, 'state', state, 'life', life, 'submitted', submitted)
+    enter(id, state, due, wake, now)
+    for _, term in ipairs(email.terms) do change('ZADD', 'terms:' .. account, '0', term .. '\0' .. id) end
 end
 
--- The transaction around this script has stored attachments of emails that are not stored now.
-local function forget_attachments(submission)
+local function keep_key(submission)
+    local kept = joined(submission.expires_at, submission.fingerprint, submission.answer)
+    redis.call('SET', P .. 'idempotency:' .. submission.key, kept, 'PXAT', submission.expires_at)
+end
+
+-- Takes back what was stored before of a submission that is not stored now.
+local function forget(submission)
     for _, email in ipairs(submission.emails) do
-        if redis.call('EXISTS', P .. 'email:' .. email[1]) == 0 then
-            redis.call('UNLINK', P .. 'attachments:' .. email[1])
+        if not is_stored(email[1]) then
+            redis.call('UNLINK', P .. 'email:' .. email[1], P .. 'attachments:' .. email[1])
         end
     end
 end
 
-local submissions, fault = {}, nil
+local submissions, answers, fault = {}, {}, nil
 for i = 1, tonumber(ARGV[2]) do submissions[i] = read_submission() end
+see_keys(submissions)
 for i, submission in ipairs(submissions) do
     answers[i], fault = decide(submission)
     if fault then
-        for _, other in ipairs(submissions) do forget_attachments(other) end
+        for _, other in ipairs(submissions) do forget(other) end
         return fault
     end
 end
 for _, submission in ipairs(fresh) do
     for _, email in ipairs(submission.emails) do store(submission.account, email) end
-end
-for key, kept in pairs(keys) do
-    redis.call('HSET', P .. 'idempotency:' .. key, 'expires_at', kept[1], 'fingerprint', kept[2], 'answer', kept[3])
-    add(P .. 'idempotency', kept[1], key)
+    if submission.key then keep_key(submission) end
 end
 for i, submission in ipairs(submissions) do
-    if answers[i][1] ~= 'stored' then forget_attachments(submission) end
+    if answers[i][1] ~= 'stored' then forget(submission) end
 end
-write_indexes()
+write_changes()
 redis.call('SET', P .. 'pulse', now)  -- a write even where all was replayed: WAITAOF then waits for the earlier one too
 return answers

@@ -1,36 +1,34 @@
 -- Gives emails that are due, unheld and within their deadline to one worker, as many as fit into one answer.
 -- ARGV: now, lease_until, token, worker, then a limit and how many lanes to look through, and these lanes; or 0, how
--- many ids, and these ids. Then the fields to bring, bodies last. Returns how many lanes or ids were gone through, and
--- {id, fields…} for each email claimed.
+-- many ids, and these ids. Returns how many lanes or ids were gone through, then id and claim of each email claimed.
 
 local MOST_BYTES = 16 * 1024 * 1024
 
-local now, lease_until, token, worker, limit = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-local named = {unpack(ARGV, 7, 6 + tonumber(ARGV[6]))}
-local fields = {unpack(ARGV, 7 + #named)}
-local claims, bytes = {}, 0
+local now, lease_until, token, worker, limit = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local named = {unpack(ARGV, 7)}
+local claim = joined(token, lease_until, '0', ARGV[1], worker) .. '\0'
+local reply, claimed, bytes = {}, 0, 0
 
+-- Claims an email that is due and unheld, unless its deadline has passed.
 local function take(id)
-    local key = P .. 'email:' .. id
-    local email = redis.call('HMGET', key, 'status', 'next_attempt_at', 'expires_at', 'account', 'lane', 'attempts',
-        'version', 'lapsed')
-    local status, due, expires, account, lane, attempts, version, lapsed = unpack(email)
-    if not WAITING[status] or tonumber(due) > tonumber(now) or tonumber(expires) <= tonumber(now) then return end
-    redis.call('HSET', key, 'status', 'sending', 'attempts', one_more(attempts), 'last_attempt_at', now,
-        'token', token, 'worker', worker, 'lease_until', lease_until, 'version', one_more(version))
-    if lapsed then redis.call('HDEL', key, 'lapsed') end
-    leave(id, account, lane, status)
-    enter(id, account, lane, 'sending', {lease = lease_until})
-    local values = redis.call('HMGET', key, unpack(fields))
-    bytes = bytes + #(values[#values] or '')
-    claims[#claims + 1] = {id, unpack(values)}
+    local state = redis.call('HGET', P .. 'email:' .. id, 'state')
+    local status, _, expires, size, lane = parts(state)
+    if tonumber(expires) <= now then return end
+    claimed, bytes = claimed + 1, bytes + tonumber(size)
+    reply[2 * claimed], reply[2 * claimed + 1] = id, claim .. state
+    change('HSET', 'claims', id, claim .. state)
+    change('HDEL', 'lapsed', id)
+    put_in_row('leases', lease_until, id)
+    stop_waiting(id, lane)
+    count(status, -1)
+    count('sending', 1)
 end
 
 -- Emails past their deadline stay in the way until the sweep has failed them: look a little further.
 local function take_from(lane)
     local offset, looks = 0, 0
-    while #claims < limit and looks < 10 do
-        local ids = redis.call('ZRANGEBYSCORE', P .. 'due:' .. lane, '-inf', now, 'LIMIT', offset, limit - #claims)
+    while claimed < limit and looks < 10 do
+        local ids = redis.call('ZRANGEBYSCORE', P .. 'due:' .. lane, '-inf', now, 'LIMIT', offset, limit - claimed)
         if #ids == 0 then return end
         for _, id in ipairs(ids) do
             if bytes < MOST_BYTES then take(id) end
@@ -39,10 +37,34 @@ local function take_from(lane)
     end
 end
 
-local done = 0
+-- Of these ids, those that are due and unheld: the keys of what is returned.
+local function waiting(ids)
+    local found, missing = {}, ids
+    for _, lane in ipairs({'normal', 'urgent', 'bulk'}) do
+        local due, rest = look_up('ZMSCORE', 'due:' .. lane, missing), {}
+        for _, id in ipairs(missing) do
+            if not due[id] then
+                rest[#rest + 1] = id
+            elseif tonumber(due[id]) <= now then
+                found[id] = true
+            end
+        end
+        missing = rest
+    end
+    return found
+end
+
+local done, free = 0, limit == 0 and waiting(named)
 while done < #named and bytes < MOST_BYTES do
     done = done + 1
-    if limit > 0 then take_from(named[done]) else take(named[done]) end
+    local name = named[done]
+    if limit > 0 then
+        take_from(name)
+    elseif free[name] then
+        free[name] = nil
+        take(name)
+    end
 end
-write_indexes()
-return {done, claims}
+write_changes()
+reply[1] = done
+return reply

@@ -1,38 +1,32 @@
 -- Takes what the sweep shall publish, and moves its next wake-up.
--- ARGV: now, the time of the next wake-up, a limit, the fields to bring of scheduled emails.
--- Returns for each lane {ids, scheduled}, the ids oldest first; `scheduled` has {id, fields…} of those that must become
+-- ARGV: now, the time of the next wake-up, a limit.
+-- Returns for each lane {ids, scheduled}, the ids oldest first; `scheduled` are the records of those that must become
 -- queued.
 
 local now, again_at, room = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local fields = {unpack(ARGV, 4)}
-
-local function oldest_first(a, b)
-    if a.due ~= b.due then return a.due < b.due end
-    return a.id < b.id
-end
 
 local function take(lane)
     local ids = redis.call('ZRANGEBYSCORE', P .. 'wake:' .. lane, '-inf', now, 'LIMIT', 0, room)
-    local waiting, scheduled = {}, {}
+    local due, waiting, scheduled = look_up('ZMSCORE', 'due:' .. lane, ids), {}, {}
+    for id, moment in pairs(due) do due[id] = tonumber(moment) end
     for _, id in ipairs(ids) do
-        local due = tonumber(redis.call('ZSCORE', P .. 'due:' .. lane, id))
-        if due <= tonumber(now) then
-            waiting[#waiting + 1] = {id = id, due = due}
-            add(P .. 'wake:' .. lane, again_at, id)
-            if redis.call('HGET', P .. 'email:' .. id, 'status') == 'scheduled' then
-                scheduled[#scheduled + 1] = {id, unpack(redis.call('HMGET', P .. 'email:' .. id, unpack(fields)))}
-            end
+        if due[id] <= tonumber(now) then
+            waiting[#waiting + 1] = id
+            change('ZADD', 'wake:' .. lane, again_at, id)
+            if parts(redis.call('HGET', P .. 'email:' .. id, 'state')) == 'scheduled' then scheduled[#scheduled + 1] = id end
         end
     end
-    table.sort(waiting, oldest_first)
+    table.sort(waiting, function(a, b)
+        if due[a] ~= due[b] then return due[a] < due[b] end
+        return a < b
+    end)
     room = room - #waiting
-    for i, email in ipairs(waiting) do waiting[i] = email.id end
-    return {waiting, scheduled}
+    return {waiting, records(scheduled)}
 end
 
 local lanes = {}
 for i, lane in ipairs({'urgent', 'normal', 'bulk'}) do
     lanes[i] = room > 0 and take(lane) or {{}, {}}
 end
-write_indexes()
+write_changes()
 return lanes

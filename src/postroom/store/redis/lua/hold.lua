@@ -2,17 +2,18 @@
 -- ARGV: 'renew' or 'fence', now, lease_until, then id and token of each claim. Returns the ids whose claims hold.
 
 local fencing, now, lease_until = ARGV[1] == 'fence', tonumber(ARGV[2]), ARGV[3]
-local held = {}
+local ids, tokens, held = {}, {}, {}
 for i = 4, #ARGV, 2 do
-    local id, token = ARGV[i], ARGV[i + 1]
-    local key = P .. 'email:' .. id
-    local kept, until_then, version = unpack(redis.call('HMGET', key, 'token', 'lease_until', 'version'))
-    if kept == token and (not fencing or tonumber(until_then) > now) then
-        redis.call('HSET', key, 'lease_until', lease_until, 'version', one_more(version))
-        if fencing then redis.call('HSET', key, 'fenced', '1') end
-        add(P .. 'leases', lease_until, id)
+    ids[#ids + 1] = ARGV[i]
+    tokens[ARGV[i]] = ARGV[i + 1]
+end
+for id, claim in pairs(look_up('HMGET', 'claims', ids)) do
+    local token, until_then, fenced, rest = string.match(claim or '', '^(%Z*)%z(%Z*)%z(%Z*)(.*)$')
+    if token == tokens[id] and (not fencing or tonumber(until_then) > now) then
+        change('HSET', 'claims', id, joined(token, lease_until, fencing and '1' or fenced) .. rest)
+        if tonumber(lease_until) < tonumber(until_then) then put_in_row('leases', lease_until, id) end
         held[#held + 1] = id
     end
 end
-write_indexes()
+write_changes()
 return held

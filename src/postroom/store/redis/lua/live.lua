@@ -1,30 +1,59 @@
 -- Replaces lives, each on one condition, and ends the claims on them.
 -- ARGV: now, the condition, then for each email: id, proof, status, next_attempt_at ('' for none), wake_up_at,
--- expires_at, attempts, last_attempt_at, life. The condition says what the proof is compared with: 'token' (the claim
--- holds), 'lapsed' (it was the last to lapse, and nobody has claimed or ended the email since) or 'version' (nothing
--- has changed since it was read). Returns the ids that were written.
+-- expires_at, life. The condition says what the proof is compared with: 'token' (of the claim that holds), 'lapsed' (the
+-- token of the claim that was the last to lapse, while nobody has claimed or ended the email since) or 'unchanged' (the
+-- claim as it was read, or the life where there was none). Returns the ids that were written.
 
 local now, condition = ARGV[1], ARGV[2]
 local LATE = {queued = true, retrying = true, uncertain = true}
-local written = {}
-for i = 3, #ARGV, 9 do
-    local id, proof, status, due, wake, expires, attempts, last_attempt_at, life = unpack(ARGV, i, i + 8)
-    local key = P .. 'email:' .. id
-    local email = redis.call('HMGET', key, condition, 'status', 'account', 'lane', 'version', 'token', 'fenced')
-    local kept, old_status, account, lane, version, token, fenced = unpack(email)
-    if kept == proof and (condition ~= 'lapsed' or LATE[old_status]) then
-        redis.call('HSET', key, 'status', status, 'next_attempt_at', due, 'expires_at', expires, 'attempts', attempts,
-            'last_attempt_at', last_attempt_at, 'life', life, 'version', one_more(version))
-        if token then redis.call('HDEL', key, 'token', 'worker', 'lease_until', 'fenced') end
-        if condition == 'version' and fenced then
-            redis.call('HSET', key, 'lapsed', token)
-        elseif condition == 'lapsed' then
-            redis.call('HDEL', key, 'lapsed')
-        end
-        leave(id, account, lane, old_status)
-        enter(id, account, lane, status, {due = due, wake = wake, expires = expires, now = now})
+local ids, written = {}, {}
+for i = 3, #ARGV, 7 do ids[#ids + 1] = ARGV[i] end
+local claims = look_up('HMGET', 'claims', ids)
+local lapsed = condition == 'lapsed' and look_up('HMGET', 'lapsed', ids)
+
+-- Ends the claim if the proof is right; returns the email's state before it.
+local function from_claim(id, claim, proof)
+    local token, _, fenced, _, _, state = parts_of_claim(claim)
+    if (condition == 'token' and token ~= proof) or (condition == 'unchanged' and claim ~= proof) or lapsed then return end
+    claims[id] = false
+    change('HDEL', 'claims', id)
+    if condition == 'unchanged' and fenced == '1' then change('HSET', 'lapsed', id, token) end
+    local status, _, _, _, _, account = parts(state)
+    change('ZREM', listed(account, status), id)
+    count('sending', -1)
+    return state
+end
+
+-- Takes the email, which nobody holds, out of its indexes if the proof is right; returns its state before.
+local function from_rest(id, proof)
+    if condition == 'token' then return end
+    local state, life = unpack(redis.call('HMGET', P .. 'email:' .. id, 'state', 'life'))
+    if lapsed then
+        if lapsed[id] ~= proof or not LATE[parts(state)] then return end
+        lapsed[id] = false
+        change('HDEL', 'lapsed', id)
+    elseif life ~= proof then
+        return
+    end
+    leave(id, state)
+    return state
+end
+
+for i = 3, #ARGV, 7 do
+    local id, proof, status, due, wake, expires, life = unpack(ARGV, i, i + 6)
+    local before
+    if claims[id] then
+        before = from_claim(id, claims[id], proof)
+    else
+        before = from_rest(id, proof)
+    end
+    if before then
+        local _, _, _, size, lane, account = parts(before)
+        local state = joined(status, now, expires, size, lane, account)
+        redis.call('HSET', P .. 'email:' .. id, 'state', state, 'life', life)
+        enter(id, state, due, wake, now)
         written[#written + 1] = id
     end
 end
-write_indexes()
+write_changes()
 return written

@@ -1,8 +1,72 @@
--- Reads the first emails of an index, up to a score.
--- ARGV: index, highest score, limit, fields to bring. Returns {id, fields…} for each.
+-- Finds emails whose lease has lapsed, whose deadline has passed, or that ended long ago.
+-- ARGV: `leases`, `deadlines` or `finished`; the highest score; a limit. Returns 1 when there may be more, else 0; and a
+-- record for each. Of an index of rows it looks through a few, and clears away those in which it finds nothing any more.
 
-local picked = {}
-for i, id in ipairs(redis.call('ZRANGEBYSCORE', P .. ARGV[1], '-inf', ARGV[2], 'LIMIT', 0, ARGV[3])) do
-    picked[i] = {id, unpack(redis.call('HMGET', P .. 'email:' .. id, unpack(ARGV, 4)))}
+local ROWS = 50
+
+local index, highest, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local found = {}
+
+local function up_to(moment)
+    return highest == '+inf' or tonumber(moment) <= tonumber(highest)
 end
-return picked
+
+local function ids_of(row)
+    local ids = {}
+    for i = 1, #row, ID_CHARS do ids[#ids + 1] = string.sub(row, i, i + ID_CHARS - 1) end
+    return ids
+end
+
+-- Each judges the emails of a row: true for one that is wanted, a time for one that may be later, else nothing.
+local judges = {}
+
+function judges.leases(ids)
+    local verdicts = {}
+    for id, claim in pairs(look_up('HMGET', 'claims', ids)) do
+        if claim then
+            local _, lease_until = parts_of_claim(claim)
+            verdicts[id] = up_to(lease_until) or tonumber(lease_until)
+        end
+    end
+    return verdicts
+end
+
+function judges.finished(ids)
+    local verdicts = {}
+    for _, id in ipairs(ids) do
+        local status, since = parts(redis.call('HGET', P .. 'email:' .. id, 'state') or '')
+        verdicts[id] = ENDED[status] and up_to(since)
+    end
+    return verdicts
+end
+
+local function look_through(row)
+    local later, wanted = nil, false
+    local ids = ids_of(row)
+    local verdicts = judges[index](ids)
+    for _, id in ipairs(ids) do
+        local verdict = verdicts[id]
+        if verdict == true then
+            wanted = true
+            if #found < limit then found[#found + 1] = id end
+        elseif verdict then
+            later = math.min(later or verdict, verdict)
+        end
+    end
+    if not wanted and later then
+        redis.call('ZADD', P .. index, string.format('%d', later), row)
+    elseif not wanted then
+        redis.call('ZREM', P .. index, row)
+    end
+end
+
+local members = redis.call('ZRANGEBYSCORE', P .. index, '-inf', highest, 'LIMIT', 0, index == 'deadlines' and limit or ROWS)
+for i, member in ipairs(members) do
+    if #found >= limit then break end
+    if index == 'deadlines' then
+        found[i] = member
+    else
+        look_through(member)
+    end
+end
+return {#members == ROWS and 1 or 0, records(found)}

@@ -1,27 +1,20 @@
--- Deletes emails that ended long ago, with all that belongs to them, and idempotency keys that have expired.
--- ARGV: now, the time before which they must have ended, limit of keys, then for each email: id, subject, how many
--- terms, terms. Returns how many emails.
+-- Deletes emails that ended long ago, with all that belongs to them.
+-- ARGV: the time before which they must have ended, then for each email: id, how many terms, terms. Returns how many.
 
-local now, before, pruned, i = ARGV[1], tonumber(ARGV[2]), 0, 4
+local before, pruned, i = tonumber(ARGV[1]), 0, 2
 while i <= #ARGV do
-    local id, subject, terms = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
+    local id, terms = ARGV[i], tonumber(ARGV[i + 1])
     local key = P .. 'email:' .. id
-    local ended = redis.call('ZSCORE', P .. 'finished', id)
-    if ended and tonumber(ended) < before then
-        local status, account, lane = unpack(redis.call('HMGET', key, 'status', 'account', 'lane'))
-        leave(id, account, lane, status)
-        drop(P .. 'subject:' .. account, subject .. '\0' .. id)
-        for term = i + 3, i + 2 + terms do
-            drop(P .. 'term:' .. account .. '\0' .. ARGV[term], id)
-        end
+    local state = redis.call('HGET', key, 'state') or ''
+    local status, since, _, _, _, account = parts(state)
+    if ENDED[status] and tonumber(since) < before then
+        leave(id, state)
+        for term = i + 2, i + 1 + terms do change('ZREM', 'terms:' .. account, ARGV[term] .. '\0' .. id) end
+        change('HDEL', 'lapsed', id)
         redis.call('UNLINK', key, P .. 'attachments:' .. id)
         pruned = pruned + 1
     end
-    i = i + 3 + terms
+    i = i + 2 + terms
 end
-for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. 'idempotency', '-inf', now, 'LIMIT', 0, ARGV[3])) do
-    redis.call('UNLINK', P .. 'idempotency:' .. name)
-    drop(P .. 'idempotency', name)
-end
-write_indexes()
+write_changes()
 return pruned

@@ -1,21 +1,27 @@
--- Reads the next emails of indexes that have no id in common, as if they were one, in the order of ids.
--- ARGV: 'up' or 'down', lowest and highest id as a range of members, limit, how many indexes, these indexes, fields to
--- bring. Returns {id, fields…} for each.
+-- Reads the next emails of indexes as if they were one, in the order of ids.
+-- ARGV: 'up' or 'down', the ids between which they must lie ('' for no bound), a limit, what stands before the id in each
+-- member, then indexes. One of them may be the hash `claims`, whose ids are few. Returns a record for each.
 
-local up, low, high, limit, n = ARGV[1] == 'up', ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-local ids = {}
-for i = 6, 5 + n do
-    local found
-    if up then
-        found = redis.call('ZRANGE', P .. ARGV[i], low, high, 'BYLEX', 'LIMIT', 0, limit)
-    else
-        found = redis.call('ZRANGE', P .. ARGV[i], high, low, 'BYLEX', 'REV', 'LIMIT', 0, limit)
+local up, above, below, limit, before = ARGV[1] == 'up', ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local low = above ~= '' and '(' .. before .. above or '[' .. before
+local high = below ~= '' and '(' .. before .. below or '(' .. before .. '\255'
+local order = up and function(a, b) return a < b end or function(a, b) return a > b end
+
+local function members(index)
+    if index == 'claims' then return redis.call('HKEYS', P .. index) end
+    if up then return redis.call('ZRANGE', P .. index, low, high, 'BYLEX', 'LIMIT', 0, limit) end
+    return redis.call('ZRANGE', P .. index, high, low, 'BYLEX', 'REV', 'LIMIT', 0, limit)
+end
+
+local ids, known = {}, {}
+for i = 6, #ARGV do
+    for _, member in ipairs(members(ARGV[i])) do
+        local id = string.sub(member, -ID_CHARS)
+        if not known[id] and (above == '' or id > above) and (below == '' or id < below) then
+            known[id] = true
+            ids[#ids + 1] = id
+        end
     end
-    for _, id in ipairs(found) do ids[#ids + 1] = id end
 end
-table.sort(ids, function(a, b) if up then return a < b end return a > b end)
-local emails = {}
-for i = 1, math.min(limit, #ids) do
-    emails[i] = {ids[i], unpack(redis.call('HMGET', P .. 'email:' .. ids[i], unpack(ARGV, 6 + n)))}
-end
-return emails
+table.sort(ids, order)
+return records({unpack(ids, 1, math.min(limit, #ids))})
