@@ -1,5 +1,6 @@
 """The command line of the bench; `make bench` calls it. bench/README.md explains it."""
 
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Collection
@@ -43,6 +44,7 @@ def _option(name: str, **more: Any) -> Decorator:
 @_option("SET", default="", help="More settings of Postroom: `COMMIT_LINGER_MS=4,CHUNK_SIZE=200`.")
 def main(scenario: str, systems: str, works: str, stored: str, set: str, **given: Any) -> None:
     """Measure Postroom beside other ways to build the same thing, on the same work, in one run."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are ended, too
     settings = dict(pair.split("=", 1) for pair in set.split(",") if pair)
     settings = {f"POSTROOM_{name}": value for name, value in settings.items()}
     options = Options(settings=settings, stored=tuple(map(int, stored.split(","))), **given)

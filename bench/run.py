@@ -53,9 +53,8 @@ def measure(system: System, servers: Servers, options: Options, *, batch: int = 
     folder = Path(tempfile.mkdtemp(prefix="bench-"))  # readable by Postfix and its sink
     folder.chmod(0o755)
     try:
-        inbox = folder / "sink"
-        inbox.mkdir()
         with (
+            sink.inbox("bench-sink-") as inbox,
             sink.sink(inbox, delay_ms=options.delay_ms, header=system.header) as relay,
             system.start(servers, folder, relay.port, options) as running,
         ):

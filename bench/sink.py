@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,6 +63,19 @@ class Sink:
     port: int
     pid: int
     ledger: Ledger
+
+
+@contextmanager
+def inbox(name: str) -> Iterator[Path]:
+    """A folder for what a sink gets, in memory where there is such a place: on a disk, the databases' syncs would wait
+    for the sink's file."""
+    memory = Path("/dev/shm")  # noqa: S108  # readable by Postfix's sink, and ours alone to write
+    folder = Path(tempfile.mkdtemp(prefix=name, dir=memory if memory.is_dir() else None))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -117,6 +117,9 @@ class Settings(BaseSettings):
     # -- delivery
     worker_threads: int = Field(2, ge=1, le=64, description="Threads that deliver, in the embedded worker.")
     worker_processes: int = Field(2, ge=1, le=256, description="Child processes of `postroom worker`.")
+    worker_niceness: int = Field(
+        5, ge=0, le=19, description="How far `postroom worker` gives way to the API and others on a busy host."
+    )
     worker_alive_file: Path | None = Field(
         None, description="File that a worker or a sweep touches every few seconds while it works, for health checks."
     )

@@ -57,6 +57,14 @@ def test_plain_celery_command_delivers(start_fleet: StartFleet, relay: Smtpd) ->
     expect_each_once(relay, _sent(fleet, 10))
 
 
+def test_worker_gives_way_to_others_as_far_as_it_is_told(start_fleet: StartFleet) -> None:
+    fleet = start_fleet(**PATIENT, WORKER_NICENESS="3")
+    worker = fleet.worker()
+    _sent(fleet, 1)
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    assert {os.getpriority(os.PRIO_PROCESS, pid) for pid in worker.children()} == {min(ours + 3, 19)}
+
+
 def _sent(fleet: Fleet, count: int) -> list[str]:
     ids = fleet.submit(count)
     fleet.wait_for_sent(count)

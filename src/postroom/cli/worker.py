@@ -19,6 +19,7 @@ def worker(concurrency: int | None, hostname: str | None) -> None:
     wiring.require_shared(settings, "worker")
     from postroom.worker.celery_app import app  # reads the settings again, as Celery's own command line makes it do
 
+    os.nice(settings.worker_niceness)
     processes = concurrency or settings.worker_processes
     name = hostname or f"postroom-{os.getpid()}@%h"  # the broker locks out a second worker of the same name
     app.worker_main(
