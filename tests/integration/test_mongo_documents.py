@@ -57,17 +57,55 @@ def test_main_document_is_pleasant_to_read(store: MongoStore, database: Database
     store.settle([make.retrying(claim, now, now + HOUR)], now=now)
     document = database["emails"].find_one() or {}
     seen = dict(values(document))
-    assert list(document)[:6] == ["_id", "schema", "revision", "account", "status", "lane"]
+    assert list(document)[:7] == ["_id", "schema", "revision", "account", "status", "lane", "subject"]
     moments = {name: type(value) for name, value in seen.items() if name.endswith(("_at", ".at"))}
-    assert {"created_at", "next_attempt_at", "expires_at", "due_at", "recipients.at", "timeline.at"} <= set(moments)
+    assert {"next_attempt_at", "expires_at", "due_at", "recipients.at", "timeline.at"} <= set(moments)
     assert set(moments.values()) == {datetime}
     assert not [name for name, value in seen.items() if isinstance(value, bytes) or value is None]
     assert "secret" not in str(document)
-    assert document["from"] == {"address": "post@example.org", "name": "The Post Room"}
-    assert document["attachments"] == [{"filename": "a.pdf", "content_type": "application/pdf", "size": 3}]
 
 
-def test_bodies_and_attachments_are_documents_of_their_own(store: MongoStore, database: Database[Document]) -> None:
+def test_what_was_submitted_stands_apart_and_is_pleasant_to_read_too(
+    store: MongoStore, database: Database[Document]
+) -> None:
+    now = store.clock()
+    attachment = Attachment(
+        filename="a.pdf", content_type="application/pdf", content_id=None, size=3, content=b"\0\1\2"
+    )
+    email = make.email(now, html="<p>", text="t", tags=(("kind", "receipt"),), attachments=(attachment,))
+    make.stored(store, now, email)
+    [content] = database["contents"].find()
+    assert not [name for name, value in values(content) if isinstance(value, bytes) or value is None]
+    assert content == {
+        "_id": email.id,
+        "schema": 2,
+        "account": ACCOUNT,
+        "from": {"address": "post@example.org", "name": "The Post Room"},
+        "to": [{"address": "anna@example.com"}],
+        "tags": [{"name": "kind", "value": "receipt"}],
+        "attachments": [{"filename": "a.pdf", "content_type": "application/pdf", "size": 3}],
+        "message_id": email.message_id,
+        "created_at": email.created_at,
+        "max_attempts": email.max_attempts,
+        "html": "<p>",
+        "text": "t",
+        "search": {"subject": "hello", "terms": ["#kind", "#kind:receipt", "@anna@example.com"]},
+    }
+
+
+def test_nothing_that_happens_to_an_email_changes_what_was_submitted(
+    store: MongoStore, database: Database[Document]
+) -> None:
+    now = store.clock()
+    [email] = make.stored(store, now, make.email(now, tags=(("kind", "receipt"),)))
+    before = list(database["contents"].find())
+    [claim] = make.claimed(store, now, email)
+    store.settle([make.retrying(claim, now, now + HOUR)], now=now)
+    store.cancel(ACCOUNT, email.id, now=now)
+    assert list(database["contents"].find()) == before
+
+
+def test_attachments_are_documents_of_their_own(store: MongoStore, database: Database[Document]) -> None:
     now = store.clock()
     content = bytes(range(256)) * (CHUNK // 128 + 1)
     attachments = tuple(
@@ -75,7 +113,6 @@ def test_bodies_and_attachments_are_documents_of_their_own(store: MongoStore, da
         for c in (b"", content, b"last")
     )
     [email] = make.stored(store, now, make.email(now, html="<p>", text="t", attachments=attachments))
-    assert database["bodies"].find_one() == {"_id": email.id, "schema": 1, "html": "<p>", "text": "t"}
     chunks = [(d["position"], len(d["content"])) for d in database["attachments"].find().sort("_id")]
     assert chunks == [(0, 0), (1, CHUNK), (1, CHUNK), (1, 256), (2, 4)]
     assert store.attachments(email.id) == [b"", content, b"last"]
@@ -89,15 +126,15 @@ def test_thirty_megabytes_of_attachments_are_stored_in_time(store: MongoStore) -
     assert store.attachments(email.id) == [content] * 3
 
 
-def test_idempotency_key_stands_in_the_body_and_outlives_no_email(
+def test_idempotency_key_stands_in_the_content_and_outlives_no_email(
     store: MongoStore, database: Database[Document]
 ) -> None:
     now = store.clock()
     email, key = make.email(now), make.idempotency_key(now + HOUR)
     submission = make.submission(email, key=key, answer="first")
     store.add([submission], now=now, wake_up_at=now)
-    body = database["bodies"].find_one({"_id": email.id}) or {}
-    assert body["idempotency"] == {
+    content = database["contents"].find_one({"_id": email.id}) or {}
+    assert content["idempotency"] == {
         "key": f'["{ACCOUNT}", "{key.endpoint}", "{key.key}"]',
         "fingerprint": key.fingerprint,
         "answer": "first",
@@ -107,7 +144,7 @@ def test_idempotency_key_stands_in_the_body_and_outlives_no_email(
     assert store.prune(9, now=now + SECOND, finished_before=now + SECOND) == 0
     assert store.replay(ACCOUNT, key, now=now + SECOND) == "first"
     assert store.prune(9, now=now + HOUR, finished_before=now + SECOND) == 1
-    assert database["bodies"].find_one() is None
+    assert database["contents"].find_one() is None
 
 
 @pytest.mark.parametrize(
@@ -130,7 +167,7 @@ def test_metadata_comes_back_as_it_was(store: MongoStore, metadata: dict[str, An
 def test_document_of_a_newer_postroom_is_left_alone(store: MongoStore, database: Database[Document]) -> None:
     now = store.clock()
     newer, known = make.stored(store, now, make.email(now), make.email(now))
-    database["emails"].update_one({"_id": newer.id}, {"$set": {"schema": 2}})
+    database["emails"].update_one({"_id": newer.id}, {"$set": {"schema": 3}})
     with pytest.raises(StoreError, match=r"was written by a newer Postroom .* upgrade Postroom"):
         store.get(ACCOUNT, newer.id)
     claims = store.claim([newer.id, known.id], worker="w", now=now, lease=LEASE)
@@ -143,11 +180,21 @@ def test_database_of_a_newer_postroom_is_refused(
     mongodb_url: str, store: MongoStore, database: Database[Document]
 ) -> None:
     store.ping()
-    database["meta"].update_one({"_id": "layout"}, {"$set": {"schema": 2}})
+    database["meta"].update_one({"_id": "layout"}, {"$set": {"schema": 3}})
     late = MongoStore(mongodb_url)
     with pytest.raises(StoreError, match=r"was written by a newer Postroom .* or name another database"):
         late.ping()
     late.close()
+
+
+def test_database_from_before_the_first_release_is_refused_with_the_way_out(
+    mongodb_url: str, database: Database[Document]
+) -> None:
+    database["meta"].insert_one({"_id": "layout", "schema": 1})
+    store = MongoStore(mongodb_url)
+    with pytest.raises(StoreError, match=r"from before the first release .* name another database, or drop this one"):
+        store.ping()
+    store.close()
 
 
 def test_damaged_document_is_reported_and_harms_no_neighbour(

@@ -101,10 +101,10 @@ def test_kill_9_in_a_loop_loses_nothing_that_was_acknowledged(
     sender.end()
     with own_mongodb.client() as client:
         stored = {d["_id"]: d["status"] for d in client[name]["emails"].find({}, {"status": 1})}
-        bodies = {d["_id"] for d in client[name]["bodies"].find({}, {"_id": 1})}
+        contents = {d["_id"] for d in client[name]["contents"].find({}, {"_id": 1})}
     assert not set(sender.accepted) - set(stored)
     assert {stored[email_id] for email_id in sender.sent} == {Status.SENT}
-    assert set(stored) == bodies
+    assert set(stored) == contents
 
 
 def test_add_is_acknowledged_once_when_the_answer_to_its_commit_is_lost(link: Link, store: MongoStore) -> None:
@@ -151,7 +151,7 @@ def test_key_of_a_client_that_died_before_its_commit_is_free_within_seconds(
     with own_mongodb.client() as other, other.start_session() as session:
         session.start_transaction()
         taken = {"key": json.dumps([ACCOUNT, key.endpoint, key.key]), "expires_at": key.expires_at}
-        other[name]["bodies"].insert_one({"_id": "x", "idempotency": taken}, session=session)
+        other[name]["contents"].insert_one({"_id": "x", "idempotency": taken}, session=session)
         with pytest.raises(StoreUnavailable, match="same idempotency key is under way"):
             direct.add([again], now=now, wake_up_at=now + SECOND)
         assert added_in_the_end(direct, again) == [Added(answer="new", replayed=False)]

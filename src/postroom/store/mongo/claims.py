@@ -89,7 +89,7 @@ def _take(here: Connection, found: Sequence[Document], taking: Taking) -> list[C
         taken = {document["_id"] for document in here.emails.find(which, {"_id": 1}, hint="_id_")}
         found = [document for document in found if document["_id"] in taken]
     claimed = [{**document, **taking.fields, "attempts": document["attempts"] + 1} for document in found]
-    return [Claim(email=email, token=taking.token) for email in reading.with_bodies(here, claimed)]
+    return [Claim(email=email, token=taking.token) for email in reading.with_contents(here, claimed)]
 
 
 def _by_revision(found: Sequence[Document]) -> Mapping[int, list[str]]:

@@ -53,7 +53,7 @@ class Connection:
         )
         self.emails = self.database["emails"]
         self.emails_quickly = self.emails.with_options(write_concern=QUICK)
-        self.bodies = self.database["bodies"]
+        self.contents = self.database["contents"]
         self.attachments = self.database["attachments"]
         self.leases_durably = self.database["leases"]
         self.leases = self.leases_durably.with_options(write_concern=QUICK)

@@ -1,5 +1,5 @@
-"""Emails as documents, made to be read by people too: dates are dates, absent members are left out, and bodies and
-attachments are documents of their own."""
+"""Emails as documents, made to be read by people too: dates are dates, and absent members are left out. What becomes of
+an email stands in one document, what was submitted in another, which never changes: so a change costs little."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ from postroom.store.mongo.lives import Document, without_gaps
 
 Value = TypeVar("Value")
 
-SCHEMA = 1  # of each document; raised when an older Postroom would misread what this one writes
+SCHEMA = 2  # of each document; raised when an older Postroom would misread what this one writes
 CHUNK = 4 * 1024 * 1024  # bytes; a document must stay under 16 MiB
 
 _LANE = {lane.value: lane for lane in Lane}
@@ -31,6 +31,19 @@ def of_email(email: Email, *, now: datetime, wake_up_at: datetime | None = None)
             "status": None,  # with the rest of its life below; named here so that it is shown early
             "lane": email.lane.value,
             "subject": email.subject,
+            "on_uncertain": email.on_uncertain.value,
+            **lives.life_fields(email.life, now=now, wake_up_at=wake_up_at),
+        }
+    )
+
+
+def of_content(email: Email) -> Document:
+    """The document of what was submitted, but for what the main document has of it and for attachment contents."""
+    return without_gaps(
+        {
+            "_id": email.id,
+            "schema": SCHEMA,
+            "account": email.account,
             "from": _of_address(email.sender),
             "to": [_of_address(a) for a in email.to],
             "cc": [_of_address(a) for a in email.cc],
@@ -44,20 +57,15 @@ def of_email(email: Email, *, now: datetime, wake_up_at: datetime | None = None)
             "idempotency_key": email.idempotency_key,
             "created_at": email.created_at,
             "max_attempts": email.max_attempts,
-            "on_uncertain": email.on_uncertain.value,
-            **lives.life_fields(email.life, now=now, wake_up_at=wake_up_at),
+            "headers": [{"name": name, "value": value} for name, value in email.headers],
+            "text": email.text,
+            "html": email.html,
             "search": {"terms": sorted(terms(email)), "subject": email.subject.casefold()},
         }
     )
 
 
-def of_body(email: Email) -> Document:
-    """The document of an email's bodies and custom headers."""
-    headers = [{"name": name, "value": value} for name, value in email.headers]
-    return without_gaps({"_id": email.id, "schema": SCHEMA, "text": email.text, "html": email.html, "headers": headers})
-
-
-def of_contents(email: Email) -> Iterator[Document]:
+def of_attachments(email: Email) -> Iterator[Document]:
     """The documents of an email's attachment contents: each in chunks, at least one, in the order of their ids."""
     for position, attachment in enumerate(email.attachments):
         content = attachment.content or b""
@@ -70,7 +78,7 @@ def of_contents(email: Email) -> Iterator[Document]:
             }
 
 
-def contents_of(email_id: str) -> Document:
+def attachments_of(email_id: str) -> Document:
     """The filter for the attachment contents of an email."""
     return {"_id": {"$gt": f"{email_id}/", "$lt": f"{email_id}0"}}  # in ASCII, 0 follows the slash
 
@@ -88,9 +96,9 @@ def address_term(address: str) -> str:
     return f"@{address.casefold()}"
 
 
-def email_of(document: Document, body: Document | None = None) -> Email:
-    """The email of a main document, with the body that belongs to it. Raises `StoreError` when it cannot be read."""
-    return read(document, lambda: _email_of(document, body or {}))
+def email_of(document: Document, content: Document) -> Email:
+    """The email of a main document and what was submitted. Raises `StoreError` when it cannot be read."""
+    return read(document, lambda: _email_of(document, content))
 
 
 def read(document: Document, reader: Callable[[], Value]) -> Value:
@@ -107,29 +115,29 @@ def read(document: Document, reader: Callable[[], Value]) -> Value:
         raise StoreError(f"email {document['_id']} is damaged in the store: {error!r}") from error
 
 
-def _email_of(document: Document, body: Document) -> Email:
+def _email_of(document: Document, content: Document) -> Email:
     return Email(
         id=document["_id"],
         account=document["account"],
-        key_id=document.get("key_id"),
-        message_id=document["message_id"],
-        created_at=document["created_at"],
-        sender=_address(document["from"]),
-        to=_addresses(document.get("to", ())),
-        cc=_addresses(document.get("cc", ())),
-        bcc=_addresses(document.get("bcc", ())),
-        reply_to=_addresses(document.get("reply_to", ())),
+        key_id=content.get("key_id"),
+        message_id=content["message_id"],
+        created_at=content["created_at"],
+        sender=_address(content["from"]),
+        to=_addresses(content.get("to", ())),
+        cc=_addresses(content.get("cc", ())),
+        bcc=_addresses(content.get("bcc", ())),
+        reply_to=_addresses(content.get("reply_to", ())),
         subject=document["subject"],
-        html=body.get("html"),
-        text=body.get("text"),
-        headers=tuple([(header["name"], header["value"]) for header in body.get("headers", ())]),
-        attachments=tuple([_attachment(a) for a in document.get("attachments", ())]),
-        tags=tuple([(tag["name"], tag["value"]) for tag in document.get("tags", ())]),
-        metadata=_metadata(document.get("metadata", {})),
+        html=content.get("html"),
+        text=content.get("text"),
+        headers=tuple([(header["name"], header["value"]) for header in content.get("headers", ())]),
+        attachments=tuple([_attachment(a) for a in content.get("attachments", ())]),
+        tags=tuple([(tag["name"], tag["value"]) for tag in content.get("tags", ())]),
+        metadata=_metadata(content.get("metadata", {})),
         lane=_LANE[document["lane"]],
-        max_attempts=document["max_attempts"],
+        max_attempts=content["max_attempts"],
         on_uncertain=_ON_UNCERTAIN[document["on_uncertain"]],
-        idempotency_key=document.get("idempotency_key"),
+        idempotency_key=content.get("idempotency_key"),
         life=lives.life_of(document),
     )
 

@@ -12,6 +12,7 @@ from postroom.errors import StoreError
 from postroom.store.mongo.documents import SCHEMA
 from postroom.store.mongo.lives import Document
 
+OLDEST_SCHEMA = 2  # that this Postroom reads
 OLDEST_WIRE_VERSION = 17  # MongoDB 6.0, the oldest that we test with
 BUILD_SECONDS = 60  # for indexes; only the first start, or one after an upgrade, builds any
 
@@ -28,8 +29,6 @@ def _index(
 INDEXES: Mapping[str, Sequence[IndexModel]] = {
     "emails": (
         _index("listed", ("status", 1), ("account", 1), ("_id", 1)),
-        _index("by_term", ("account", 1), ("search.terms", 1), ("_id", 1)),
-        _index("by_subject", ("account", 1), ("search.subject", 1), ("_id", 1)),
         # The names of the lanes sort against the order of service, so the first in these indexes is the most urgent.
         _index("due", ("lane", -1), ("due_at", 1), where=_WAITING),
         _index("unpublished", ("lane", -1), ("wake_up_at", 1), where=_WAITING),
@@ -37,7 +36,12 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         _index("finished", ("finished_at", 1), where={"finished_at": {"$exists": True}}),
     ),
     "leases": (_index("look_at", ("look_at", 1)),),
-    "bodies": (_index("by_key", ("idempotency.key", 1), where={"idempotency.key": {"$exists": True}}, unique=True),),
+    "contents": (
+        _index("by_term", ("account", 1), ("search.terms", 1), ("_id", 1)),
+        _index("by_subject", ("account", 1), ("search.subject", 1), ("_id", 1)),
+        _index("newest", ("account", 1), ("_id", 1), ("search.subject", 1)),
+        _index("by_key", ("idempotency.key", 1), where={"idempotency.key": {"$exists": True}}, unique=True),
+    ),
     "attachments": (),
     "api_keys": (
         _index("by_account", ("account", 1), ("created_at", 1), ("_id", 1)),
@@ -80,6 +84,11 @@ def _check_server(client: MongoClient[Document], where: str) -> None:
 
 def _check_schema(meta: Collection[Document], where: str) -> None:
     layout = meta.find_one({"_id": "layout"}) or {}
+    if layout.get("schema", SCHEMA) < OLDEST_SCHEMA:
+        raise StoreError(
+            f"the database {meta.database.name} of MongoDB at {where} was written by a Postroom from before the first "
+            f"release (schema {layout['schema']}, this one reads {SCHEMA}): name another database, or drop this one"
+        )
     if layout.get("schema", SCHEMA) > SCHEMA:
         raise StoreError(
             f"the database {meta.database.name} of MongoDB at {where} was written by a newer Postroom (schema "

@@ -1,30 +1,58 @@
-"""Pages of one account's emails: whatever is asked for, an index leads to it, the one that passes over the most."""
+"""Pages of one account's emails: an index leads to ids, the one that passes over the most, and the rest is looked up.
 
-from dataclasses import dataclass
+Only the status stands with the emails; what else can be asked for stands with their contents.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from postroom.errors import EmailNotFound
-from postroom.mail.email import Status
+from postroom.mail.email import Email
 from postroom.store.base import Page, Query
 from postroom.store.mongo import documents, reading
 from postroom.store.mongo.connection import Connection
 from postroom.store.mongo.lives import Document
 
-_FEW = 100  # emails, soon looked at one by one; and how far to look when filters are compared
+_FEW = 100  # emails: how far to look when filters are compared
+_SOME = 2000  # index keys, soon looked through; and the most to look up at a time
+_MANY = 50_000  # index keys; to put more in order takes longer than to look at all emails
 _LAST_CHARACTER = "\U0010ffff"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ANY = "newest"  # the index that leads to all emails
+_NOT_SHOWN = {"text": 0, "html": 0, "headers": 0, "search": 0, "idempotency": 0}
 
 
 @dataclass(frozen=True, slots=True)
 class _Filter:
-    """One wish of a query: what to ask, the index that leads there, and whether it leads in the order of the ids."""
+    """One wish of a query: what to ask, of which collection, and the index that leads to the ids in their order."""
 
+    collection: str
     index: str
     asked: Document
-    in_order: bool = True
 
 
-_ANY_STATUS = _Filter("listed", {"status": {"$in": sorted(status.value for status in Status)}})
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """The ids of an account between which to look, and from which end."""
+
+    account: str
+    above: str
+    below: str
+    upwards: bool
+
+    @property
+    def asked(self) -> Document:
+        return {"account": self.account, "_id": {"$gt": self.above, "$lt": self.below}}
+
+    @property
+    def order(self) -> list[tuple[str, int]]:
+        return [("_id", 1 if self.upwards else -1)]
+
+    def beyond(self, email_id: str) -> "_Span":
+        """What is left of it behind that id."""
+        return replace(self, above=email_id) if self.upwards else replace(self, below=email_id)
 
 
 def page(here: Connection, query: Query) -> Page:
@@ -33,69 +61,129 @@ def page(here: Connection, query: Query) -> Page:
     if cursor and reading.find(here, query.account, cursor, {"account": 1}) is None:
         raise EmailNotFound(f"no email {cursor}")
     found = _found(here, query)
-    shown = sorted(found[: query.limit], key=lambda document: document["_id"], reverse=True)
-    return Page(emails=tuple(map(documents.email_of, shown)), has_more=len(found) > query.limit)
+    return Page(emails=_emails(here, found[: query.limit]), has_more=len(found) > query.limit)
 
 
-def _found(here: Connection, query: Query) -> list[Document]:
-    """One email more than the page holds, if there are as many, from the cursor on."""
-    everywhere = {"account": query.account, "_id": _span(query)}
-    filters = _filters(query)
-    order, at_most = [("_id", 1 if query.before else -1)], query.limit + 1
-    leading = _leading(here, everywhere, filters, order)
-    asked = {"$and": [everywhere, leading.asked, *(wish.asked for wish in filters if wish is not leading)]}
-    if leading.in_order:
-        return list(here.emails.find(asked, sort=order, limit=at_most, batch_size=at_most + 1, hint=leading.index))
-    ids = [d["_id"] for d in here.emails.find(asked, {"_id": 1}, sort=order, limit=at_most, hint=leading.index)]
-    return list(here.emails.find({"_id": {"$in": ids}}, sort=order, batch_size=at_most + 1))
+def _emails(here: Connection, ids: Sequence[str]) -> tuple[Email, ...]:
+    """These emails, newest first; one that was pruned meanwhile is left out."""
+    which, at_most = {"_id": {"$in": list(ids)}}, len(ids)
+    main = {d["_id"]: d for d in here.emails.find(which, batch_size=at_most + 1)} if ids else {}
+    content = {d["_id"]: d for d in here.contents.find(which, _NOT_SHOWN, batch_size=at_most + 1)} if ids else {}
+    newest_first = sorted(main.keys() & content.keys(), reverse=True)
+    return tuple([documents.email_of(main[email_id], content[email_id]) for email_id in newest_first])
 
 
-def _filters(query: Query) -> list[_Filter]:
-    """The query's wishes."""
+def _found(here: Connection, query: Query) -> list[str]:
+    """The ids of one email more than the page holds, if there are as many, from the cursor on. What one filter leads to
+    is looked up by the others, more and more at a time. Which one leads is chosen when the first has not sufficed."""
+    span, look_at, at_most = _span(query), query.limit + 1, query.limit + 1
+    filters = _filters(here, query, span)
+    leading, chosen = filters[0], len(filters) == 1
+    found: list[str] = []
+    while True:
+        others = [wish for wish in filters if wish is not leading]
+        ids = _ids(here, leading.collection, {**span.asked, **leading.asked}, span, look_at, hint=leading.index)
+        passing = ids
+        for wish in others if passing else ():
+            among = {"account": span.account, "_id": {"$in": passing}, **wish.asked}
+            index = _ANY if wish.index == "by_subject" else wish.index
+            passing = _ids(here, wish.collection, among, span, look_at, hint=index)
+        found += passing
+        if len(found) >= at_most or len(ids) < look_at:
+            return found[:at_most]
+        span, look_at = span.beyond(ids[-1]), min(4 * look_at, _SOME)
+        leading, chosen = leading if chosen else _leading(here, span, filters), True
+
+
+def _ids(here: Connection, collection: str, which: Document, span: _Span, limit: int, *, hint: str) -> list[str]:
+    """The first ids of what the filter finds there; index keys say it all."""
+    found = here.database[collection].find(
+        which, {"_id": 1}, sort=span.order, limit=limit, batch_size=limit + 1, hint=hint
+    )
+    return [document["_id"] for document in found]
+
+
+def _filters(here: Connection, query: Query, span: _Span) -> list[_Filter]:
+    """The query's wishes, what may well pass over the most first; at least one."""
     wanted: list[_Filter] = []
     if query.to:
-        wanted.append(_Filter("by_term", {"search.terms": documents.address_term(query.to)}))
+        wanted.append(_Filter("contents", "by_term", {"search.terms": documents.address_term(query.to)}))
     if query.tag:
-        wanted.append(_Filter("by_term", {"search.terms": f"#{query.tag}"}))
+        wanted.append(_Filter("contents", "by_term", {"search.terms": f"#{query.tag}"}))
     if query.subject:
-        beginning = query.subject.casefold()
-        ahead = {"$gte": beginning, "$lt": beginning + _LAST_CHARACTER}
-        wanted.append(_Filter("by_subject", {"search.subject": ahead}, in_order=False))
+        beginning = _beginning(here, span, query.subject.casefold(), query.limit + 1)
+        wanted.insert(0 if beginning.index == "by_subject" else len(wanted), beginning)
     if query.status:
-        wanted.append(_Filter("listed", {"status": {"$in": sorted(status.value for status in query.status)}}))
-    return wanted
+        statuses = {"$in": sorted(status.value for status in query.status)}
+        wanted.append(_Filter("emails", "listed", {"status": statuses}))
+    return wanted or [_Filter("contents", _ANY, {})]
 
 
-def _leading(here: Connection, everywhere: Document, filters: list[_Filter], order: list[tuple[str, int]]) -> _Filter:
+def _beginning(here: Connection, span: _Span, beginning: str, at_most: int) -> _Filter:
+    """The filter for a subject's beginning. Where it is common, a page soon comes up among the newest emails; where few
+    have it, or all of them long ago, these are put in the order of their ids."""
+    # In a group, so that the server does not take it for a range of subjects, and then look for that in each key anew.
+    pattern = f"(?:^{re.escape(beginning)})".replace("\0", r"\x00")
+    among_all = _Filter("contents", _ANY, {"search.subject": {"$regex": pattern}})
+    ahead = {"search.subject": {"$gte": beginning, "$lt": beginning + _LAST_CHARACTER}}
+    by_itself = _Filter("contents", "by_subject", ahead)
+    if _soon(here, span, among_all, at_most, _FEW):
+        return among_all
+    if _fewer(here, span.account, by_itself, _SOME):
+        return by_itself
+    if _soon(here, span, among_all, at_most, _SOME) or not _fewer(here, span.account, by_itself, _MANY):
+        return among_all
+    return by_itself
+
+
+def _soon(here: Connection, span: _Span, wish: _Filter, at_most: int, look_at: int) -> bool:
+    """Whether as many as wanted pass among the next emails."""
+    steps: list[Document] = [
+        {"$match": span.asked},
+        {"$sort": dict(span.order)},
+        {"$limit": look_at},
+        {"$match": wish.asked},
+        {"$limit": at_most},
+        {"$project": {"_id": 1}},
+    ]
+    return len(list(here.database[wish.collection].aggregate(steps, hint=wish.index, batchSize=at_most + 1))) == at_most
+
+
+def _fewer(here: Connection, account: str, wish: _Filter, limit: int) -> bool:
+    """Whether fewer emails of the account than that pass."""
+    passing = {"account": account, **wish.asked}
+    return reading.count(here, passing, collection=wish.collection, hint=wish.index, limit=limit) < limit
+
+
+def _leading(here: Connection, span: _Span, filters: Sequence[_Filter]) -> _Filter:
     """The filter by whose index to go: one that few emails pass, else the one that leaves the most emails out on the
-    way to the hundredth that passes. A subject leads in no order, so beyond a few the newest emails are looked at."""
-    if len(filters) == 1 and filters[0].in_order:
-        return filters[0]
+    way to the hundredth that passes."""
     hundredth: dict[str, _Filter] = {}
     for wish in filters:
-        if not wish.in_order:
-            whole_account = {"account": everywhere["account"], **wish.asked}
-            if reading.count(here, whole_account, hint=wish.index, limit=_FEW) < _FEW:
+        if wish.index != _ANY:
+            far = _nth(here, span, wish, _FEW)
+            if far is None:
                 return wish
-            continue
-        passing = {**everywhere, **wish.asked}
-        far = list(here.emails.find(passing, {"_id": 1}, sort=order, skip=_FEW - 1, limit=1, hint=wish.index))
-        if not far:
-            return wish
-        hundredth[far[0]["_id"]] = wish
-    if not hundredth:
-        return _ANY_STATUS
-    return hundredth[max(hundredth) if order[0][1] > 0 else min(hundredth)]
+            hundredth[far] = wish
+    return hundredth[max(hundredth) if span.upwards else min(hundredth)]
 
 
-def _span(query: Query) -> Document:
+def _nth(here: Connection, span: _Span, wish: _Filter, n: int) -> str | None:
+    """The id of the n-th email that passes, if there are as many."""
+    emails = here.database[wish.collection]
+    passing = {**span.asked, **wish.asked}
+    found = emails.find(passing, {"_id": 1}, sort=span.order, skip=n - 1, limit=1, hint=wish.index)
+    return next((document["_id"] for document in found), None)
+
+
+def _span(query: Query) -> _Span:
     """The ids between which the page lies. They begin with the time of acceptance (RFC 9562 §5.7)."""
     above, below = query.before or "", query.after or "g"  # ids are hexadecimal
     if query.created_after:
         above = max(above, _id_from(query.created_after))
     if query.created_before:
         below = min(below, _id_from(query.created_before))
-    return {"$gt": above, "$lt": below}
+    return _Span(query.account, above, below, upwards=bool(query.before))
 
 
 def _id_from(moment: datetime) -> str:

@@ -22,13 +22,15 @@ Value = TypeVar("Value")
 
 _SMALL = 20_000  # emails, counted anew each time
 _COUNTED_PER_SECOND = 50_000  # on average, beyond that
+_FOR_US = {"search": 0, "idempotency": 0}  # but for what only the server looks at
 _ANY_TIME = {"$gt": datetime(1970, 1, 1, tzinfo=UTC)}
 
 
 def get(here: Connection, account: str, email_id: str) -> Email | None:
     """The whole email but for attachment contents."""
     document = find(here, account, email_id)
-    return None if document is None else documents.email_of(document, here.bodies.find_one({"_id": email_id}))
+    content = here.contents.find_one({"_id": email_id}) if document else None
+    return documents.email_of(document, content) if document and content else None  # it may just have been pruned
 
 
 def get_many(here: Connection, wanted: Collection[AccountAndId]) -> Mapping[AccountAndId, Email]:
@@ -36,8 +38,10 @@ def get_many(here: Connection, wanted: Collection[AccountAndId]) -> Mapping[Acco
     which, at_most = {"_id": {"$in": sorted({email_id for _, email_id in wanted})}}, len(wanted)
     listed = here.emails.find(which, hint="_id_", batch_size=at_most + 1)
     found = {(document["account"], document["_id"]): document for document in listed}
-    bodies = {body["_id"]: body for body in here.bodies.find(which, batch_size=at_most + 1)}
-    return {key: documents.email_of(found[key], bodies.get(key[1])) for key in wanted if key in found}
+    contents = {content["_id"]: content for content in here.contents.find(which, _FOR_US, batch_size=at_most + 1)}
+    return {
+        key: documents.email_of(found[key], contents[key[1]]) for key in wanted if key in found and key[1] in contents
+    }
 
 
 def find(here: Connection, account: str, email_id: str, shown: Mapping[str, int] | None = None) -> Document | None:
@@ -46,13 +50,14 @@ def find(here: Connection, account: str, email_id: str, shown: Mapping[str, int]
     return document if document and document.get("account") == account else None
 
 
-def with_bodies(here: Connection, found: Sequence[Document]) -> Iterator[Email]:
+def with_contents(here: Connection, found: Sequence[Document]) -> Iterator[Email]:
     """The emails of these main documents, but for those that cannot be read."""
     ids = [document["_id"] for document in found]
     if not ids:
         return
-    bodies = {body["_id"]: body for body in here.bodies.find({"_id": {"$in": ids}}, batch_size=len(ids) + 1)}
-    for _, email in readable(found, lambda d: documents.email_of(d, bodies.get(d["_id"]))):
+    which, at_most = {"_id": {"$in": ids}}, len(ids)
+    contents = {d["_id"]: d for d in here.contents.find(which, _FOR_US, batch_size=at_most + 1)}
+    for _, email in readable(found, lambda d: documents.email_of(d, contents.get(d["_id"], {}))):
         yield email
 
 
@@ -70,7 +75,7 @@ def readable(found: Iterable[Document], read: Callable[[Document], Value]) -> It
 def attachments(here: Connection, email_id: str) -> list[bytes]:
     """The contents of an email's attachments, in order, put together from their chunks."""
     contents: list[list[bytes]] = []
-    for chunk in here.attachments.find(documents.contents_of(email_id), sort=[("_id", 1)]):
+    for chunk in here.attachments.find(documents.attachments_of(email_id), sort=[("_id", 1)]):
         if chunk["position"] == len(contents):
             contents.append([])
         contents[-1].append(chunk["content"])
@@ -102,9 +107,9 @@ class Backlog:
         return self._count
 
 
-def count(here: Connection, which: Document, *, hint: str, limit: int = 0) -> int:
-    """How many emails the filter finds; counting ends at `limit`. Unlike `count_documents` it reads index keys only."""
-    counted: int = here.database.command("count", "emails", query=which, hint=hint, limit=limit)["n"]
+def count(here: Connection, which: Document, *, hint: str, collection: str = "emails", limit: int = 0) -> int:
+    """How many the filter finds; counting ends at `limit`. Unlike `count_documents` it reads index keys only."""
+    counted: int = here.database.command("count", collection, query=which, hint=hint, limit=limit)["n"]
     return counted
 
 

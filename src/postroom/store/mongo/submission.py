@@ -1,5 +1,5 @@
-"""Accepting submissions: emails, bodies and attachments in one transaction. An idempotency key with its answer stands
-in the body of the submission's first email: bodies never change, and a collection of its own would cost far more."""
+"""Accepting submissions: emails, contents and attachments in one transaction. An idempotency key with its answer stands
+in the content of the submission's first email: that never changes, and a collection of its own would cost far more."""
 
 import json
 import time
@@ -38,7 +38,7 @@ class _Writes:
     """What a group writes, by collection."""
 
     emails: list[Document]
-    bodies: list[Document]
+    contents: list[Document]
     attachments: list[Document]
 
 
@@ -108,18 +108,18 @@ def _answers(
 
 
 def _writes(fresh: Iterable[Submission], now: datetime, wake_up_at: datetime) -> _Writes:
-    writes = _Writes(emails=[], bodies=[], attachments=[])
+    writes = _Writes(emails=[], contents=[], attachments=[])
     for submission in fresh:
-        bodies = [documents.of_body(email) for email in submission.emails]
+        contents = [documents.of_content(email) for email in submission.emails]
         if key := _key_of(submission):
-            bodies = bodies or [{"_id": _text_of(key)}]
-            bodies[0]["idempotency"] = _of_key(key, submission)
+            contents = contents or [{"_id": _text_of(key)}]
+            contents[0]["idempotency"] = _of_key(key, submission)
         for email in submission.emails:
             at = email.life.next_attempt_at
             immediate = at is not None and at <= now
             writes.emails.append(documents.of_email(email, now=now, wake_up_at=wake_up_at if immediate else None))
-            writes.attachments.extend(documents.of_contents(email))
-        writes.bodies.extend(bodies)
+            writes.attachments.extend(documents.of_attachments(email))
+        writes.contents.extend(contents)
     return writes
 
 
@@ -134,18 +134,18 @@ def _of_key(key: Key, submission: Submission) -> Document:
 
 
 def _write(here: Connection, writes: _Writes, expired_by: datetime | None, session: ClientSession) -> None:
-    """The bodies come last: from there to the commit, nobody else can use the keys in them. Given a time, keys that
+    """The contents come last: from there to the commit, nobody else can use the keys in them. Given a time, keys that
     have expired by then make room. The write fails if a key is taken."""
     if writes.attachments:
         here.attachments.insert_many(writes.attachments, session=session)
     if writes.emails:
         here.emails.insert_many(writes.emails, session=session)
     if expired_by is not None:
-        keys = [body["idempotency"]["key"] for body in writes.bodies if "idempotency" in body]
+        keys = [content["idempotency"]["key"] for content in writes.contents if "idempotency" in content]
         expired = {"idempotency.key": {"$in": keys}, "idempotency.expires_at": {"$lte": expired_by}}
-        here.bodies.update_many(expired, {"$unset": {"idempotency": ""}}, hint="by_key", session=session)
-    if writes.bodies:
-        here.bodies.insert_many(writes.bodies, session=session)
+        here.contents.update_many(expired, {"$unset": {"idempotency": ""}}, hint="by_key", session=session)
+    if writes.contents:
+        here.contents.insert_many(writes.contents, session=session)
 
 
 def _look_up(here: Connection, submissions: Iterable[Submission], now: datetime) -> dict[Key, _Taken]:
@@ -155,9 +155,9 @@ def _look_up(here: Connection, submissions: Iterable[Submission], now: datetime)
 
 def _durable(here: Connection, keys: Sequence[Key], now: datetime) -> dict[Key, _Taken]:
     by_text = {_text_of(key): key for key in keys}
-    durable = here.bodies.with_options(read_concern=ReadConcern("majority"))
+    durable = here.contents.with_options(read_concern=ReadConcern("majority"))
     taken = {"idempotency.key": {"$in": list(by_text)}, "idempotency.expires_at": {"$gt": now}}
-    found = [body["idempotency"] for body in durable.find(taken, {"idempotency": 1}, hint="by_key")]
+    found = [content["idempotency"] for content in durable.find(taken, {"idempotency": 1}, hint="by_key")]
     return {by_text[d["key"]]: _Taken(d["fingerprint"], d["answer"]) for d in found}
 
 

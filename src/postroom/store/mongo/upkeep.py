@@ -172,15 +172,14 @@ def _after_lapse(document: Document, lease: Lease, now: datetime, doubt_delay: t
 
 def _prune(here: Connection, limit: int, finished_before: datetime, now: datetime, session: ClientSession) -> int:
     finished = {"finished_at": {"$lt": finished_before}}
-    old = _first(here, limit, finished, [("finished_at", 1)], "finished", {"attachments.size": 1}, session)
-    with_key = {"_id": {"$in": [document["_id"] for document in old]}, "idempotency.expires_at": {"$gt": now}}
-    kept = {body["_id"] for body in here.bodies.find(with_key, {"_id": 1}, hint="_id_", session=session)} if old else ()
-    old = [document for document in old if document["_id"] not in kept]
+    old = _first(here, limit, finished, [("finished_at", 1)], "finished", {"_id": 1}, session)
     if not old:
         return 0
-    ids = {"_id": {"$in": [document["_id"] for document in old]}}
-    contents = [DeleteMany(documents.contents_of(d["_id"]), hint="_id_") for d in old if d.get("attachments")]
-    if contents:
-        here.attachments.bulk_write(contents, session=session)
-    here.bodies.delete_many(ids, session=session)
+    without_key = {"_id": {"$in": [d["_id"] for d in old]}, "idempotency.expires_at": {"$not": {"$gt": now}}}
+    gone = list(here.contents.find(without_key, {"attachments.size": 1}, hint="_id_", session=session))
+    ids = {"_id": {"$in": [content["_id"] for content in gone]}}
+    attachments = [DeleteMany(documents.attachments_of(d["_id"]), hint="_id_") for d in gone if d.get("attachments")]
+    if attachments:
+        here.attachments.bulk_write(attachments, session=session)
+    here.contents.delete_many(ids, session=session)
     return here.emails.delete_many(ids, session=session).deleted_count

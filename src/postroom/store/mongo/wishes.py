@@ -25,9 +25,10 @@ def fulfil(
     for _ in range(_TRIES):
         with faults.asking(here.where):
             document = reading.find(here, account, email_id)
-            if document is None:
+            content = here.contents.find_one({"_id": email_id}) if document else None
+            if document is None or content is None:
                 raise EmailNotFound(f"no email {email_id}")
-            email = documents.email_of(document, here.bodies.find_one({"_id": email_id}))
+            email = documents.email_of(document, content)
         life = step(email.life)
         unchanged = {"_id": email_id, "revision": document["revision"]}
         update = lives.new_life(life, now=now, wake_up_at=wake_up_at)
