@@ -15,7 +15,7 @@ from postroom.mail.email import Email, Lane, OnUncertain, Status
 from postroom.mail.outcome import Envelope, HandOff, Outcome, Phase, Verdict
 from postroom.mail.retry import RetryPolicy
 from postroom.mail.settling import Worker
-from postroom.store.base import Settlement
+from postroom.store.base import Claim, Settlement
 from postroom.store.sqlite import SqliteStore
 from postroom.transport.base import Fence, Take
 from tests import make
@@ -86,6 +86,18 @@ class Flaky(SqliteStore):
             self.failures -= 1
             raise StoreUnavailable("away for a moment")
         return super().settle(settlements, now=now)
+
+
+class Looking(SqliteStore):
+    """A store that notes how many emails each look for due ones has found."""
+
+    def claim_due(
+        self, limit: int, *, lowest: Lane = Lane.BULK, worker: str, now: datetime, lease: timedelta
+    ) -> list[Claim]:
+        claims = super().claim_due(limit, lowest=lowest, worker=worker, now=now, lease=lease)
+        if lowest is Lane.BULK:
+            self.found = [*getattr(self, "found", []), len(claims)]
+        return claims
 
 
 @pytest.fixture
@@ -251,6 +263,23 @@ def test_messages_in_memory_are_bounded_by_bytes(store: Flaky) -> None:
     turn(store, transport, *(e.id for e in emails), bytes_under_way=25_000)
     assert len(transport.handed) == 10
     assert transport.most_at_once == 3
+
+
+def test_emails_that_trickle_in_are_claimed_in_company(tmp_path: Path) -> None:
+    base, calls = make.now(), count()
+    store = Looking(tmp_path / "stepping.sqlite3", clock=lambda: base + next(calls) * timedelta(milliseconds=1))
+    stored(store)
+    trickled = count(1)
+
+    def submit_one() -> None:
+        if next(trickled) < 60:
+            stored(store)
+
+    transport = Scripted(capacity=100, before_reply=submit_one, held_for=lambda _: 3)
+    assert turn(store, transport, refill=True) == {"accepted": 60}
+    assert len(store.found) < 30
+    assert max(store.found) > 3
+    store.close()
 
 
 def test_urgent_email_overtakes_a_chunk_of_bulk(tmp_path: Path) -> None:

@@ -20,7 +20,10 @@ from postroom.transport.base import Transport
 log = logging.getLogger(__name__)
 
 SUSPECT_PAUSE = timedelta(milliseconds=250)  # between two emails that must not be in the same hands
-LOOK_PAUSE = timedelta(milliseconds=100)  # between two looks for due emails that found nothing, or urgent ones
+LOOK_PAUSE = timedelta(milliseconds=100)  # after a look for due emails that found nothing, or one for urgent ones
+COMPANY_PAUSE = timedelta(
+    milliseconds=50
+)  # after one that found less than there was room for: a group costs as an email
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,12 +55,13 @@ class Turn:
     verdicts: Counter[str] = field(default_factory=Counter)
     began: datetime = field(init=False)
     renewed_at: datetime = field(init=False)
-    looked_at: dict[Lane, datetime] = field(init=False)
+    look_at: dict[Lane, datetime] = field(init=False)  # for due emails of this lane and the more urgent ones
+    more_to_come: bool = False  # whether the last look found some, and the next may find those that came meanwhile
     stop_began: datetime | None = None
 
     def __post_init__(self) -> None:
         self.began = self.renewed_at = self.store.clock()
-        self.looked_at = {Lane.URGENT: self.began, Lane.BULK: self.began - LOOK_PAUSE}
+        self.look_at = {Lane.URGENT: self.began + LOOK_PAUSE, Lane.BULK: self.began}
 
     # -- taking -------------------------------------------------------------------------------------------------
 
@@ -81,6 +85,7 @@ class Turn:
 
     def claim(self, free: int) -> None:
         """Claims what is urgent, then what the wake-up named, then, if asked to, whatever is due."""
+        self._wait_for_company()
         now = self.store.clock()
         try:
             if self._may_look(Lane.URGENT, now):
@@ -91,26 +96,43 @@ class Turn:
             if self.ids:
                 chunk = [self.ids.popleft() for _ in range(min(wanted, len(self.ids)))]
                 claims = self.store.claim(chunk, worker=self.worker.name, now=now, lease=self.terms.lease)
+                if claims:
+                    self._plan_look(len(claims), wanted, now)
                 self.waiting.extend(self._hold(claims, now))
             elif self._may_look(Lane.BULK, now):
                 self.waiting.extend(self._claim_due(wanted, Lane.BULK, now))
         except StoreError as error:
             _log_store(error, worker=self.worker.name)
 
+    def _wait_for_company(self) -> None:
+        """While nothing is under way, the next look is waited for, that the turn may go on with what it finds."""
+        pause = self.look_at[Lane.BULK] - self.store.clock()
+        if self.refill and self.more_to_come and not (self.held or self.ids) and pause > timedelta(0):
+            time.sleep(pause.total_seconds())
+            self.look_at[Lane.BULK] = self.store.clock()
+
     def _may_look(self, lane: Lane, now: datetime) -> bool:
         """Whether to ask the store for due emails now: if asked to, not too often, and not while the turn may end."""
         terms, age = self.terms, now - self.began
         open_to_more = age < terms.turn_age and age % (terms.turn_limit + terms.turn_pause) < terms.turn_limit
-        return self.refill and open_to_more and now - self.looked_at[lane] >= LOOK_PAUSE
+        return self.refill and open_to_more and now >= self.look_at[lane]
 
     def _claim_due(self, limit: int, lowest: Lane, now: datetime) -> Sequence[Claim]:
-        """Claims due emails of this lane and the more urgent ones. Looks again at once while there are some."""
-        self.looked_at[lowest] = now
+        """Claims due emails of this lane and the more urgent ones."""
+        self.look_at[lowest] = now + LOOK_PAUSE
         lease = self.terms.lease
         claims = self.store.claim_due(limit, lowest=lowest, worker=self.worker.name, now=now, lease=lease)
-        if claims and lowest is Lane.BULK:
-            self.looked_at[lowest] = now - LOOK_PAUSE
+        if lowest is Lane.BULK:
+            self._plan_look(len(claims), limit, now)
         return self._hold(claims, now)
+
+    def _plan_look(self, found: int, limit: int, now: datetime) -> None:
+        """Whatever is due is looked for at once again where there may be more already."""
+        self.more_to_come = found > 0
+        if found == limit:
+            self.look_at[Lane.BULK] = now
+        elif found:
+            self.look_at[Lane.BULK] = now + COMPANY_PAUSE
 
     def _hold(self, claims: Sequence[Claim], now: datetime) -> Sequence[Claim]:
         """Keeps the claims; of emails that one more crash would fail only one at a time, for which of them it is that
