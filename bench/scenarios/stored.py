@@ -33,6 +33,11 @@ def _store(bench: Bench, system: str) -> Iterator[str]:
         with bench.servers.mongodb.client() as client:
             client.drop_database("postroom_stored")
         return
+    if system == "redis":
+        bench.servers.redis.ask("FLUSHALL")
+        yield bench.servers.redis.url
+        bench.servers.redis.ask("FLUSHALL")
+        return
     with tempfile.TemporaryDirectory(prefix="bench-stored-") as folder:
         yield f"sqlite:///{folder}/postroom.sqlite3"
 
@@ -94,6 +99,8 @@ def _disk_bytes(bench: Bench, url: str) -> float:
     """What the store takes on disk, indexes and all."""
     if url.startswith("sqlite:"):
         return Path(url.removeprefix("sqlite:///")).stat().st_size
+    if url.startswith("redis:"):
+        return float(bench.servers.redis.ask("INFO", "persistence")["aof_current_size"])
     with bench.servers.mongodb.client() as client:
         client.admin.command("fsync")  # what is in memory only is not in the figures
         return float(client[url.rpartition("/")[2].partition("?")[0]].command("dbStats")["totalSize"])

@@ -52,8 +52,10 @@ def on_mongodb(servers: Servers, folder: Path, relay_port: int, options: Options
 @contextmanager
 def on_redis(servers: Servers, folder: Path, relay_port: int, options: Options) -> Iterator[Running]:
     """`serve`, `worker` and `sweep` around RabbitMQ and Redis."""
-    servers.redis.ask("FLUSHALL")
-    with _distributed(servers, folder, _environment(servers.redis.url, relay_port, options), options) as running:
+    if options.store_url is None:
+        servers.redis.ask("FLUSHALL")
+    store_url = options.store_url or servers.redis.url
+    with _distributed(servers, folder, _environment(store_url, relay_port, options), options) as running:
         yield _with_store(running, servers.redis.pid)
 
 

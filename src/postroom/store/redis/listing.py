@@ -1,9 +1,9 @@
 """Pages of one account's emails: whatever is asked for, an index leads to it, the one with the fewest entries.
 
-The ids of that index are walked in their order; what else was asked for is checked on the emails found.
+Its ids are walked in order, past those that another index lacks. A subject is checked on the emails found.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -13,9 +13,9 @@ from postroom.mail.email import Email, Status
 from postroom.store.base import Page, Query
 from postroom.store.redis import reading, records, scripts, times
 from postroom.store.redis.records import Record
-from postroom.store.redis.talk import Command, Talk
+from postroom.store.redis.talk import Argument, Command, Talk
 
-MOST_COLLECTED = 5_000  # ids that are fetched and sorted at once; those of a subject's beginning are in no order
+MOST_COLLECTED = 50_000  # ids that are fetched and sorted at once; those of a subject are in no order
 _STEP = 250
 _ID_CHARS = 36
 
@@ -28,19 +28,17 @@ class _Lead:
     sizes: tuple[Command, ...]
     before: str = ""
 
+    @property
+    def arguments(self) -> Command:
+        """What `walk.lua` wants to know."""
+        return (self.before, len(self.indexes), *self.indexes)
+
 
 def page(talk: Talk, query: Query) -> Page:
     """One page, newest first."""
-    _check_cursor(talk, query)
     found = list(islice(_matching(talk, query), query.limit + 1))
     emails = found[: query.limit]
     return Page(emails=tuple(emails[::-1] if query.before else emails), has_more=len(found) > query.limit)
-
-
-def _check_cursor(talk: Talk, query: Query) -> None:
-    cursor = query.after or query.before
-    if cursor and reading.read(talk, [cursor])[0].account != query.account:
-        raise EmailNotFound(f"no email {cursor}")
 
 
 def _matching(talk: Talk, query: Query) -> Iterator[Email]:
@@ -54,18 +52,31 @@ def _matching(talk: Talk, query: Query) -> Iterator[Email]:
 
 def _candidates(talk: Talk, query: Query) -> Iterator[Record]:
     leads = _leads(query)
-    sizes = [sum(talk.ask_all(lead.sizes)) for lead in leads] if len(leads) > 1 or query.subject else [0]
+    subject, sizes = _measured(talk, query, leads)
+    if query.subject and subject <= min(MOST_COLLECTED, *sizes):
+        return _collected(talk, query)
+    leads = [lead for _, lead in sorted(zip(sizes, leads, strict=True), key=lambda pair: pair[0])]
+    return _walked(talk, query, leads)
+
+
+def _measured(talk: Talk, query: Query, leads: Sequence[_Lead]) -> tuple[int, list[int]]:
+    """How many emails the subject leads to, and each other lead; only where there is a choice. In the same exchange the
+    cursor is looked up."""
+    cursor, choice = query.after or query.before, len(leads) > 1 or query.subject is not None
+    questions = [command for lead in leads for command in lead.sizes] if choice else []
     if query.subject:
-        subject = _subject_range(query)
-        matches = talk.ask("ZLEXCOUNT", *subject)
-        if matches <= min(MOST_COLLECTED, *sizes):
-            return _collected(talk, query, subject)
-    _, lead = min(zip(sizes, leads, strict=True), key=lambda pair: pair[0])
-    return _walked(talk, query, lead)
+        questions.append(("ZLEXCOUNT", *_subject_range(query)))
+    if cursor:
+        questions.append(("HGET", records.key(cursor), "state"))
+    replies = talk.ask_all(questions) if questions else []
+    if cursor and records.account_of(replies.pop()) != query.account:
+        raise EmailNotFound(f"no email {cursor}")
+    subject = replies.pop() if query.subject else 0
+    return subject, [sum(replies.pop(0) for _ in lead.sizes) if choice else 0 for lead in leads]
 
 
 def _leads(query: Query) -> list[_Lead]:
-    """The indexes that list what the query asks for."""
+    """The indexes that list what the query asks for, but for its subject."""
     leads = [_with_term(query.account, term) for term in sorted(_terms(query))]
     if query.status or not leads:
         leads.append(_with_status(query.account, query.status))
@@ -91,27 +102,28 @@ def _with_status(account: str, wanted: Collection[Status]) -> _Lead:
     return _Lead(tuple(indexes), tuple(sizes))
 
 
-def _walked(talk: Talk, query: Query, lead: _Lead) -> Iterator[Record]:
+def _walked(talk: Talk, query: Query, leads: Sequence[_Lead]) -> Iterator[Record]:
+    """The records that all leads have, along the first."""
     above, below = _span(query)
-    step = query.limit + 1
-    direction = "up" if query.before else "down"
+    step, wanted = query.limit + 1, [argument for lead in leads for argument in lead.arguments]
     while True:
-        found = talk.read(scripts.WALK, direction, above, below, step, lead.before, *lead.indexes)
+        last, found = talk.read(scripts.WALK, "up" if query.before else "down", above, below, step, *wanted)
         yield from (Record(*record) for record in found)
-        if len(found) < step:
+        if not last:
             return
-        last = found[-1][0].decode()
-        above, below, step = (last, below, _STEP) if query.before else (above, last, _STEP)
+        above, below, step = (last.decode(), below, _STEP) if query.before else (above, last.decode(), _STEP)
 
 
-def _collected(talk: Talk, query: Query, subject: Command) -> Iterator[Record]:
+def _collected(talk: Talk, query: Query) -> Iterator[Record]:
+    """The records that the subject leads to."""
     above, below = _span(query)
-    members: list[bytes] = talk.ask("ZRANGEBYLEX", *subject)
+    members: list[bytes] = talk.ask("ZRANGEBYLEX", *_subject_range(query))
     ids = (member[-_ID_CHARS:].decode() for member in members)
     wanted = sorted((one for one in ids if above < one and (not below or one < below)), reverse=not query.before)
-    for start in range(0, len(wanted), _STEP):
-        some = wanted[start : start + _STEP]
-        yield from (record for record in reading.read(talk, some) if record.account)
+    start, step = 0, query.limit + 1
+    while start < len(wanted):
+        yield from (record for record in reading.read(talk, wanted[start : start + step]) if record.state)
+        start, step = start + step, _STEP
 
 
 def _condition(query: Query) -> Callable[[Email], bool]:
@@ -130,7 +142,7 @@ def _condition(query: Query) -> Callable[[Email], bool]:
     return fulfils
 
 
-def _subject_range(query: Query) -> Command:
+def _subject_range(query: Query) -> tuple[Argument, ...]:
     beginning = records.subject_term(query.subject or "").encode()
     return f"postroom:terms:{query.account}", b"[" + beginning, b"(" + beginning + b"\xff"
 

@@ -31,7 +31,7 @@ class Record(NamedTuple):
     @property
     def account(self) -> str | None:
         """Whose email it is; None if there is no such email."""
-        return State(*self.state.split(b"\0", 5)).account.decode() if self.state else None
+        return account_of(self.state)
 
 
 FIELDS = Record._fields[2:]
@@ -57,6 +57,11 @@ class Held(NamedTuple):
     claimed_at: bytes
     worker: bytes
     state: bytes
+
+
+def account_of(state: bytes | None) -> str | None:
+    """Whose email this is the state of; None if there is no such email."""
+    return State(*state.split(b"\0", 5)).account.decode() if state else None
 
 
 def key(email_id: str | bytes) -> str:
