@@ -39,7 +39,9 @@ def _option(name: str, **more: Any) -> Decorator:
 @_option("DELAY_MS", default=0, type=click.IntRange(0), help="How long the relay takes for each message.")
 @_option("API_PROCESSES", default=1, type=click.IntRange(1), help="Processes of `postroom serve`.")
 @_option("WORKERS", default=1, type=click.IntRange(1), help="How many `postroom worker`.")
-@_option("CHILDREN", default=1, type=click.IntRange(1), help="Child processes of each.")
+@_option("CHILDREN", default=1, type=click.IntRange(1), help="Child processes of each, one by one.")
+@_option("BATCH_CHILDREN", default=2, type=click.IntRange(1), help="Child processes of each, in batches.")
+@_option("RELAY_CONNECTIONS", default=100, type=click.IntRange(1, 1000), help="Connections of each to the sink.")
 @_option("STORED", default="1000,100000,1000000", help="How many emails are there before, in `stored`.")
 @_option("SET", default="", help="More settings of Postroom: `COMMIT_LINGER_MS=4,CHUNK_SIZE=200`.")
 def main(scenario: str, systems: str, works: str, stored: str, set: str, **given: Any) -> None:

@@ -16,7 +16,9 @@ class Options:
     delay_ms: int = 0  # of the relay, for each message
     api_processes: int = 1
     workers: int = 1
-    children: int = 1  # of each worker
+    children: int = 1  # of each worker, one by one: a second one would only make the groups smaller
+    batch_children: int = 2  # and in batches
+    relay_connections: int = 100  # of each child; the sink allows as many as one likes
     rate: float | None = None  # submissions a second; as fast as it goes when None
     read_back: int | None = None  # most statuses that are read back by id; all when None
     store_url: str | None = None  # of a store that is there and stays; a new one when None

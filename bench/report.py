@@ -104,14 +104,13 @@ def _facts(content: Mapping[str, Any]) -> str:
     facts, options = content["facts"], content["options"]
     servers = ", ".join(f"{name} {version}" for name, version in facts["servers"].items() if version)
     packages = ", ".join(f"{name} {version}" for name, version in facts["packages"].items())
-    processes = ", ".join(
-        f"{options[name]} {name.replace('_', ' ')}" for name in ("api_processes", "workers", "children")
-    )
     return (
         f"Machine: {facts['machine']}. Python {facts['python']}.\n"
         f"Servers: {servers}.\nPackages: {packages}.\n"
-        f"Postroom: {processes}; {options['connections']} connections one by one, {options['batch_connections']} with"
-        f" batches of {options['batch']}; {options['rounds']} rounds, medians.\n"
+        f"Postroom: {options['api_processes']} API process, {options['workers']} worker, {options['children']} child"
+        f" ({options['batch_children']} for batches), {options['relay_connections']} connections of each to the sink.\n"
+        f"Client: {options['connections']} connections one by one, {options['batch_connections']} with batches of"
+        f" {options['batch']}. {options['rounds']} rounds, medians.\n"
     )
 
 

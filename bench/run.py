@@ -6,7 +6,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench import sink, stats, work
@@ -49,6 +49,7 @@ class Row:
 
 def measure(system: System, servers: Servers, options: Options, *, batch: int = 1, say: Say) -> Row:
     """Runs it and checks every count. What does not add up, or does not work, comes back as a failure."""
+    options = replace(options, children=options.batch_children) if batch > 1 else options
     row = Row(system=system.name, batch=batch, n=options.n or system.n * (2 if batch > 1 else 1))
     folder = Path(tempfile.mkdtemp(prefix="bench-"))  # readable by Postfix and its sink
     folder.chmod(0o755)

@@ -109,8 +109,9 @@ def targets(summaries: Sequence[Summary], batch: int) -> str:
             continue
         show = _cheaper if target.measure.startswith("CPU") else _times
         verdict = "yes" if target.met(reached) else "NO"
-        lines.append((f"{target.measure}, vs {target.base}", *map(show, (target.limit, target.aim, reached)), verdict))
-    return table(("measure", "at least", "aim", "reached", "met"), lines) if lines else ""
+        wanted = map(show, (target.limit, target.aim, reached))
+        lines.append((target.ours[0], f"{target.measure}, vs {target.base}", *wanted, verdict))
+    return table(("system", "measure", "at least", "aim", "reached", "met"), lines) if lines else ""
 
 
 def durability(summaries: Sequence[Summary]) -> str:

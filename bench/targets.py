@@ -55,19 +55,25 @@ def _status(summary: Summary) -> float:
     return summary.status_rate
 
 
-_SINGLE, _BATCHES, _EMBEDDED = ("mongo", False), ("mongo", True), ("embedded", False)
+def _distributed(system: str) -> tuple[Target, ...]:
+    single, batches = (system, False), (system, True)
+    return (
+        Target("end to end, one by one", single, "naive", _end_to_end, 8, 11),
+        Target("end to end, one by one", single, "naive-durable", _end_to_end, 14, 20),
+        Target("end to end, one by one", single, "postfix", _end_to_end, 4, 5.5),
+        Target("end to end, batches", batches, "naive", _end_to_end, 14, 19),
+        Target("end to end, batches", batches, "naive-durable", _end_to_end, 25, 34),
+        Target("end to end, batches", batches, "postfix", _end_to_end, 7, 9.5),
+        Target("submit rate, one by one", single, "naive", _submit, 3.4, 4.6),
+        Target("submit p99, one by one", single, "naive", _p99, 0.35, 0.21, most=True),
+        Target("CPU per email, one by one", single, "naive", _cpu, 1 / 11, 1 / 15, most=True),
+        Target("CPU per email, batches", batches, "naive", _cpu, 1 / 20, 1 / 28, most=True),
+        Target("status reads", single, "naive", _status, 2, 4),
+    )
+
 
 TARGETS = (
-    Target("end to end, one by one", _SINGLE, "naive", _end_to_end, 8, 11),
-    Target("end to end, one by one", _SINGLE, "naive-durable", _end_to_end, 14, 20),
-    Target("end to end, one by one", _SINGLE, "postfix", _end_to_end, 4, 5.5),
-    Target("end to end, batches", _BATCHES, "naive", _end_to_end, 14, 19),
-    Target("end to end, batches", _BATCHES, "naive-durable", _end_to_end, 25, 34),
-    Target("end to end, batches", _BATCHES, "postfix", _end_to_end, 7, 9.5),
-    Target("submit rate, one by one", _SINGLE, "naive", _submit, 3.4, 4.6),
-    Target("submit p99, one by one", _SINGLE, "naive", _p99, 0.35, 0.21, most=True),
-    Target("CPU per email, one by one", _SINGLE, "naive", _cpu, 1 / 11, 1 / 15, most=True),
-    Target("CPU per email, batches", _BATCHES, "naive", _cpu, 1 / 20, 1 / 28, most=True),
-    Target("embedded, end to end", _EMBEDDED, "naive", _end_to_end, 5, 10),
-    Target("status reads", _SINGLE, "naive", _status, 2, 4),
+    *_distributed("mongo"),
+    *_distributed("redis"),
+    Target("end to end, one by one", ("embedded", False), "naive", _end_to_end, 5, 10),
 )

@@ -18,7 +18,7 @@ def children(bench: Bench) -> Sequence[Findings]:
     for system in bench.systems or ("mongo",):
         for batch in (1, bench.options.batch):
             for count in CHILDREN:
-                row = bench.measure(system, what=f"{count} children", batch=batch, children=count)
+                row = bench.measure(system, what=f"{count} children", batch=batch, children=count, batch_children=count)
                 memory = row.peak_mb.get("workers", 0.0)
                 lines.append((system, batch, count, row.end_to_end_rate, system_cpu(row), memory, percent(row.foreign)))
     head = ("system", "batch", "children", "end to end/s", "CPU s per 1,000", "workers' peak MB", "foreign")
@@ -37,7 +37,7 @@ def relay(bench: Bench) -> Sequence[Findings]:
                     batch=bench.options.batch,
                     delay_ms=delay,
                     n=bench.options.n or (3000 if delay > 100 else 8000),
-                    settings={**bench.options.settings, "POSTROOM_RELAY_CONNECTIONS": str(connections)},
+                    relay_connections=connections,
                 )
                 bound = connections * 1000 / delay if delay else "-"
                 lines.append(

@@ -94,6 +94,7 @@ def _environment(store_url: str, relay_port: int, options: Options) -> dict[str,
         "POSTROOM_PORT": str(free_port()),
         "POSTROOM_API_PROCESSES": str(options.api_processes),
         "POSTROOM_WORKER_PROCESSES": str(options.children),
+        "POSTROOM_RELAY_CONNECTIONS": str(options.relay_connections),
         **options.settings,
     }
 

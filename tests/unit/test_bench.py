@@ -108,7 +108,9 @@ def test_targets_compare_with_the_right_system_and_the_right_way_round() -> None
     ]
     summaries = {s.label: s for s in summarise(rows)}
     verdicts = {
-        (t.measure, t.base): (t.reached(summaries, 100), t.met(t.reached(summaries, 100))) for t in targets.TARGETS
+        (t.measure, t.base): (t.reached(summaries, 100), t.met(t.reached(summaries, 100)))
+        for t in targets.TARGETS
+        if t.ours[0] == "mongo"
     }
     assert verdicts["end to end, one by one", "naive"] == (9.0, True)
     assert verdicts["end to end, batches", "naive"] == (13.0, False)
@@ -133,10 +135,10 @@ def test_report_replaces_its_sections_and_nothing_else() -> None:
 
 def test_report_says_what_was_measured_and_what_failed() -> None:
     rows = [_row("naive"), _row("mongo", 100, end_to_end_rate=1234.0), _row("mongo", 100, failure="lost one")]
-    options = {"batch": 100, "api_processes": 1, "workers": 1, "children": 1, "connections": 32}
+    options = {"batch": 100, "api_processes": 1, "workers": 1, "children": 1, "batch_children": 2}
     facts = {"machine": "m", "python": "3", "servers": {"Redis": "7"}, "packages": {"celery": "5"}}
     content = {"rows": [asdict(row) for row in rows], "facts": facts}
-    content["options"] = options | {"batch_connections": 4, "rounds": 1}
+    content["options"] = options | {"relay_connections": 40, "connections": 32, "batch_connections": 4, "rounds": 1}
     texts = report.sections({"compare": content})
     assert "| mongo x100 " in texts["rates"]
     assert "1,234" in texts["rates"]
