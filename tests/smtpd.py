@@ -16,7 +16,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-Phase = Literal["connect", "handshake", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "body", "dot", "rset"]
+Phase = Literal[
+    "connect", "handshake", "ehlo", "starttls", "auth", "mail", "early", "rcpt", "data", "body", "dot", "rset"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ class Rule:
 
 
 class Script:
-    """The rules, newest first. May be changed while the server runs."""
+    """The rules, newest first. May be changed while the server runs. `early` is a MAIL before the reply to the final
+    dot of the email before; where no rule is about that, those for `mail` hold."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -155,6 +158,7 @@ class Smtpd:
         self.violations: list[str] = []
         self.commands: list[tuple[int, str]] = []
         self.sessions = 0
+        self.followed = 0  # emails that began before the reply to the final dot of the one before them
         self.port = 0
         self._changed = threading.Condition()
         self._sessions: set[Session] = set()

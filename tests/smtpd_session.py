@@ -31,6 +31,7 @@ class ScriptedSession:
         self._greeted = False
         self._mail: tuple[str, tuple[str, ...]] | None = None
         self._rcpt_to: list[str] = []
+        self._is_followed = False
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(60)
 
@@ -110,7 +111,8 @@ class ScriptedSession:
             return self._say("503 5.5.1 Not now")
         if not self._authenticated:
             return self._say("530 5.7.0 Authentication required")
-        if self._do("mail", argument, "250 2.1.0 Ok"):
+        too_early = self._server.script.next("early", argument) if self._is_followed else ()
+        if self._act(too_early or self._server.script.next("mail", argument), "250 2.1.0 Ok"):
             self._mail, self._rcpt_to = (match[1], parameters), []
 
     def _check_parameters(self, address: str, parameters: tuple[str, ...]) -> None:
@@ -163,8 +165,10 @@ class ScriptedSession:
         else:
             end = self._buffer.index(b"\r\n.\r\n")
             data, self._buffer = self._buffer[: end + 2], self._buffer[end + 5 :]
-        if self._buffer:
-            self._object("bytes after the final dot before its reply")
+        self._is_followed = self._server.offer.pipelining and self._buffer.startswith(b"MAIL ")
+        self._server.followed += self._is_followed
+        if self._buffer and not self._is_followed:
+            self._object("bytes after the final dot before its reply that begin no email")
         return data
 
     def _ended(self, data: bytes, actions: tuple[Action, ...]) -> None:

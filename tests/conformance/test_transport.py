@@ -130,7 +130,8 @@ def test_never_has_more_under_way_than_its_capacity(rig: Rig) -> None:
     caller = Caller(rig.transport, *emails)
     ended = caller.run()
     assert rig.transport.capacity == CAPACITY
-    assert CAPACITY <= caller.most_under_way <= 2 * CAPACITY  # as many again may have ended and not been yielded yet
+    # As many again may follow them at once, and as many have ended and not been yielded yet.
+    assert CAPACITY <= caller.most_under_way <= 3 * CAPACITY
     assert all(1 <= free <= CAPACITY for free in caller.offered)
     assert ended.keys() == {email.email_id for email in emails}
     rig.assert_delivered([email.email_id for email in emails])

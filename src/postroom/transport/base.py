@@ -6,7 +6,8 @@ from typing import Protocol, TypeAlias
 from postroom.mail.outcome import Envelope, HandOff
 
 Take: TypeAlias = Callable[[int], Sequence[Envelope]]
-"""Called with the number of free hand-offs; returns at most so many envelopes, at once, perhaps none for now."""
+"""Called with the number of free hand-offs, or of such as may follow others on their way; returns at most so many
+envelopes, at once, perhaps none for now."""
 
 Fence: TypeAlias = Callable[[Collection[str]], Collection[str]]
 """Called with the ids of emails whose final dot is next; returns those that may go on. It may raise: then none may."""
@@ -21,7 +22,7 @@ class Transport(Protocol):
 
     @property
     def capacity(self) -> int:
-        """How many hand-offs one `send` has under way at most."""
+        """How many hand-offs one `send` has under way at most, besides those that begin as soon as these have ended."""
 
     def send(self, take: Take, *, fence: Fence) -> Generator[Sequence[HandOff], None, None]:
         """Hands off whatever `take` brings, many at once, and yields hand-offs as they end: an outcome for every

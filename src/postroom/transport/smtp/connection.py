@@ -10,9 +10,11 @@ from postroom.transport.smtp import command
 from postroom.transport.smtp.dialogue import Dialogue
 from postroom.transport.smtp.lookup import Address
 from postroom.transport.smtp.relay import Relay, Timeouts
+from postroom.transport.smtp.transaction import Transaction
 from postroom.transport.smtp.wire import Wire, WireLost
 
 IDLE_SECONDS = 60.0
+PROMPT_SECONDS = 0.25  # over the reply to a final dot; behind a slower one no email is to wait
 _SENDS_AT_ONCE = 64  # a large message on a fast link must not keep the others waiting
 
 
@@ -36,13 +38,14 @@ class Connection:
     """Nothing here raises for what the relay or the network does: `dialogue` says what became of it.
 
     `other_addresses` are those to try where this one cannot be connected to. `is_fresh`: has not been used yet, so
-    that the relay can have had no reason to close it. `emails` counts finished transactions. `wants_write` says
-    that it must be woken up when it can write again.
+    that the relay can have had no reason to close it. `emails` counts finished transactions; `is_prompt` says that
+    the reply to the last one's dot came soon. `wants_write` says that it must be woken up when it can write again.
     """
 
     __slots__ = (
-        "_context", "_host", "_limits", "_pending", "_progress", "_sends", "_since", "_wire",
-        "address", "dialogue", "emails", "is_fresh", "is_watched_for_write", "other_addresses", "wants_write",
+        "_context", "_dot_at", "_host", "_limits", "_pending", "_progress", "_sends", "_since", "_wire",
+        "address", "dialogue", "emails", "is_fresh", "is_prompt", "is_watched_for_write", "other_addresses",
+        "wants_write",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +62,7 @@ class Connection:
         self.dialogue = Dialogue(relay)
         self.emails = 0
         self.is_fresh = True
+        self.is_prompt = False
         self.wants_write = True
         self.is_watched_for_write = False  # what the selector has been told
         self._host = relay.host.rstrip(".")  # certificates name it without
@@ -67,6 +71,7 @@ class Connection:
         self._pending: deque[bytes | memoryview] = deque()
         self._sends = 0
         self._progress = 0
+        self._dot_at = now
         self._since = now  # when this side or that last got on
         self._wire = Wire(self.address)
 
@@ -78,6 +83,15 @@ class Connection:
     def is_parked(self) -> bool:
         """Whether everything but the final dot has been written."""
         return not self._pending and self.dialogue.awaits_dot
+
+    @property
+    def may_be_followed(self) -> bool:
+        """Whether the next email may begin in one piece with the final dot of this one."""
+        return self.is_prompt and self.dialogue.may_be_followed
+
+    def is_slow(self, now: float) -> bool:
+        """Whether the reply to the last final dot does not come, or has not come, soon."""
+        return now > self._dot_at + PROMPT_SECONDS
 
     def is_overdue(self, now: float) -> bool:
         """Whether the relay has taken longer than it may; or, where nothing is asked of it, whether idle long."""
@@ -100,11 +114,22 @@ class Connection:
         self._since = now
         self._write(self.dialogue.begin(envelope))
 
-    def write_dot(self, now: float) -> None:
-        """Ends the message of a parked connection; `flush` is next."""
-        self._since = now
+    def write_dot(self, following: Envelope | None, now: float) -> None:
+        """Ends the message of a parked connection, and starts the one that follows; `flush` is next."""
+        self._since = self._dot_at = now
         assert self.dialogue.transaction is not None
-        self._write(self.dialogue.transaction.write_dot())
+        data = self.dialogue.transaction.write_dot()
+        if following:
+            self.is_fresh = False
+            data += self.dialogue.follow(following)
+        self._write(data)
+
+    def finish(self, now: float) -> Transaction:
+        """Takes the finished transaction away; the one that follows is then under way, if there is one."""
+        transaction = self.dialogue.finish()
+        self.emails += 1
+        self.is_prompt = transaction.phase is Phase.DOT and not self.is_slow(now)
+        return transaction
 
     def flush(self, now: float) -> None:
         """Sends what there is to write, as far as the wire takes it.

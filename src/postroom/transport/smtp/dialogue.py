@@ -10,16 +10,20 @@ from postroom.transport.smtp.transaction import Transaction
 class Dialogue:
     """Where the talk stands, and what to write next.
 
+    `transaction` is the email under way; one more may follow it, begun together with its final dot.
+
     `trouble` is set when the connection could not be made ready for mail. `broken` says that the connection must be
     closed; then `transaction`, if there is one, is over and has its outcomes. `answered` counts whole replies.
     """
 
-    __slots__ = ("_opening", "_replies", "answered", "broken", "transaction", "trouble")
+    __slots__ = ("_following", "_opening", "_parted", "_replies", "answered", "broken", "transaction", "trouble")
 
     def __init__(self, relay: Relay) -> None:
         self._replies = ReplyReader()
         self._opening = Opening(relay)
         self.transaction: Transaction | None = None
+        self._following: Transaction | None = None
+        self._parted = False
         self.trouble: RouteTrouble | None = None
         self.broken = False
         self.answered = 0
@@ -45,6 +49,11 @@ class Dialogue:
         transaction = self.transaction
         return transaction is not None and transaction.phase is Phase.BODY and not transaction.is_over
 
+    @property
+    def may_be_followed(self) -> bool:
+        """Whether the relay takes the next email's commands in one piece with the final dot."""
+        return self._opening.features.pipelining
+
     def connected(self) -> None:
         """The connection stands."""
         self._opening.connected()
@@ -59,12 +68,24 @@ class Dialogue:
         self.transaction = Transaction(envelope, self._opening.features)
         return self.transaction.begin()
 
+    def follow(self, envelope: Envelope) -> bytes:
+        """Starts the next email behind the final dot of this one; returns what to write in one piece with it."""
+        self._following = Transaction(envelope, self._opening.features, early=True)
+        return self._following.begin()
+
+    def part(self) -> None:
+        """Gives up the email that follows, though the relay has been told of it: this connection carries no more."""
+        self._following = None
+        self._parted = True
+
     def finish(self) -> Transaction:
-        """Takes the finished transaction away, so that the next can begin."""
-        transaction, self.transaction = self.transaction, None
+        """Takes the finished transaction away, so that the next can begin, or the one that follows go on."""
+        transaction, self.transaction, self._following = self.transaction, self._following, None
         assert transaction is not None
-        if not (transaction.usable and self._replies.is_empty):
+        if not transaction.usable or self._parted or not (self.transaction or self._replies.is_empty):
             self.broken = True
+        if self.broken and self.transaction and not self.transaction.is_over:
+            self.transaction.lose("the connection ended with the email before", closed=True)
         return transaction
 
     def receive(self, data: bytes) -> bytes:
@@ -96,11 +117,15 @@ class Dialogue:
                 self._fail(RouteTrouble(self._opening.phase, problem))
         elif not self.transaction.is_over:
             self.transaction.lose(problem, closed=closed)
+        elif self._following and not self._following.is_over:
+            self._following.lose(problem, closed=closed)
 
     def _on_reply(self, answer: Answer) -> bytes:
         transaction = self.transaction
         if transaction is None and not self._opening.is_done:
             return self._opening.on_reply(answer)
+        if transaction and transaction.is_over:
+            transaction = self._following
         if transaction is None or transaction.is_over:
             self.broken = True  # it speaks though nothing was asked: a farewell, or nonsense
             return b""

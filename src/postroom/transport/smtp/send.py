@@ -48,6 +48,8 @@ class SendLoop:
         self._moved: deque[_Errand] = deque()  # their connection had ended unheard: once more, on one never used before
         self._busy: dict[Connection, _Errand] = {}
         self._parked: dict[Connection, _Errand] = {}
+        self._following: dict[Connection, _Errand] = {}  # begun with the dots of the busy; the first are the oldest
+        self._may_follow = True
         self._finished: list[HandOff] = []
         self._ask_at = 0.0
         self._is_halted = False
@@ -82,11 +84,16 @@ class SendLoop:
         now = self._clock()
         under_way = self._under_way
         free = self._capacity - under_way
-        if not self._is_halted and free > 0 and (now >= self._ask_at or not under_way):
-            taken = self._take(free)
-            self._waiting.extend(_Errand(envelope, now) for envelope in taken)
-            self._ask_at = now if len(taken) == free else now + ASK_AGAIN_SECONDS
+        if free > 0 and not self._parked and (now >= self._ask_at or not under_way):  # those parked are to be followed
+            self._ask(free, now)
         return bool(self._under_way or self._finished)
+
+    def _ask(self, free: int, now: float) -> None:
+        if self._is_halted:
+            return
+        taken = self._take(free)
+        self._waiting.extend(_Errand(envelope, now) for envelope in taken)
+        self._ask_at = now if len(taken) == free else now + ASK_AGAIN_SECONDS
 
     def _give_out(self, now: float) -> None:
         """Gives waiting envelopes to connections, and has more opened where there are too few."""
@@ -121,6 +128,7 @@ class SendLoop:
         for connection in self._crew.overdue(now):
             connection.time_out()
             self._attend(connection, now)
+        self._part_from_slow(now)
         self._heed_trouble(now)
         self._halt_if_resting(now)
         return bool(ready)
@@ -145,17 +153,20 @@ class SendLoop:
             self._crew.watch(connection)
 
     def _finish(self, connection: Connection, errand: _Errand, now: float) -> None:
-        del self._busy[connection]
         self._parked.pop(connection, None)
-        transaction = connection.dialogue.finish()
-        connection.emails += 1
+        transaction = connection.finish(now)
         if transaction.unheard and not connection.is_fresh:
+            self._may_follow = False  # perhaps this relay does not like it
             self._moved.append(errand)
         else:
             outcomes = transaction.outcomes
             self._end(errand, outcomes, now)
             if transaction.heard:
                 self._tell_breaker(outcomes, now)
+        if following := self._following.pop(connection, None):
+            self._busy[connection] = following
+            return self._attend(connection, now)
+        del self._busy[connection]
         if connection.dialogue.broken:
             self._crew.drop(connection)
         elif connection.emails >= EMAILS_PER_CONNECTION:
@@ -164,19 +175,23 @@ class SendLoop:
             self._crew.rest(connection)
 
     def _pass_fence(self) -> None:
-        """Asks once for all that are parked, then ends the messages that may go on."""
+        """Asks once for all that are parked, then ends the messages that may go on; the next emails follow at once."""
         if not self._parked:
             return
+        self._look_ahead()
         allowed = self._ask_fence([errand.envelope.email_id for errand in self._parked.values()])
         asked = list(self._parked.items())
         self._serve(0.0)  # while the fence was asked, a relay may have left: then there is no doubt yet
         now = self._clock()
         still_there = [(connection, errand) for connection, errand in asked if self._parked.pop(connection, None)]
         for connection, errand in still_there:
-            if errand.envelope.email_id in allowed:
-                connection.write_dot(now)
-            else:
+            if errand.envelope.email_id not in allowed:
                 connection.dialogue.release()
+            elif self._waiting and self._may_be_followed(connection):
+                self._following[connection] = following = self._waiting.popleft()
+                connection.write_dot(following.envelope, now)
+            else:
+                connection.write_dot(None, now)
         self._go_on([connection for connection, _ in still_there], now)
 
     def _ask_fence(self, ids: Sequence[str]) -> Collection[str]:
@@ -185,6 +200,28 @@ class SendLoop:
         except Exception as exc:
             log.warning("fence failed", extra={"count": len(ids), "reason": type(exc).__name__}, exc_info=True)
             return frozenset()
+
+    # -- following ---------------------------------------------------------------------------------------------------
+
+    def _may_be_followed(self, connection: Connection) -> bool:
+        last = connection.emails + 1 >= EMAILS_PER_CONNECTION
+        return self._may_follow and not last and connection.may_be_followed
+
+    def _look_ahead(self) -> None:
+        """Asks for emails that may follow those parked: one piece to send for each in place of two."""
+        now = self._clock()
+        wanted = sum(map(self._may_be_followed, self._parked)) - len(self._waiting)
+        if wanted > 0 and now >= self._ask_at:
+            self._ask(wanted, now)
+
+    def _part_from_slow(self, now: float) -> None:
+        """No email waits for long behind another's dot: it goes to another connection."""
+        while self._following:
+            connection = next(iter(self._following))
+            if not connection.is_slow(now):
+                return
+            connection.dialogue.part()
+            self._waiting.appendleft(self._following.pop(connection))
 
     # -- ending ----------------------------------------------------------------------------------------------------
 

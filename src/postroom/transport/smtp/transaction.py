@@ -24,17 +24,18 @@ _REFUSED = {
 
 class Transaction:
     """The course of one email. `phase` is how far the dialogue has come; when `is_over`, `outcomes` has all of them.
+    `early`: it begins in one piece with the final dot of the email before (RFC 2920 §3.1).
 
     Then `usable` says whether the connection may carry another email, `heard` that the relay answered something about
-    this one, and `unheard` that it ended the connection in place of its first answer.
+    this one, and `unheard` that it ended the connection in place of its first answer, or would not have it so early.
     """
 
     __slots__ = (
-        "_handle", "_held_back", "_open", "_outcomes", "_pipelining", "_plan", "_rcpt", "_sender_taken",
+        "_early", "_handle", "_held_back", "_open", "_outcomes", "_pipelining", "_plan", "_rcpt", "_sender_taken",
         "envelope", "heard", "is_over", "phase", "unheard", "usable",
     )  # fmt: skip
 
-    def __init__(self, envelope: Envelope, features: Features) -> None:
+    def __init__(self, envelope: Envelope, features: Features, *, early: bool = False) -> None:
         self.envelope = envelope
         self.phase = Phase.MAIL
         self.is_over = False
@@ -42,6 +43,7 @@ class Transaction:
         self.heard = False
         self.unheard = False
         self._handle: Callable[[Transaction, Answer], bytes] = Transaction._on_mail
+        self._early = early
         self._pipelining = features.pipelining
         self._plan = plan.plan(envelope, features)
         self._outcomes: dict[int, Outcome] = self._plan.refused
@@ -71,6 +73,10 @@ class Transaction:
         if answer.code == CLOSING:
             self.unheard = not self.heard
             self._settle_rest(Verdict.TRANSIENT, "the relay closes the connection", answer)
+            return self._break()
+        if self._early and not self.heard and answer.code >= 400:
+            self.unheard = True
+            self._settle_rest(Verdict.TRANSIENT, "the relay will not begin yet", answer)
             return self._break()
         self.heard = True
         return self._handle(self, answer)
