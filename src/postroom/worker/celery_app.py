@@ -3,6 +3,7 @@
 The parent process opens neither store nor relay: what a fork would copy breaks in the child.
 """
 
+import gc
 import logging
 from typing import Any
 
@@ -42,8 +43,16 @@ def _connect_signals(settings: Settings, stop: StopFlag, children: Children) -> 
 
     signals.setup_logging.connect(log_as_we_do, weak=False)
     signals.worker_shutting_down.connect(lambda **_: stop.set(), weak=False)
-    signals.worker_process_init.connect(lambda **_: children.mine().start(), weak=False)
+    signals.worker_process_init.connect(lambda **_: _begin(children), weak=False)
     signals.worker_process_shutdown.connect(lambda **_: children.mine().close(), weak=False)
+
+
+def _begin(children: Children) -> None:
+    """A child process begins."""
+    gc.collect()
+    gc.freeze()  # what is there now stays for ever
+    gc.set_threshold(20_000, 20, 100)  # an email makes some hundred objects, few of them in cycles
+    children.mine().start()
 
 
 app = build(settings_module.load())
