@@ -17,6 +17,10 @@ from tests.servers.mongodb import MongoDB
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.redis import RedisServer
 
+CACHE_GB = (
+    4  # of each MongoDB: by default it takes half of the memory, and one that is too small works on what it evicts
+)
+
 
 class Submitter(Protocol):
     """A client that is connected and waits for the word."""
@@ -99,12 +103,14 @@ class Servers:
     @cached_property
     def mongodb(self) -> MongoDB:
         """A replica set of one member, as Postroom wants it."""
-        return self._stack.enter_context(mongodb.started(self._made("mongodb")))
+        return self._stack.enter_context(mongodb.started(self._made("mongodb"), cache_gb=CACHE_GB))
 
     @cached_property
     def plain_mongodb(self) -> MongoDB:
         """A stand-alone server, as tutorials use it."""
-        return self._stack.enter_context(mongodb.started(self._made("plain-mongodb"), replica_set=False))
+        return self._stack.enter_context(
+            mongodb.started(self._made("plain-mongodb"), replica_set=False, cache_gb=CACHE_GB)
+        )
 
     @cached_property
     def redis(self) -> RedisServer:

@@ -28,13 +28,22 @@ Client = MongoClient[dict[str, Any]]
 class MongoDB:
     """One server, its data in `folder`; the only member of a replica set unless it is to stand alone."""
 
-    def __init__(self, program: str, folder: Path, *, replica_set: bool = True, initiated: bool = True) -> None:
+    def __init__(
+        self, program: str, folder: Path, *, replica_set: bool = True, initiated: bool = True, cache_gb: float = 0.5
+    ) -> None:
         self.folder = folder
         self.port = free_port()
         self.initiated = replica_set and initiated
         self._command = [
             *(program, "--dbpath", str(folder), "--bind_ip", "127.0.0.1", "--port", str(self.port)),
-            *("--nounixsocket", "--wiredTigerCacheSizeGB", "0.5", "--logpath", str(folder / "log"), "--logappend"),
+            *(
+                "--nounixsocket",
+                "--wiredTigerCacheSizeGB",
+                str(cache_gb),
+                "--logpath",
+                str(folder / "log"),
+                "--logappend",
+            ),
             *(("--replSet", "rs0", "--oplogSize", "256") if replica_set else ()),
         ]
         self._process: subprocess.Popen[bytes] | None = None
@@ -138,9 +147,11 @@ def program() -> str:
 
 
 @contextmanager
-def started(folder: Path, *, replica_set: bool = True, initiated: bool = True) -> Iterator[MongoDB]:
+def started(
+    folder: Path, *, replica_set: bool = True, initiated: bool = True, cache_gb: float = 0.5
+) -> Iterator[MongoDB]:
     """A running private server, killed at the end."""
-    server = MongoDB(program(), folder, replica_set=replica_set, initiated=initiated)
+    server = MongoDB(program(), folder, replica_set=replica_set, initiated=initiated, cache_gb=cache_gb)
     try:
         server.start()
         yield server
