@@ -161,8 +161,8 @@ class Email:
 
     `id` is a canonical lower-case UUID, version 7, so that ids sort by acceptance. `message_id` is the Message-ID with
     angle brackets, the same on every attempt; `created_at` is its Date. `headers` are the custom ones that survived
-    validation. `html`, `text`, `headers` and attachment contents may be left out by a listing, never by a claim (but
-    for attachment contents, which `Store.attachments` brings).
+    validation. `html`, `text`, `headers`, the life's timeline and attachment contents are left out by a listing, never
+    by a claim (but for attachment contents, which `Store.attachments` brings).
     """
 
     id: str

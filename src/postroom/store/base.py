@@ -94,7 +94,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Emails without bodies, headers and attachment contents; `has_more` in the direction that was asked."""
+    """Emails without bodies, headers, timelines and attachment contents; `has_more` in the direction that was asked."""
 
     emails: tuple[Email, ...]
     has_more: bool

@@ -21,6 +21,7 @@ _MANY = 50_000  # index keys; to put more in order takes longer than to look at 
 _LAST_CHARACTER = "\U0010ffff"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ANY = "newest"  # the index that leads to all emails
+_LIFE_NOT_SHOWN = {"timeline": 0}
 _NOT_SHOWN = {"text": 0, "html": 0, "headers": 0, "search": 0, "idempotency": 0}
 
 
@@ -67,7 +68,7 @@ def page(here: Connection, query: Query) -> Page:
 def _emails(here: Connection, ids: Sequence[str]) -> tuple[Email, ...]:
     """These emails, newest first; one that was pruned meanwhile is left out."""
     which, at_most = {"_id": {"$in": list(ids)}}, len(ids)
-    main = {d["_id"]: d for d in here.emails.find(which, batch_size=at_most + 1)} if ids else {}
+    main = {d["_id"]: d for d in here.emails.find(which, _LIFE_NOT_SHOWN, batch_size=at_most + 1)} if ids else {}
     content = {d["_id"]: d for d in here.contents.find(which, _NOT_SHOWN, batch_size=at_most + 1)} if ids else {}
     newest_first = sorted(main.keys() & content.keys(), reverse=True)
     return tuple([documents.email_of(main[email_id], content[email_id]) for email_id in newest_first])

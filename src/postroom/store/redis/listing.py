@@ -45,7 +45,7 @@ def _matching(talk: Talk, query: Query) -> Iterator[Email]:
     """All emails of the query from the cursor on, read in steps as they are asked for."""
     fulfils = _condition(query)
     for record in _candidates(talk, query):
-        email = records.email_of(record)
+        email = records.email_of(record, listed=True)
         if fulfils(email):
             yield email
 

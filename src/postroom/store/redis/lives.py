@@ -51,8 +51,9 @@ def to_json(life: Life) -> bytes:
     )
 
 
-def from_json(packed: bytes, status: Status, *, claimed_at: datetime | None = None) -> Life:
-    """The life, from its JSON and its status; with the attempt that began at `claimed_at`, which is not in it yet."""
+def from_json(packed: bytes, status: Status, *, claimed_at: datetime | None = None, listed: bool = False) -> Life:
+    """The life, from its JSON and its status; with the attempt that began at `claimed_at`, which is not in it yet;
+    `listed`, without its timeline."""
     recipients, scheduled_at, next_attempt_at, expires_at, attempts, crash_count, *rest = orjson.loads(packed)
     last_attempt_at, sent_at, possible_duplicate, error, timeline = rest
     return Life(
@@ -67,7 +68,7 @@ def from_json(packed: bytes, status: Status, *, claimed_at: datetime | None = No
         sent_at=times.or_none(sent_at),
         possible_duplicate=possible_duplicate,
         last_error=_last_error(*error) if error else None,
-        timeline=tuple([_event(*fields) for fields in timeline]),
+        timeline=() if listed else tuple([_event(*fields) for fields in timeline]),
     )
 
 

@@ -108,8 +108,9 @@ def life_arguments(
     ]
 
 
-def email_of(record: Record) -> Email:
-    """The email of a record, without its bodies and headers where those were left out."""
+def email_of(record: Record, *, listed: bool = False) -> Email:
+    """The email of a record, without its bodies and headers where those were left out; `listed`, also without its
+    timeline."""
     key_id, message_id, created_at, sender, to, cc, bcc, reply_to, subject, *rest = orjson.loads(record.submitted)
     attachments, tags, metadata, max_attempts, on_uncertain, idempotency_key = rest
     html, text, headers = orjson.loads(record.bodies) if record.bodies else (None, None, ())
@@ -136,16 +137,16 @@ def email_of(record: Record) -> Email:
         max_attempts=max_attempts,
         on_uncertain=_ON_UNCERTAIN[on_uncertain],
         idempotency_key=idempotency_key,
-        life=life_of(record),
+        life=life_of(record, listed=listed),
     )
 
 
-def life_of(record: Record) -> Life:
+def life_of(record: Record, *, listed: bool = False) -> Life:
     """The life of a record. While it is claimed, it is `sending`, and this attempt counts."""
     if record.claim is None:
-        return lives.from_json(record.life, _STATUS[record.state.partition(b"\0")[0]])
+        return lives.from_json(record.life, _STATUS[record.state.partition(b"\0")[0]], listed=listed)
     claimed_at = times.from_ms(int(held(record.claim).claimed_at))
-    return lives.from_json(record.life, Status.SENDING, claimed_at=claimed_at)
+    return lives.from_json(record.life, Status.SENDING, claimed_at=claimed_at, listed=listed)
 
 
 def held(claim: bytes) -> Held:

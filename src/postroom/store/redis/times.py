@@ -13,7 +13,7 @@ def to_ms(moment: datetime) -> int:
 
 def from_ms(milliseconds: int) -> datetime:
     """The aware UTC time of these milliseconds since 1970."""
-    return _EPOCH + timedelta(0, milliseconds // 1000, milliseconds % 1000 * 1000)
+    return _EPOCH + milliseconds * _MILLISECOND
 
 
 def ms_or_none(moment: datetime | None) -> int | None:

@@ -33,7 +33,7 @@ def whole_email_of(columns: tuple[Any, ...]) -> Email:
 
 
 def email_of(row: Row, body: tuple[Any, ...] | None = None) -> Email:
-    """The email of a row, without its body where that was left out."""
+    """The email of a row; as a listing has it where the body was left out."""
     submitted: dict[str, Any] = orjson.loads(row.submitted)
     html, text, headers = body or (None, None, "[]")
     return Email(
@@ -58,12 +58,12 @@ def email_of(row: Row, body: tuple[Any, ...] | None = None) -> Email:
         max_attempts=row.max_attempts,
         on_uncertain=_ON_UNCERTAIN[row.on_uncertain],
         idempotency_key=row.idempotency_key,
-        life=life_of(row),
+        life=life_of(row, listed=body is None),
     )
 
 
-def life_of(row: Row) -> Life:
-    """The life of a row of `emails`."""
+def life_of(row: Row, *, listed: bool = False) -> Life:
+    """The life of a row of `emails`; `listed`, without its timeline."""
     return Life(
         status=_STATUS[row.status],
         recipients=tuple([_recipient(r) for r in orjson.loads(row.recipients)]),
@@ -76,7 +76,7 @@ def life_of(row: Row) -> Life:
         sent_at=from_ms_or_none(row.sent_at),
         possible_duplicate=bool(row.possible_duplicate),
         last_error=_last_error(orjson.loads(row.last_error)) if row.last_error else None,
-        timeline=tuple([_event(e) for e in orjson.loads(row.timeline)]),
+        timeline=() if listed else tuple([_event(e) for e in orjson.loads(row.timeline)]),
     )
 
 
