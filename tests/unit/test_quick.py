@@ -3,7 +3,7 @@
 import pickle
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 import pytest
@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.mail.draft import Draft
-from postroom.mail.email import Attachment, Email, Event, LastError, Life, Recipient
+from postroom.mail.email import Address, Attachment, Email, Event, LastError, Life, Recipient
+from postroom.mail.outcome import Envelope, HandOff, Outcome, Reply
 from postroom.mail.quick import quick
 from postroom.store.base import Added, Claim, IdempotencyKey, Settlement, Submission
 from tests import make
 
 QUICK = (
+    Address,
     Attachment,
     Recipient,
     Event,
@@ -29,6 +31,10 @@ QUICK = (
     Added,
     Claim,
     Settlement,
+    Envelope,
+    HandOff,
+    Outcome,
+    Reply,
 )
 
 
@@ -97,7 +103,9 @@ def test_nothing_can_be_changed_once_it_is_made() -> None:
 
 
 @pytest.mark.parametrize("cls", QUICK)
-def test_every_quick_value_takes_exactly_its_fields_by_keyword(cls: type) -> None:
+def test_every_quick_value_takes_exactly_its_fields_and_by_keyword_where_it_says_so(cls: type) -> None:
     parameters = signature(cls).parameters.values()
-    assert [p.name for p in parameters] == [f.name for f in fields(cls)]  # type: ignore[arg-type]
-    assert {p.kind for p in parameters} == {p.KEYWORD_ONLY for p in parameters}
+    made_of = fields(cls)  # type: ignore[arg-type]  # is a dataclass
+    assert [p.name for p in parameters] == [f.name for f in made_of]
+    assert [p.kind is p.KEYWORD_ONLY for p in parameters] == [f.kw_only for f in made_of]
+    assert {p.kind for p in parameters} <= {Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD}

@@ -69,6 +69,7 @@ class OnUncertain(StrEnum):
     HOLD = "hold"  # at most once: wait as `uncertain` for a decision
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Address:
     """One mailbox: `addr` as SMTP is told it (domain in A-label form, lower case), `name` decoded, '' when absent."""

@@ -103,8 +103,8 @@ def _check_folding(head: str, fields: int) -> None:
 
 def _check(message: bytes) -> None:
     """The last look, whatever happened before: nothing here may mean something else to the next server."""
-    lines = message.split(b"\r\n")
-    if not message.count(b"\r") == message.count(b"\n") == len(lines) - 1 or b"\0" in message:
+    lines = message.splitlines()  # also at CR or LF alone: then there are more lines than ends of either kind
+    if not message.count(b"\r") == message.count(b"\n") == len(lines) or b"\0" in message:
         raise ValueError("the message holds NUL, or CR or LF alone")
     if max(map(len, lines)) > mime_headers.LONGEST_LINE:
         raise ValueError("the message has a line of more than 998 octets")

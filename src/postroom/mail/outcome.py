@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from postroom.mail.quick import quick
+
 
 class Verdict(StrEnum):
     """What became of one recipient in one attempt."""
@@ -32,6 +34,7 @@ class Phase(StrEnum):
     DOT = "dot"
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """The relay's words: three-digit code, enhanced code (RFC 3463, such as `5.1.1`, or None), text (at most 500
@@ -42,6 +45,7 @@ class Reply:
     text: str
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """One recipient's result in one attempt. `message` is for people; it never holds addresses of others."""
@@ -53,6 +57,7 @@ class Outcome:
     reply: Reply | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandOff:
     """One email's results in one attempt: an outcome per envelope recipient."""
@@ -63,6 +68,7 @@ class HandOff:
     outcomes: Sequence[Outcome]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
     """What a transport is handed: the sender and recipients that SMTP is told, and the message as bytes.

@@ -57,9 +57,9 @@ def settle(
     recipients = _recipients(email, outcomes, now)
     changes = _changes(life, hand_off, worker, now)
     changes["recipients"] = recipients
-    if any(r.status in PENDING for r in recipients):
-        return _again(email, replace(life, **changes), outcomes, policy, now, random)
     status = lifecycle.status_of(recipients, life.status)
+    if status is life.status:
+        return _again(email, replace(life, **changes), outcomes, policy, now, random)
     ending = Event(event=str(status), at=now, attempt=life.attempts)
     changes["timeline"] = lifecycle.lengthened(changes["timeline"], ending)
     return lifecycle.move(life, status, next_attempt_at=None, **changes)
@@ -111,9 +111,10 @@ def _changes(life: Life, hand_off: HandOff, worker: Worker, now: datetime) -> di
             "last_error": life.last_error if worst.verdict is Verdict.RELEASED else _error(worst, now),
             "possible_duplicate": life.possible_duplicate or worst.verdict is Verdict.UNCERTAIN,
         }
-    if any(o.verdict not in FREE for o in hand_off.outcomes):
+    verdicts = {outcome.verdict for outcome in hand_off.outcomes}
+    if not verdicts <= FREE:
         changes["crash_count"] = 0  # its worker has come through
-    if life.sent_at is None and any(o.verdict is Verdict.ACCEPTED for o in hand_off.outcomes):
+    if life.sent_at is None and Verdict.ACCEPTED in verdicts:
         changes["sent_at"] = now
     line = Event(event=event, at=now, attempt=life.attempts, detail=detail)
     return {**changes, "timeline": lifecycle.lengthened(life.timeline, line)}

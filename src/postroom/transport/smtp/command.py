@@ -50,11 +50,10 @@ def content(data: bytes) -> bytes:
 
     Raises `ValueError` for a bare CR, a bare LF or a NUL: relays differ in where they would see the message end.
     """
-    pairs = data.count(b"\r\n")
-    if data.count(b"\r") != pairs or data.count(b"\n") != pairs or b"\0" in data:
-        raise ValueError("not sent: a bare CR, a bare LF or a NUL in the message")
     if not data.endswith(b"\r\n"):
         data += b"\r\n"
+    if not data.count(b"\r") == data.count(b"\n") == len(data.splitlines()) or b"\0" in data:
+        raise ValueError("not sent: a bare CR, a bare LF or a NUL in the message")
     if b"\r\n." in data:
         data = data.replace(b"\r\n.", b"\r\n..")
     return b"." + data if data.startswith(b".") else data

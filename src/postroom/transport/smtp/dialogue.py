@@ -95,7 +95,7 @@ class Dialogue:
             for answer in self._replies.feed(data):
                 self.answered += 1
                 written += self._on_reply(answer)
-                if self.broken or self._opening.wants_tls:
+                if self.broken or (self.transaction is None and self._opening.wants_tls):
                     return written
         except RouteTrouble as trouble:
             self._fail(trouble)
