@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     rate_limit: int = Field(0, ge=0, description="Requests per second that one API key may make; 0 for no limit.")
     idempotency_hours: Seconds = Field(24, description="How long an idempotency key is remembered, in hours.")
     commit_linger_ms: float = Field(
-        2, ge=0, le=100, description="How long a group commit waits for more submissions under load, in milliseconds."
+        1, ge=0, le=100, description="How long a group commit waits for more submissions under load, in milliseconds."
     )
 
     # -- delivery
