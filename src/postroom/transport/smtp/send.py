@@ -156,7 +156,7 @@ class SendLoop:
         self._parked.pop(connection, None)
         transaction = connection.finish(now)
         if transaction.unheard and not connection.is_fresh:
-            self._may_follow = False  # perhaps this relay does not like it
+            self._may_follow = self._may_follow and not transaction.early  # perhaps this relay does not like it
             self._moved.append(errand)
         else:
             outcomes = transaction.outcomes

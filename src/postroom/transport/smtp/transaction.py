@@ -31,8 +31,8 @@ class Transaction:
     """
 
     __slots__ = (
-        "_early", "_handle", "_held_back", "_open", "_outcomes", "_pipelining", "_plan", "_rcpt", "_sender_taken",
-        "envelope", "heard", "is_over", "phase", "unheard", "usable",
+        "_handle", "_held_back", "_open", "_outcomes", "_pipelining", "_plan", "_rcpt", "_sender_taken",
+        "early", "envelope", "heard", "is_over", "phase", "unheard", "usable",
     )  # fmt: skip
 
     def __init__(self, envelope: Envelope, features: Features, *, early: bool = False) -> None:
@@ -43,7 +43,7 @@ class Transaction:
         self.heard = False
         self.unheard = False
         self._handle: Callable[[Transaction, Answer], bytes] = Transaction._on_mail
-        self._early = early
+        self.early = early
         self._pipelining = features.pipelining
         self._plan = plan.plan(envelope, features)
         self._outcomes: dict[int, Outcome] = self._plan.refused
@@ -74,7 +74,7 @@ class Transaction:
             self.unheard = not self.heard
             self._settle_rest(Verdict.TRANSIENT, "the relay closes the connection", answer)
             return self._break()
-        if self._early and not self.heard and answer.code >= 400:
+        if self.early and not self.heard and answer.code >= 400:
             self.unheard = True
             self._settle_rest(Verdict.TRANSIENT, "the relay will not begin yet", answer)
             return self._break()
