@@ -27,11 +27,13 @@ _NOT_SHOWN = {"text": 0, "html": 0, "headers": 0, "search": 0, "idempotency": 0}
 
 @dataclass(frozen=True, slots=True)
 class _Filter:
-    """One wish of a query: what to ask, of which collection, and the index that leads to the ids in their order."""
+    """One wish of a query: what to ask, of which collection, and the index that leads to the ids in their order;
+    `found`, those that it leads to first, or all, if they are known already."""
 
     collection: str
     index: str
     asked: Document
+    found: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,10 @@ class _Span:
     @property
     def order(self) -> list[tuple[str, int]]:
         return [("_id", 1 if self.upwards else -1)]
+
+    def ordered(self, ids: Sequence[str]) -> list[str]:
+        """Those of the ids that lie between."""
+        return sorted((one for one in ids if self.above < one < self.below), reverse=not self.upwards)
 
     def beyond(self, email_id: str) -> "_Span":
         """What is left of it behind that id."""
@@ -80,6 +86,8 @@ def _found(here: Connection, query: Query) -> list[str]:
     span, look_at, at_most = _span(query), query.limit + 1, query.limit + 1
     filters = _filters(here, query, span)
     leading, chosen = filters[0], len(filters) == 1
+    if chosen and leading.found is not None:
+        return list(leading.found)
     found: list[str] = []
     while True:
         others = [wish for wish in filters if wish is not leading]
@@ -128,17 +136,30 @@ def _beginning(here: Connection, span: _Span, beginning: str, at_most: int) -> _
     among_all = _Filter("contents", _ANY, {"search.subject": {"$regex": pattern}})
     ahead = {"search.subject": {"$gte": beginning, "$lt": beginning + _LAST_CHARACTER}}
     by_itself = _Filter("contents", "by_subject", ahead)
-    if _soon(here, span, among_all, at_most, _FEW):
-        return among_all
+    all_of_them = _all(here, span.account, by_itself, at_most)
+    if all_of_them is not None:
+        return replace(by_itself, found=span.ordered(all_of_them))
+    if soon := _soon(here, span, among_all, at_most, _FEW):
+        return replace(among_all, found=soon)
     if _fewer(here, span.account, by_itself, _SOME):
         return by_itself
-    if _soon(here, span, among_all, at_most, _SOME) or not _fewer(here, span.account, by_itself, _MANY):
-        return among_all
-    return by_itself
+    if soon := _soon(here, span, among_all, at_most, _SOME):
+        return replace(among_all, found=soon)
+    return by_itself if _fewer(here, span.account, by_itself, _MANY) else among_all
 
 
-def _soon(here: Connection, span: _Span, wish: _Filter, at_most: int, look_at: int) -> bool:
-    """Whether as many as wanted pass among the next emails."""
+def _all(here: Connection, account: str, wish: _Filter, limit: int) -> list[str] | None:
+    """The ids of all emails of the account that pass, if they are fewer than that."""
+    emails = here.database[wish.collection]
+    found = emails.find(
+        {"account": account, **wish.asked}, {"_id": 1}, limit=limit, batch_size=limit + 1, hint=wish.index
+    )
+    ids = [document["_id"] for document in found]
+    return ids if len(ids) < limit else None
+
+
+def _soon(here: Connection, span: _Span, wish: _Filter, at_most: int, look_at: int) -> list[str]:
+    """The first ids that pass among the next emails, if they are as many as wanted."""
     steps: list[Document] = [
         {"$match": span.asked},
         {"$sort": dict(span.order)},
@@ -147,7 +168,9 @@ def _soon(here: Connection, span: _Span, wish: _Filter, at_most: int, look_at: i
         {"$limit": at_most},
         {"$project": {"_id": 1}},
     ]
-    return len(list(here.database[wish.collection].aggregate(steps, hint=wish.index, batchSize=at_most + 1))) == at_most
+    found = here.database[wish.collection].aggregate(steps, hint=wish.index, batchSize=at_most + 1)
+    ids = [document["_id"] for document in found]
+    return ids if len(ids) == at_most else []
 
 
 def _fewer(here: Connection, account: str, wish: _Filter, limit: int) -> bool:
