@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import uuid
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ class Client:
     def __init__(self, folder: Path, target: Target, *, connections: int, **order: Any) -> None:
         name = uuid.uuid4().hex[:8]
         self._order, self._answer = folder / f"order-{name}.json", folder / f"answer-{name}.json"
+        self._done = folder / f"done-{name}"
         self._order.write_text(json.dumps({"target": asdict(target), "connections": connections, **order}))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.load", str(self._order), str(self._answer)],
+            [sys.executable, "-m", "bench.load", str(self._order), str(self._answer), str(self._done)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -30,20 +32,25 @@ class Client:
 
     def go(self) -> None:
         """Starts the load."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(b"go\n")
-        self.process.stdin.flush()
+        self._say(b"go\n")
 
     @property
     def running(self) -> bool:
-        """Whether it is still at work."""
-        return self.process.poll() is None
+        """Whether it still waits for answers."""
+        return self.process.poll() is None and not self._done.exists()
 
     def answer(self) -> Answer:
-        """What came of it."""
+        """What came of it; waits for its end."""
+        self._say(b"tell\n")
         if code := self.process.wait():
             raise RuntimeError(f"the load generator failed (exit code {code})")
         return Answer(**json.loads(self._answer.read_text()))
+
+    def _say(self, word: bytes) -> None:
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):  # then `answer` tells that it failed
+            self.process.stdin.write(word)
+            self.process.stdin.flush()
 
     def close(self) -> None:
         """Ends it, whatever it does."""

@@ -1,7 +1,9 @@
-"""The load generator, a process of its own: `python -m bench.load ORDER ANSWER`, two JSON files.
+"""The load generator, a process of its own: `python -m bench.load ORDER ANSWER DONE`: two JSON files, and one that is
+there once all answers are.
 
 One thread, one epoll, keep-alive connections with at most one request under way on each. It says "ready" when it is
-connected and starts at the first line on its standard input. It is lean, so that it takes little from what it measures.
+connected, starts at the first line on its standard input, and looks into the answers at the second. It is lean, so that
+it takes little from what it measures.
 """
 
 import json
@@ -12,6 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from bench import work
 from bench.work import Target
 
 RECEIVE_BYTES = 256 * 1024
+MADE_BEFORE = 20_000  # requests; the making of more would take too much memory, and is done on the way
 SILENCE_SECONDS = 60.0
 
 
@@ -45,6 +49,7 @@ class Answer:
 def run(requests: Iterator[bytes], *, port: int, connections: int, rate: float | None = None) -> tuple[Answer, Any]:
     """Sends the requests, each connection its next one as soon as it has its answer; or so many a second in all, and
     then latency counts from when a request was due. Returns the timings, and the answers' heads and bodies."""
+    requests = chain(list(islice(requests, MADE_BEFORE)), requests)
     idle = deque(_connect(port) for _ in range(connections))
     epoll = select.epoll()
     by_fd = {}
@@ -116,11 +121,13 @@ def _requests(order: dict[str, Any]) -> Iterator[bytes]:
     return work.submissions(target, order["run"], range(*order["numbers"]), batch=order["batch"])
 
 
-def main(order_file: str, answer_file: str) -> None:
+def main(order_file: str, answer_file: str, done_file: str) -> None:
     """Carries out the order and writes the answer."""
     order = json.loads(Path(order_file).read_text())
     target = Target(**order["target"])
     answer, answers = run(_requests(order), port=target.port, connections=order["connections"], rate=order.get("rate"))
+    Path(done_file).touch()
+    sys.stdin.readline()  # what was submitted may still be under way: it is not to be disturbed
     answer.codes = dict(Counter(head.split(b" ", 2)[1].decode() for head, _ in answers))
     good = [body for head, body in answers if head.split(b" ", 2)[1].startswith(b"2")]
     if "paths" in order:
