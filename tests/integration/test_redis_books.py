@@ -14,12 +14,13 @@ from postroom.mail.email import Email, Lane, OnUncertain
 from postroom.mail.lifecycle import CLAIMABLE, FINAL
 from postroom.store.base import Claim, Query, Submission
 from postroom.store.redis import RedisStore, records, times
-from postroom.store.redis.records import FIELDS, Record
+from postroom.store.redis.records import Record
 from tests import make
 from tests.make import HOUR, LEASE, SECOND
 from tests.servers.redis import RedisServer, Start
 
 STEPS = 300
+HASHES = ("states", "lives", "submitted", "bodies")  # as a record has them
 DURATIONS = [timedelta(milliseconds=1), SECOND, 20 * SECOND, 40 * SECOND, HOUR, 30 * HOUR]
 
 
@@ -134,8 +135,9 @@ class Books:
     """What a server holds at one moment."""
 
     def __init__(self, server: RedisServer) -> None:
-        keys = {key.removeprefix("postroom:email:"): key for key in server.keys("postroom:email:*")}
-        self.emails = {email_id: server.fields(key) for email_id, key in keys.items()}
+        kept = {name: server.fields(f"postroom:{name}") for name in HASHES}
+        self.ids = [fields.keys() for fields in kept.values()]
+        self.emails = {email_id: {name: kept[name].get(email_id, "") for name in HASHES} for email_id in kept["states"]}
         self.claims = {email_id: claim.split("\0") for email_id, claim in server.fields("postroom:claims").items()}
         self.indexes: Indexes = {
             key.removeprefix("postroom:"): server.scores(key)
@@ -151,7 +153,7 @@ class Books:
         """What those indexes must hold that follow from the emails alone."""
         indexes: Indexes = defaultdict(dict)
         for email_id, fields in self.emails.items():
-            status, _, expires_at, _, lane, account = fields["state"].split("\0")
+            status, _, expires_at, _, lane, account = fields["states"].split("\0")
             indexes[f"listed:{status}:{account}"][email_id] = 0
             for term in records.terms(email_of(email_id, fields)):
                 indexes[f"terms:{account}"][f"{term}\0{email_id}"] = 0
@@ -167,7 +169,7 @@ class Books:
 
 def email_of(email_id: str, fields: dict[str, str]) -> Email:
     """An email from its hash."""
-    return records.email_of(Record(email_id.encode(), None, *(fields[name].encode() for name in FIELDS)))
+    return records.email_of(Record(email_id.encode(), None, *(fields[name].encode() for name in HASHES)))
 
 
 def due_of(email_id: str, fields: dict[str, str]) -> datetime:
@@ -179,7 +181,7 @@ def due_of(email_id: str, fields: dict[str, str]) -> datetime:
 
 def status_of(fields: dict[str, str]) -> str:
     """Its status, but for a claim."""
-    return fields["state"].partition("\0")[0]
+    return fields["states"].partition("\0")[0]
 
 
 def in_rows(index: dict[str, float]) -> dict[str, list[float]]:
@@ -194,6 +196,7 @@ def in_rows(index: dict[str, float]) -> dict[str, list[float]]:
 def check(server: RedisServer, store: RedisStore) -> None:
     """Whether everything in Redis agrees."""
     books = Books(server)
+    assert all(ids == books.emails.keys() for ids in books.ids)
     assert books.kept("listed:", "terms:", "due:", "deadlines") == books.expected()
     assert {str(status): count for status, count in store.counts().items() if count} == books.counted()
     waiting = {i for i, fields in books.emails.items() if status_of(fields) in CLAIMABLE and i not in books.claims}
@@ -201,7 +204,7 @@ def check(server: RedisServer, store: RedisStore) -> None:
     leases = in_rows(books.indexes.get("leases", {}))
     assert all(min(leases[email_id]) <= float(claim[1]) for email_id, claim in books.claims.items())
     finished = in_rows(books.indexes.get("finished", {}))
-    ended = {i: float(f["state"].split("\0")[1]) for i, f in books.emails.items() if status_of(f) in FINAL}
+    ended = {i: float(f["states"].split("\0")[1]) for i, f in books.emails.items() if status_of(f) in FINAL}
     assert all(since in finished[email_id] for email_id, since in ended.items())
     assert books.claims.keys() <= books.emails.keys()
 

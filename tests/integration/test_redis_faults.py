@@ -187,7 +187,7 @@ def far_store(link: Link) -> Iterator[RedisStore]:
 def test_submission_whose_reply_was_lost_is_found(link: Link, far_store: RedisStore) -> None:
     now = far_store.clock()
     email = make.email(now)
-    link.cut_after(b"EVALSHA")
+    link.cut_after(b"EXEC")
     answers = far_store.add([make.submission(email, answer="mine")], now=now, wake_up_at=now)
     assert link.was_cut.is_set()
     assert answers == [Added(answer="mine", replayed=False)]
@@ -197,7 +197,7 @@ def test_submission_whose_reply_was_lost_is_found(link: Link, far_store: RedisSt
 def test_submission_that_was_cut_off_is_in_doubt_and_can_be_repeated(link: Link, far_store: RedisStore) -> None:
     now = far_store.clock()
     submission = make.submission(make.email(now), key=make.idempotency_key(now + SECOND))
-    link.cut_after(b"EVALSHA", deliver=False)
+    link.cut_after(b"EXEC", deliver=False)
     with pytest.raises(OutcomeUnknown):
         far_store.add([submission], now=now, wake_up_at=now)
     assert far_store.add([submission], now=now, wake_up_at=now) == [Added(answer=submission.answer, replayed=False)]

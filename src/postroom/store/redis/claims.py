@@ -9,7 +9,7 @@ from typing import Literal
 from postroom.mail.email import Lane
 from postroom.store.base import Claim, Settlement
 from postroom.store.redis import records, scripts, times
-from postroom.store.redis.records import FIELDS, Record
+from postroom.store.redis.records import BODIES, LIVES, SUBMITTED, Record
 from postroom.store.redis.talk import Argument, Talk
 
 
@@ -63,10 +63,11 @@ def settle(
 def _take(talk: Talk, taking: Taking, limit: int, named: Sequence[str]) -> tuple[int, list[Claim]]:
     done, *claimed = talk.run(scripts.CLAIM, *taking.arguments, limit, len(named), *named)
     ids, claims = claimed[::2], claimed[1::2]
-    emails = talk.ask_all(
-        [("HMGET", records.key(email_id), *FIELDS) for email_id in ids]
-    )  # nobody else changes them now
-    found = [Record(*who, *fields) for *who, fields in zip(ids, claims, emails, strict=True)]
+    if not ids:
+        return done, []
+    fields = talk.ask_all([("HMGET", key, *ids) for key in (LIVES, SUBMITTED, BODIES)])  # nobody else changes them now
+    states = [records.held(claim).state for claim in claims]
+    found = map(Record, ids, claims, states, *fields)
     return done, [Claim(email=records.email_of(record), token=taking.token) for record in found]
 
 

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from postroom.errors import StoreError, StoreUnavailable
 from postroom.store.redis import faults, server
 from postroom.store.redis.clock import ServerClock
 from postroom.store.redis.server import Durability, Server
-from postroom.store.redis.talk import Talk, Wire
+from postroom.store.redis.talk import Command, Talk, Wire
 
 CONNECT_SECONDS = 1.5
 SOCKET_SECONDS = 1.5  # for each step of the handshake, and for sending
@@ -40,13 +40,16 @@ class Link:
         return time.monotonic() + CALL_SECONDS
 
     @contextmanager
-    def talk(self, *, writing: bool = False, deadline: float | None = None) -> Iterator[Talk]:
+    def talk(
+        self, *, writing: bool = False, asking: Sequence[Command] = (), deadline: float | None = None
+    ) -> Iterator[Talk]:
         """A connection for one call, or until the deadline of several. Raises `StoreUnavailable` when there is none.
 
-        Before a write the server has shown that it is alive, so that a dead or frozen one leaves no write in doubt.
+        Before a write the server has shown that it is alive, so that a dead or frozen one leaves no write in doubt. In
+        the same exchange it is asked what a writer wants to know first.
         """
         deadline = deadline or self.deadline()
-        talk = self._reused(deadline, writing=writing) or self._opened(deadline)
+        talk = self._reused(deadline, asking, writing=writing) or self._opened(deadline, asking)
         try:
             yield talk
         except StoreError:
@@ -69,7 +72,7 @@ class Link:
         while self._idle:
             self._idle.pop().connection.disconnect()
 
-    def _reused(self, deadline: float, *, writing: bool) -> Talk | None:
+    def _reused(self, deadline: float, asking: Sequence[Command], *, writing: bool) -> Talk | None:
         """An idle connection that still works."""
         while self._idle:
             try:
@@ -82,30 +85,30 @@ class Link:
             talk.deadline = deadline
             if not writing and not self._clock.stale:
                 return talk
-            if self._is_alive(talk):
+            if self._is_alive(talk, asking):
                 return talk
             talk.connection.disconnect()
             return None
         return None
 
-    def _is_alive(self, talk: Talk) -> bool:
+    def _is_alive(self, talk: Talk, asking: Sequence[Command]) -> bool:
         deadline = talk.deadline
         talk.deadline = min(deadline, time.monotonic() + PROBE_SECONDS)
         try:
-            self._learn_time(talk)
+            self._begin(talk, asking)
         except StoreError:
             return False
         talk.deadline = deadline
         return True
 
-    def _opened(self, deadline: float) -> Talk:
+    def _opened(self, deadline: float, asking: Sequence[Command]) -> Talk:
         talk = self._connected(deadline)
         try:
             found = _asked(talk)
             server.refuse_if_unfit(found, self.address, self._durability)
             if found.layout is None:
                 talk.write(("SET", server.LAYOUT_KEY, server.LAYOUT, "NX"), durable=False)
-            self._learn_time(talk)
+            self._begin(talk, asking)
         except BaseException:
             talk.connection.disconnect()
             raise
@@ -129,9 +132,10 @@ class Link:
         timeouts = {"socket_connect_timeout": patience_seconds, "socket_timeout": SOCKET_SECONDS}
         return cast(Wire, self._connection_class(**{**self._options, **timeouts}))
 
-    def _learn_time(self, talk: Talk) -> None:
+    def _begin(self, talk: Talk, asking: Sequence[Command]) -> None:
+        """Learns the server's time, and what is asked besides."""
         asked_at = time.monotonic()
-        seconds, microseconds = talk.ask("TIME")
+        (seconds, microseconds), *talk.answers = talk.ask_all([("TIME",), *asking])
         server_seconds = int(seconds) + int(microseconds) / 1_000_000
         self._clock.learn(server_seconds, asked_at=asked_at, answered_at=time.monotonic())
 

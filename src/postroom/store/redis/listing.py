@@ -67,7 +67,7 @@ def _measured(talk: Talk, query: Query, leads: Sequence[_Lead]) -> tuple[int, li
     if query.subject:
         questions.append(("ZLEXCOUNT", *_subject_range(query)))
     if cursor:
-        questions.append(("HGET", records.key(cursor), "state"))
+        questions.append(("HGET", records.STATES, cursor))
     replies = talk.ask_all(questions) if questions else []
     if cursor and records.account_of(replies.pop()) != query.account:
         raise EmailNotFound(f"no email {cursor}")

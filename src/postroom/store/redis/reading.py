@@ -1,13 +1,12 @@
 """Reading single emails and counting them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import zip_longest
 
 from postroom.mail.email import Email, Status
 from postroom.store.base import AccountAndId
 from postroom.store.redis import records, scripts
-from postroom.store.redis.records import Record
-from postroom.store.redis.talk import Command, Talk
+from postroom.store.redis.records import BODIES, Record
+from postroom.store.redis.talk import Talk
 
 UNFINISHED = (Status.SCHEDULED, Status.QUEUED, Status.SENDING, Status.RETRYING)
 
@@ -33,9 +32,10 @@ def record(talk: Talk, account: str, email_id: str) -> Record | None:
 def read(talk: Talk, ids: Sequence[str], *, whole: bool = False) -> list[Record]:
     """The records with these ids, each as it was at one moment; one that is not there has nothing but its id. Bodies,
     which never change, are left out unless `whole`."""
-    bodies: list[Command] = [("HGET", records.key(email_id), "bodies") for email_id in ids] if whole else []
-    found, *contents = talk.read_and_ask(scripts.READ, ids, bodies)
-    return [Record(*record, *content) for record, content in zip_longest(found, zip(contents), fillvalue=())]
+    if not whole:
+        return [Record(*record) for record in talk.read(scripts.READ, *ids)]
+    found, bodies = talk.read_and_ask(scripts.READ, ids, [("HMGET", BODIES, *ids)])
+    return [Record._make((*record, body)) for record, body in zip(found, bodies, strict=True)]
 
 
 def attachments(talk: Talk, email_id: str) -> list[bytes]:

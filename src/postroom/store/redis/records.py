@@ -1,4 +1,4 @@
-"""Emails as Redis keeps them: their hash and their claim, and the way there and back. Lua never looks into the JSON,
+"""Emails as Redis keeps them: their fields and their claim, and the way there and back. Lua never looks into the JSON,
 which is all arrays, without the names of their members, for all of it stays in memory."""
 
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ from postroom.mail.email import Address, Attachment, Email, Lane, Life, OnUncert
 from postroom.mail.lifecycle import CLAIMABLE
 from postroom.store.redis import lives, times
 from postroom.store.redis.talk import Argument
+
+SUBMITTED, BODIES, STATES, LIVES = "postroom:submitted", "postroom:bodies", "postroom:states", "postroom:lives"
 
 _SUBJECT_CHARS = 64  # as much of a subject as its term holds
 _STATUS = {status.value.encode(): status for status in Status}  # quicker than to call the enum
@@ -32,9 +34,6 @@ class Record(NamedTuple):
     def account(self) -> str | None:
         """Whose email it is; None if there is no such email."""
         return account_of(self.state)
-
-
-FIELDS = Record._fields[2:]
 
 
 class State(NamedTuple):
@@ -64,39 +63,16 @@ def account_of(state: bytes | None) -> str | None:
     return State(*state.split(b"\0", 5)).account.decode() if state else None
 
 
-def key(email_id: str | bytes) -> str:
-    """The key of the email's hash."""
-    return f"postroom:email:{email_id if isinstance(email_id, str) else email_id.decode()}"
-
-
 def bodies_json(email: Email) -> bytes:
     """What may be large and never changes."""
     return orjson.dumps((email.html, email.text, email.headers))
-
-
-def submitted_arguments(email: Email, *, size: int, now: datetime, wake_up_at: datetime) -> list[Argument]:
-    """What `add.lua` wants to know of an email with bodies of that size. One that is due counts as published until
-    `wake_up_at`."""
-    life, now_ms, due = email.life, times.to_ms(now), _due(email.life)
-    immediate = isinstance(due, int) and due <= now_ms
-    expires_at, found = times.to_ms(life.expires_at), terms(email)
-    return [
-        email.id,
-        f"{life.status.value}\0{now_ms}\0{expires_at}\0{size}\0{email.lane.value}\0{email.account}",
-        due,
-        times.to_ms(wake_up_at) if immediate else due,
-        lives.to_json(life),
-        _submitted_json(email),
-        len(found),
-        *found,
-    ]
 
 
 def life_arguments(
     email_id: str | bytes, proof: str | bytes, life: Life, wake_up_at: datetime | None = None
 ) -> list[Argument]:
     """What `live.lua` wants to know. While the email waits, the sweep publishes it at `wake_up_at`, or when due."""
-    due = _due(life)
+    due = due_at(life)
     return [
         email_id,
         proof,
@@ -182,7 +158,7 @@ def subject_term(subject: str) -> str:
     return f"={subject.casefold()[:_SUBJECT_CHARS]}"
 
 
-def _due(life: Life) -> int | str:
+def due_at(life: Life) -> int | str:
     if life.status not in CLAIMABLE:
         return ""
     if life.next_attempt_at is None:
@@ -190,7 +166,7 @@ def _due(life: Life) -> int | str:
     return times.to_ms(life.next_attempt_at)
 
 
-def _submitted_json(email: Email) -> bytes:
+def submitted_json(email: Email) -> bytes:
     """What never changes, in the order in which `email_of` takes it apart."""
     return orjson.dumps(
         (

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Literal
 
-Flag = Literal["", "flags=allow-oom", "flags=no-writes"]
+Flag = Literal["flags=allow-oom", "flags=no-writes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,7 @@ def _load(name: str, flag: Flag) -> Script:
     return Script(f"#!lua {flag}\n{prelude}\n{body}")
 
 
-# Redis refuses `add` as a whole when its memory is full. The others may go on: they let emails end, which frees memory.
-ADD = _load("add", "")
+# All may go on when Redis's memory is full: they let emails end, which frees it. New emails come without a script.
 CLAIM = _load("claim", "flags=allow-oom")
 HOLD = _load("hold", "flags=allow-oom")
 LIVE = _load("live", "flags=allow-oom")

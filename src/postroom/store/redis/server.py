@@ -10,7 +10,7 @@ from postroom.store.redis import faults
 
 Durability = Literal["strict", "relaxed"]
 
-LAYOUT = 2
+LAYOUT = 3
 LAYOUT_KEY = "postroom:layout"
 QUESTIONS = (
     ("INFO",),

@@ -58,9 +58,10 @@ class RedisStore:
     def add(self, submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime) -> list[Added | KeyReused]:
         """Stores submissions with the emails in them."""
         deadline = self._link.deadline()
+        addition = submission.Addition(submissions, now=now, wake_up_at=wake_up_at)
         try:
-            with self._link.talk(writing=True, deadline=deadline) as talk:
-                return submission.add(talk, submissions, now=now, wake_up_at=wake_up_at)
+            with self._link.talk(writing=True, asking=addition.questions, deadline=deadline) as talk:
+                return addition.carry_out(talk)
         except OutcomeUnknown:
             answers = self._look_up(submissions, now, deadline)
             if answers is None:

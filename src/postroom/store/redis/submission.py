@@ -3,20 +3,93 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ResponseError
 
+from postroom.errors import StoreError, StoreUnavailable
 from postroom.mail.email import Email
 from postroom.store.base import Added, IdempotencyKey, KeyReused, Submission
-from postroom.store.redis import faults, records, scripts, times
-from postroom.store.redis.talk import Argument, Command, Reply, Talk
+from postroom.store.redis import faults, times
+from postroom.store.redis.entries import entries
+from postroom.store.redis.records import STATES
+from postroom.store.redis.talk import Command, Reply, Talk
+
+TRIES = 20
 
 
-def add(
-    talk: Talk, submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime
-) -> list[Added | KeyReused]:
-    """Stores submissions with the emails in them, all by one durable write."""
-    outcomes = _stored(talk, *_written(submissions, now=now, wake_up_at=wake_up_at))
-    return [_answer(submission, *outcome) for submission, outcome in zip(submissions, outcomes, strict=True)]
+class Addition:
+    """Submissions to be stored, each all or not at all. `questions` come first and watch the idempotency keys; what is
+    written then is one transaction, which Redis carries out only if none of these keys has changed since."""
+
+    def __init__(self, submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime) -> None:
+        self._submissions = submissions
+        self._now = now
+        self._wake_up_at = wake_up_at
+        self._names = [_name(s.account, s.idempotency) if s.idempotency else "" for s in submissions]
+        self._ids = [email.id for submission in submissions for email in submission.emails]
+
+    @property
+    def questions(self) -> list[Command]:
+        """What must be known before: what is kept for the keys, and whether the emails are there."""
+        asked: list[Command] = []
+        if names := [name for name in self._names if name]:
+            asked += [("WATCH", *names), ("MGET", *names)]
+        if self._ids:
+            asked.append(("HMGET", STATES, *self._ids))
+        return asked
+
+    def carry_out(self, talk: Talk) -> list[Added | KeyReused]:
+        """Stores what is new, durably, and answers each; `talk.answers` has the replies to the questions."""
+        for _ in range(TRIES):
+            answers, fresh = self._decided(talk.answers)
+            if self._stored(talk, fresh):
+                return answers
+            talk.answers = talk.ask_all(self.questions)
+        raise StoreUnavailable("the same idempotency keys are used by others all the time: try again")
+
+    def _decided(self, told: Sequence[Reply]) -> tuple[list[Added | KeyReused], list[int]]:
+        """The answer to each submission, and the positions of those that are to be stored."""
+        kept = iter(told[1] if any(self._names) else ())
+        first: dict[str, Submission] = {}
+        answers: list[Added | KeyReused] = []
+        fresh: list[int] = []
+        for position, (name, submission) in enumerate(zip(self._names, self._submissions, strict=True)):
+            answer = _earlier(next(kept), first.get(name), submission, self._now) if name else None
+            if answer is None:
+                first[name] = submission
+                fresh.append(position)
+                answer = Added(answer=submission.answer, replayed=False)
+            answers.append(answer)
+        self._check_ids(fresh, told[-1] if self._ids else ())
+        return answers, fresh
+
+    def _check_ids(self, fresh: Sequence[int], states: Sequence[bytes | None]) -> None:
+        ids = [email.id for email in self._emails(fresh)]
+        there = {email_id for email_id, state in zip(self._ids, states, strict=True) if state}
+        if len(set(ids)) < len(ids) or not there.isdisjoint(ids):
+            raise StoreError("an email with one of these ids is stored already")
+
+    def _emails(self, positions: Sequence[int]) -> Iterator[Email]:
+        return (email for position in positions for email in self._submissions[position].emails)
+
+    def _stored(self, talk: Talk, fresh: Sequence[int]) -> bool:
+        """Stores these and says so; or none of them, because a key that was watched has changed."""
+        new = entries(self._emails(fresh), now=self._now, wake_up_at=self._wake_up_at)
+        commands = (("MULTI",), *new, *self._keys(fresh), _pulse(self._now), ("EXEC",))
+        done: list[Reply] | None = talk.write(*commands, durable=True)[-1]
+        if done is None:
+            return False
+        for reply in done:
+            if isinstance(reply, ResponseError):
+                raise faults.of_reply(talk.address, reply) from reply
+        return True
+
+    def _keys(self, fresh: Sequence[int]) -> Iterator[Command]:
+        for position in fresh:
+            submission = self._submissions[position]
+            if key := submission.idempotency:
+                expires_at = times.to_ms(key.expires_at)
+                kept = f"{expires_at}\0{key.fingerprint}\0{submission.answer}"
+                yield "SET", self._names[position], kept, "PXAT", expires_at
 
 
 def look_up(talk: Talk, submissions: Sequence[Submission], *, now: datetime) -> list[Added | KeyReused] | None:
@@ -30,75 +103,45 @@ def look_up(talk: Talk, submissions: Sequence[Submission], *, now: datetime) -> 
 
 def replay(talk: Talk, account: str, key: IdempotencyKey, *, now: datetime) -> str | None:
     """The answer that is kept for a key, if the payload is the same."""
-    found = _kept(talk, account, key, now)
+    found = _read(talk.ask("GET", _name(account, key)), key, now)
     if not isinstance(found, Added):
         return None
     _wait_for_disk(talk, now)
     return found.answer
 
 
-def _wait_for_disk(talk: Talk, now: datetime) -> None:
-    """Returns when what was written before is on disk, too."""
-    talk.write(("SET", "postroom:pulse", times.to_ms(now)), durable=True)
-
-
-def _written(
-    submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime
-) -> tuple[list[Command], list[Argument]]:
-    """The commands that store what may be large, which would be dear in Lua; and what the script wants to know."""
-    contents: list[Command] = []
-    arguments: list[Argument] = [times.to_ms(now), len(submissions)]
-    for submission in submissions:
-        arguments += [submission.account, *_key_arguments(submission), len(submission.emails)]
-        for email in submission.emails:
-            bodies = records.bodies_json(email)
-            contents.append(("HSETNX", records.key(email.id), "bodies", bodies))
-            contents += _attachments(email)
-            arguments += records.submitted_arguments(email, size=len(bodies), now=now, wake_up_at=wake_up_at)
-    return contents, arguments
-
-
-def _key_arguments(submission: Submission) -> tuple[Argument, ...]:
-    key = submission.idempotency
-    if key is None:
-        return "", 0, "", ""
-    return _name(submission.account, key), times.to_ms(key.expires_at), key.fingerprint, submission.answer
-
-
-def _attachments(email: Email) -> Iterator[Command]:
-    for position, attachment in enumerate(email.attachments):
-        yield "HSETNX", f"postroom:attachments:{email.id}", position, attachment.content or b""
-
-
-def _stored(talk: Talk, contents: Sequence[Command], arguments: Sequence[Argument]) -> Reply:
-    """What the script returns, run in one transaction with the commands before it. It takes back what they have stored
-    of submissions that it does not want."""
-    for script in (("EVALSHA", scripts.ADD.sha), ("EVAL", scripts.ADD.source)):
-        (*_, replies) = talk.write(("MULTI",), *contents, (*script, 0, *arguments), ("EXEC",), durable=True)
-        if not isinstance(replies[-1], NoScriptError):  # a restarted Redis remembers no scripts
-            break
-    if isinstance(replies[-1], ResponseError):
-        raise faults.of_reply(talk.address, replies[-1]) from replies[-1]
-    return replies[-1]
-
-
-def _answer(submission: Submission, outcome: bytes, earlier: bytes = b"") -> Added | KeyReused:
-    if outcome == b"reused":
-        return KeyReused()
-    if outcome == b"replayed":
-        return Added(answer=earlier.decode(), replayed=True)
-    return Added(answer=submission.answer, replayed=False)
-
-
 def _found(talk: Talk, submission: Submission, now: datetime) -> Added | KeyReused | None:
-    if any(talk.ask_all([("HEXISTS", records.key(email.id), "state") for email in submission.emails])):
+    ids = [email.id for email in submission.emails]
+    if ids and any(talk.ask("HMGET", STATES, *ids)):
         return Added(answer=submission.answer, replayed=False)
     key = submission.idempotency
-    return _kept(talk, submission.account, key, now) if key else None
+    return _read(talk.ask("GET", _name(submission.account, key)), key, now) if key else None
 
 
-def _kept(talk: Talk, account: str, key: IdempotencyKey, now: datetime) -> Added | KeyReused | None:
-    kept = talk.ask("GET", f"postroom:idempotency:{_name(account, key)}")
+def _wait_for_disk(talk: Talk, now: datetime) -> None:
+    """Returns when what was written before is on disk, too."""
+    talk.write(_pulse(now), durable=True)
+
+
+def _pulse(now: datetime) -> Command:
+    """A write, even where there is nothing else to write."""
+    return "SET", "postroom:pulse", times.to_ms(now)
+
+
+def _earlier(
+    kept: bytes | None, before: Submission | None, submission: Submission, now: datetime
+) -> Added | KeyReused | None:
+    """The answer that a submission with the same key has had: one that was stored, or one `before` in the same group.
+    None if it is the first, or the key has expired."""
+    key = submission.idempotency
+    assert key is not None
+    if before is None:
+        return _read(kept, key, now)
+    same = before.idempotency is not None and before.idempotency.fingerprint == key.fingerprint
+    return Added(answer=before.answer, replayed=True) if same else KeyReused()
+
+
+def _read(kept: bytes | None, key: IdempotencyKey, now: datetime) -> Added | KeyReused | None:
     if kept is None:
         return None
     expires_at, fingerprint, answer = kept.split(b"\0", 2)
@@ -108,4 +151,4 @@ def _kept(talk: Talk, account: str, key: IdempotencyKey, now: datetime) -> Added
 
 
 def _name(account: str, key: IdempotencyKey) -> str:
-    return f"{account}\0{key.endpoint}\0{key.key}"
+    return f"postroom:idempotency:{account}\0{key.endpoint}\0{key.key}"

@@ -32,13 +32,14 @@ class Wire(Protocol):
 
 
 class Talk:
-    """What one call says to Redis."""
+    """What one call says to Redis. `answers` are the replies to what it asked at the beginning."""
 
     def __init__(self, connection: Wire, address: str, deadline: float) -> None:
         self.connection = connection
         self.address = address
         self.deadline = deadline
         self.waits_for_disk = False
+        self.answers: list[Reply] = []
         self._unread = 0
 
     @property

@@ -1,6 +1,7 @@
 """Times as Redis keeps them: milliseconds since 1970, and nothing for none."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -11,6 +12,7 @@ def to_ms(moment: datetime) -> int:
     return (moment - _EPOCH) // _MILLISECOND
 
 
+@lru_cache(maxsize=256)  # what is read together was written together, much of it in the same millisecond
 def from_ms(milliseconds: int) -> datetime:
     """The aware UTC time of these milliseconds since 1970."""
     return _EPOCH + milliseconds * _MILLISECOND

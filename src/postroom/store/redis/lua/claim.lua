@@ -8,16 +8,16 @@ local now, lease_until, token, worker, limit = tonumber(ARGV[1]), ARGV[2], ARGV[
 local named = {unpack(ARGV, 7)}
 local claim = joined(token, lease_until, '0', ARGV[1], worker) .. '\0'
 local reply, claimed, bytes = {}, 0, 0
+local any_lapsed = redis.call('EXISTS', P .. 'lapsed') == 1
 
 -- Claims an email that is due and unheld, unless its deadline has passed.
-local function take(id)
-    local state = redis.call('HGET', P .. 'email:' .. id, 'state')
+local function take(id, state)
     local status, _, expires, size, lane = parts(state)
     if tonumber(expires) <= now then return end
     claimed, bytes = claimed + 1, bytes + tonumber(size)
     reply[2 * claimed], reply[2 * claimed + 1] = id, claim .. state
     change('HSET', 'claims', id, claim .. state)
-    change('HDEL', 'lapsed', id)
+    if any_lapsed then change('HDEL', 'lapsed', id) end
     put_in_row('leases', lease_until, id)
     stop_waiting(id, lane)
     count(status, -1)
@@ -30,8 +30,9 @@ local function take_from(lane)
     while claimed < limit and looks < 10 do
         local ids = redis.call('ZRANGEBYSCORE', P .. 'due:' .. lane, '-inf', now, 'LIMIT', offset, limit - claimed)
         if #ids == 0 then return end
+        local states = look_up('HMGET', 'states', ids)
         for _, id in ipairs(ids) do
-            if bytes < MOST_BYTES then take(id) end
+            if bytes < MOST_BYTES then take(id, states[id]) end
         end
         offset, looks = offset + #ids, looks + 1
     end
@@ -54,7 +55,10 @@ local function waiting(ids)
     return found
 end
 
-local done, free = 0, limit == 0 and waiting(named)
+local done, free, states = 0, {}, {}
+if limit == 0 then
+    free, states = waiting(named), look_up('HMGET', 'states', named)
+end
 while done < #named and bytes < MOST_BYTES do
     done = done + 1
     local name = named[done]
@@ -62,7 +66,7 @@ while done < #named and bytes < MOST_BYTES do
         take_from(name)
     elseif free[name] then
         free[name] = nil
-        take(name)
+        take(name, states[name])
     end
 end
 write_changes()

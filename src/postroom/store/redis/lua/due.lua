@@ -13,7 +13,7 @@ local function take(lane)
         if due[id] <= tonumber(now) then
             waiting[#waiting + 1] = id
             change('ZADD', 'wake:' .. lane, again_at, id)
-            if parts(redis.call('HGET', P .. 'email:' .. id, 'state')) == 'scheduled' then scheduled[#scheduled + 1] = id end
+            if parts(redis.call('HGET', P .. 'states', id)) == 'scheduled' then scheduled[#scheduled + 1] = id end
         end
     end
     table.sort(waiting, function(a, b)

@@ -6,53 +6,65 @@
 
 local now, condition = ARGV[1], ARGV[2]
 local LATE = {queued = true, retrying = true, uncertain = true}
-local ids, written = {}, {}
+local ids, written, changed = {}, {}, {}
 for i = 3, #ARGV, 7 do ids[#ids + 1] = ARGV[i] end
 local claims = look_up('HMGET', 'claims', ids)
 local lapsed = condition == 'lapsed' and look_up('HMGET', 'lapsed', ids)
 
--- Ends the claim if the proof is right; returns the email's state before it.
+-- Ends the claim if the proof is right; returns the parts of the email's state before it.
 local function from_claim(id, claim, proof)
     local token, _, fenced, _, _, state = parts_of_claim(claim)
     if (condition == 'token' and token ~= proof) or (condition == 'unchanged' and claim ~= proof) or lapsed then return end
     claims[id] = false
     change('HDEL', 'claims', id)
     if condition == 'unchanged' and fenced == '1' then change('HSET', 'lapsed', id, token) end
-    local status, _, _, _, _, account = parts(state)
+    local status, _, _, size, lane, account = parts(state)
     change('ZREM', listed(account, status), id)
     count('sending', -1)
-    return state
+    return size, lane, account
 end
 
--- Takes the email, which nobody holds, out of its indexes if the proof is right; returns its state before.
+-- Takes the email, which nobody holds, out of its indexes if the proof is right; returns the same.
 local function from_rest(id, proof)
-    if condition == 'token' then return end
-    local state, life = unpack(redis.call('HMGET', P .. 'email:' .. id, 'state', 'life'))
+    if condition == 'token' or changed[id] then return end
+    local status, _, _, size, lane, account = parts(redis.call('HGET', P .. 'states', id) or '')
     if lapsed then
-        if lapsed[id] ~= proof or not LATE[parts(state)] then return end
+        if lapsed[id] ~= proof or not LATE[status] then return end
         lapsed[id] = false
         change('HDEL', 'lapsed', id)
-    elseif life ~= proof then
+    elseif redis.call('HGET', P .. 'lives', id) ~= proof then
         return
     end
-    leave(id, state)
-    return state
+    leave(id, status, lane, account)
+    return size, lane, account
+end
+
+-- Indexes the email under its new status.
+local function enter(id, status, expires, lane, account, due, wake)
+    change('ZADD', listed(account, status), '0', id)
+    count(status, 1)
+    if WAITING[status] then
+        change('ZADD', 'due:' .. lane, due, id)
+        change('ZADD', 'wake:' .. lane, wake, id)
+        change('ZADD', 'deadlines', expires, id)
+    elseif ENDED[status] then
+        put_in_row('finished', now, id)
+    end
 end
 
 for i = 3, #ARGV, 7 do
     local id, proof, status, due, wake, expires, life = unpack(ARGV, i, i + 6)
-    local before
+    local size, lane, account
     if claims[id] then
-        before = from_claim(id, claims[id], proof)
+        size, lane, account = from_claim(id, claims[id], proof)
     else
-        before = from_rest(id, proof)
+        size, lane, account = from_rest(id, proof)
     end
-    if before then
-        local _, _, _, size, lane, account = parts(before)
-        local state = joined(status, now, expires, size, lane, account)
-        redis.call('HSET', P .. 'email:' .. id, 'state', state, 'life', life)
-        enter(id, state, due, wake, now)
-        written[#written + 1] = id
+    if account then
+        change('HSET', 'states', id, joined(status, now, expires, size, lane, account))
+        change('HSET', 'lives', id, life)
+        enter(id, status, expires, lane, account, due, wake)
+        written[#written + 1], changed[id] = id, true
     end
 end
 write_changes()

@@ -33,8 +33,8 @@ end
 
 function judges.finished(ids)
     local verdicts = {}
-    for _, id in ipairs(ids) do
-        local status, since = parts(redis.call('HGET', P .. 'email:' .. id, 'state') or '')
+    for id, state in pairs(look_up('HMGET', 'states', ids)) do
+        local status, since = parts(state or '')
         verdicts[id] = ENDED[status] and up_to(since)
     end
     return verdicts

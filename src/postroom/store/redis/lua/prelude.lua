@@ -1,10 +1,11 @@
 -- The layout, and what every transition shares. Put before each script.
 --
---   email:<id>           hash: submitted, bodies (these never change), life, and
---                        state: '<status>\0<since>\0<expires_at>\0<bytes of bodies>\0<lane>\0<account>'
+--   submitted, bodies    hashes: id -> JSON of what never changes, what may be large apart
+--   lives                hash: id -> JSON of what changes
+--   states               hash: id -> '<status>\0<since>\0<expires_at>\0<bytes of bodies>\0<lane>\0<account>'
 --   attachments:<id>     hash: position -> content
 --   claims               hash: id -> '<token>\0<lease_until>\0<fenced: 0 or 1>\0<claimed_at>\0<worker>\0<state>'. An email
---                        that is here is `sending`, and this its latest attempt; its state, here and in its own hash, and
+--                        that is here is `sending`, and this its latest attempt; its state, here and in `states`, and
 --                        the listings show what it was before
 --   lapsed               hash: id -> token of the fenced claim that lapsed last, until the next claim
 --   due:<lane>           waiting emails by next_attempt_at
@@ -24,6 +25,7 @@
 -- A row is one member made of many ids. It costs no more than one email would, and stays where it is when those emails
 -- move on: whoever comes to it passes over those that are no longer what it says.
 --
+-- One hash holds what all emails have of a kind, so that one command reads or writes it for many: commands are what costs.
 -- Bytes are dear in Lua, which hashes each of them: what is large is written and read beside the scripts.
 
 local P = 'postroom:'
@@ -46,11 +48,9 @@ end
 
 -- Emails as they are read, without their bodies: id, claim if there is one, state, life, submitted.
 local function records(ids)
-    local found, claims = {}, look_up('HMGET', 'claims', ids)
-    for i, id in ipairs(ids) do
-        local email = redis.call('HMGET', P .. 'email:' .. id, 'state', 'life', 'submitted')
-        found[i] = {id, claims[id], email[1], email[2], email[3]}
-    end
+    local found, claims, states = {}, look_up('HMGET', 'claims', ids), look_up('HMGET', 'states', ids)
+    local lives, submitted = look_up('HMGET', 'lives', ids), look_up('HMGET', 'submitted', ids)
+    for i, id in ipairs(ids) do found[i] = {id, claims[id], states[id], lives[id], submitted[id]} end
     return found
 end
 
@@ -115,23 +115,8 @@ local function stop_waiting(id, lane)
     change('ZREM', 'deadlines', id)
 end
 
--- Indexes an email under its new status.
-local function enter(id, state, due, wake, now)
-    local status, _, expires, _, lane, account = parts(state)
-    change('ZADD', listed(account, status), '0', id)
-    count(status, 1)
-    if WAITING[status] then
-        change('ZADD', 'due:' .. lane, due, id)
-        change('ZADD', 'wake:' .. lane, wake, id)
-        change('ZADD', 'deadlines', expires, id)
-    elseif ENDED[status] then
-        put_in_row('finished', now, id)
-    end
-end
-
 -- Takes an email that nobody holds out of the indexes of its old status.
-local function leave(id, state)
-    local status, _, _, _, lane, account = parts(state)
+local function leave(id, status, lane, account)
     change('ZREM', listed(account, status), id)
     count(status, -1)
     if WAITING[status] then stop_waiting(id, lane) end
