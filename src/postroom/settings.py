@@ -124,7 +124,12 @@ class Settings(BaseSettings):
         None, description="File that a worker or a sweep touches every few seconds while it works, for health checks."
     )
     poll_seconds: Seconds = Field(10, description="A worker that no wake-up reached for so long asks the store itself.")
-    chunk_size: int = Field(100, ge=1, le=1000, description="Most emails in one wake-up, and in one claim.")
+    chunk_size: int = Field(
+        100,
+        ge=1,
+        le=1000,
+        description="Most emails in one claim, and in a wake-up; under lasting load one names up to 1000.",
+    )
     lease_seconds: Seconds = Field(30, ge=1, description="How long a claim lasts before the final dot; it is renewed.")
     doubt_lease_seconds: Seconds = Field(
         120, ge=1, description="How long a claim lasts after the final dot; it is renewed."

@@ -10,7 +10,8 @@ import pytest
 from postroom.mail.email import Lane
 from postroom.queue import publisher as publishing
 from postroom.queue.memory import MemoryQueue
-from postroom.queue.publisher import PAUSE_SECONDS, Publisher
+from postroom.queue.publisher import AT_ONCE, PAUSE_SECONDS, Publisher
+from postroom.queue.wake_up import MOST_IDS
 
 WAIT_SECONDS = 10.0
 
@@ -70,6 +71,24 @@ def test_busy_moment_shares_wake_ups_and_keeps_the_order() -> None:
     wake_ups = all_taken(queue)
     assert [one for _, chunk in wake_ups for one in chunk] == ids
     assert len(wake_ups) <= most
+
+
+def test_lasting_load_brings_few_wake_ups_of_many_emails() -> None:
+    queue = MemoryQueue()
+    publisher = Publisher(queue=queue, chunk_size=10)
+    publisher.start()
+    ids = [str(serial) for serial in range(5000)]
+    began = time.monotonic()
+    for start in range(0, len(ids), 10):
+        publisher.publish([(Lane.NORMAL, one) for one in ids[start : start + 10]])
+        time.sleep(0.002)
+    publisher.close()
+    rounds = (time.monotonic() - began) / PAUSE_SECONDS + 2
+    wake_ups = all_taken(queue)
+    assert [one for _, chunk in wake_ups for one in chunk] == ids
+    assert len(wake_ups[0][1]) == 10
+    assert len(wake_ups) <= AT_ONCE + 2 * rounds
+    assert max(len(chunk) for _, chunk in wake_ups) <= MOST_IDS
 
 
 def test_end_publishes_what_waits_in_chunks_of_one_lane() -> None:
