@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from postroom.mail.email import Email
+from postroom.mail.email import Email, Lane, Status
 from postroom.mail.lifecycle import FINAL
 from postroom.store.redis import lives, records, times
 from postroom.store.redis.records import BODIES, LIVES, STATES, SUBMITTED
@@ -30,11 +30,11 @@ def entries(emails: Iterable[Email], *, now: datetime, wake_up_at: datetime) -> 
     changing: list[Argument] = []
     states: list[Argument] = []
     deadlines: list[Argument] = []
-    groups: dict[tuple[str, str, str], _Alike] = {}
+    groups: dict[tuple[str, Status, Lane], _Alike] = {}
     ended: list[str] = []
     for email in emails:
         email_id, account, life = email.id, email.account, email.life
-        status, lane, expires_at = life.status.value, email.lane.value, times.to_ms(life.expires_at)
+        status, lane, expires_at = life.status, email.lane, times.to_ms(life.expires_at)
         large = records.bodies_json(email)
         submitted += (email_id, records.submitted_json(email))
         bodies += (email_id, large)
@@ -50,7 +50,7 @@ def entries(emails: Iterable[Email], *, now: datetime, wake_up_at: datetime) -> 
             alike.due += (due, email_id)
             alike.wake += (wake_ms if due <= now_ms else due, email_id)
             deadlines += (expires_at, email_id)
-        elif life.status in FINAL:
+        elif status in FINAL:
             ended.append(email_id)
         if email.attachments:
             contents = [part for n, one in enumerate(email.attachments) for part in (n, one.content or b"")]
@@ -68,13 +68,13 @@ def entries(emails: Iterable[Email], *, now: datetime, wake_up_at: datetime) -> 
         yield from _indexed(alike, account, status, lane)
 
 
-def _indexed(alike: _Alike, account: str, status: str, lane: str) -> Iterator[Command]:
+def _indexed(alike: _Alike, account: str, status: Status, lane: Lane) -> Iterator[Command]:
     yield "ZADD", f"postroom:listed:{status}:{account}", *_without_order(alike.ids)
     yield "ZADD", f"postroom:terms:{account}", *_without_order(alike.terms)
     if alike.due:
         yield "ZADD", f"postroom:due:{lane}", *alike.due
         yield "ZADD", f"postroom:wake:{lane}", *alike.wake
-    yield "HINCRBY", "postroom:counts", status, len(alike.ids)
+    yield "HINCRBY", "postroom:counts", str(status), len(alike.ids)
 
 
 def _without_order(members: list[str]) -> list[Argument]:

@@ -1,7 +1,6 @@
 """What changes of an email, as JSON. Its status stands beside it, because Lua must know that."""
 
 from datetime import datetime
-from typing import Any
 
 import orjson
 
@@ -20,8 +19,8 @@ def to_json(life: Life) -> bytes:
             [
                 (
                     r.address,
-                    r.kind.value,
-                    r.status.value,
+                    r.kind,
+                    r.status,
                     r.smtp_code,
                     r.enhanced_code,
                     r.message,
@@ -58,7 +57,20 @@ def from_json(packed: bytes, status: Status, *, claimed_at: datetime | None = No
     last_attempt_at, sent_at, possible_duplicate, error, timeline = rest
     return Life(
         status=status,
-        recipients=tuple([_recipient(*fields) for fields in recipients]),
+        recipients=tuple(
+            [
+                Recipient(
+                    address=address,
+                    kind=_KIND[kind],
+                    status=_STATUS[state],
+                    smtp_code=smtp_code,
+                    enhanced_code=enhanced_code,
+                    message=message,
+                    at=times.or_none(at),
+                )
+                for address, kind, state, smtp_code, enhanced_code, message, at in recipients
+            ]
+        ),
         scheduled_at=times.or_none(scheduled_at),
         next_attempt_at=times.or_none(next_attempt_at),
         expires_at=times.from_ms(expires_at),
@@ -68,32 +80,15 @@ def from_json(packed: bytes, status: Status, *, claimed_at: datetime | None = No
         sent_at=times.or_none(sent_at),
         possible_duplicate=possible_duplicate,
         last_error=_last_error(*error) if error else None,
-        timeline=() if listed else tuple([_event(*fields) for fields in timeline]),
+        timeline=()
+        if listed
+        else tuple(
+            [
+                Event(event=event, at=times.from_ms(at), attempt=attempt, detail=detail)
+                for event, at, attempt, detail in timeline
+            ]
+        ),
     )
-
-
-def _recipient(
-    address: str,
-    kind: str,
-    status: str,
-    smtp_code: int | None,
-    enhanced_code: str | None,
-    message: str | None,
-    at: int | None,
-) -> Recipient:
-    return Recipient(
-        address=address,
-        kind=_KIND[kind],
-        status=_STATUS[status],
-        smtp_code=smtp_code,
-        enhanced_code=enhanced_code,
-        message=message,
-        at=times.or_none(at),
-    )
-
-
-def _event(event: str, at: int, attempt: int, detail: dict[str, Any]) -> Event:
-    return Event(event=event, at=times.from_ms(at), attempt=attempt, detail=detail)
 
 
 def _last_error(

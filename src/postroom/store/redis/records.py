@@ -90,10 +90,10 @@ def email_of(record: Record, *, listed: bool = False) -> Email:
     key_id, message_id, created_at, sender, to, cc, bcc, reply_to, subject, *rest = orjson.loads(record.submitted)
     attachments, tags, metadata, max_attempts, on_uncertain, idempotency_key = rest
     html, text, headers = orjson.loads(record.bodies) if record.bodies else (None, None, ())
-    state = State(*record.state.split(b"\0", 5))
+    _, _, _, _, lane, account = record.state.split(b"\0", 5)
     return Email(
         id=record.id.decode(),
-        account=state.account.decode(),
+        account=account.decode(),
         key_id=key_id,
         message_id=message_id,
         created_at=times.from_ms(created_at),
@@ -109,7 +109,7 @@ def email_of(record: Record, *, listed: bool = False) -> Email:
         attachments=tuple([_attachment(*fields) for fields in attachments]),
         tags=_pairs(tags),
         metadata=metadata,
-        lane=_LANE[state.lane],
+        lane=_LANE[lane],
         max_attempts=max_attempts,
         on_uncertain=_ON_UNCERTAIN[on_uncertain],
         idempotency_key=idempotency_key,
@@ -121,7 +121,7 @@ def life_of(record: Record, *, listed: bool = False) -> Life:
     """The life of a record. While it is claimed, it is `sending`, and this attempt counts."""
     if record.claim is None:
         return lives.from_json(record.life, _STATUS[record.state.partition(b"\0")[0]], listed=listed)
-    claimed_at = times.from_ms(int(held(record.claim).claimed_at))
+    claimed_at = times.from_ms(int(record.claim.split(b"\0", 4)[3]))
     return lives.from_json(record.life, Status.SENDING, claimed_at=claimed_at, listed=listed)
 
 
@@ -183,7 +183,7 @@ def submitted_json(email: Email) -> bytes:
             email.tags,
             dict(email.metadata),
             email.max_attempts,
-            email.on_uncertain.value,
+            email.on_uncertain,
             email.idempotency_key,
         )
     )
