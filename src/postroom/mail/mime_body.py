@@ -3,21 +3,22 @@
 import binascii
 from collections.abc import Sequence
 
-from postroom.mail import mime_headers
+from postroom.mail import long_lines, mime_headers
 from postroom.mail.email import Attachment
 
 _ASCII = bytes(range(128))
 _MOSTLY_ASCII = 1 / 3  # of the octets may be others: all of Latin script stays readable in the source, no other does
 
 
-def text(subtype: str, content: str, *, boundary_stem: str) -> bytes:
+def text(subtype: str, content: str, *, boundary_stem: str | None = None) -> bytes:
     """A text/plain or text/html part in UTF-8, any mix of CR, LF and CRLF becoming CRLF.
 
-    7bit where lines and characters allow it and no line could pass for a boundary; `=_`, with which boundaries begin,
-    cannot occur in quoted-printable and base64 (RFC 2045 §6.7).
+    7bit where lines and characters allow it and, in a multipart, no line could pass for a boundary; `=_`, with which
+    boundaries begin, cannot occur in quoted-printable and base64 (RFC 2045 §6.7).
     """
     lines = content.replace("\r\n", "\n").replace("\r", "\n") if "\r" in content else content
-    if lines.isascii() and _fits(lines) and boundary_stem not in lines:
+    confusing = boundary_stem is not None and boundary_stem in lines
+    if lines.isascii() and not confusing and not long_lines.are_in(lines, "\n"):
         encoding, body = "7bit", lines.replace("\n", "\r\n").encode("ascii")
     else:
         encoding, body = _encode(lines)
@@ -41,10 +42,6 @@ def multipart(subtype: str, parts: Sequence[bytes], *, boundary: str) -> bytes:
     opening = f"--{boundary}\r\n".encode("ascii")
     head = f'Content-Type: multipart/{subtype};\r\n boundary="{boundary}"\r\n\r\n'.encode("ascii")
     return b"".join((head, *(piece for part in parts for piece in (opening, part, b"\r\n")), opening[:-2], b"--\r\n"))
-
-
-def _fits(lines: str) -> bool:
-    return len(lines) <= mime_headers.LONGEST_LINE or len(max(lines.split("\n"), key=len)) <= mime_headers.LONGEST_LINE
 
 
 def _encode(lines: str) -> tuple[str, bytes]:
