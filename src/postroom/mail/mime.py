@@ -6,7 +6,7 @@ Fields are written by `mime_headers`, parts by `mime_body`, the plain part of an
 import re
 from collections.abc import Sequence
 
-from postroom.mail import address, headers, long_lines, mime_body, mime_headers, plain_text
+from postroom.mail import address, headers, lines, mime_body, mime_headers, plain_text
 from postroom.mail.email import Email
 from postroom.mail.outcome import Envelope
 
@@ -103,8 +103,7 @@ def _check_folding(head: str, fields: int) -> None:
 
 def _check(message: bytes) -> None:
     """The last look, whatever happened before: nothing here may mean something else to the next server."""
-    lines = len(message.splitlines())  # also at CR or LF alone: then there are more lines than ends of either kind
-    if not message.count(b"\r") == message.count(b"\n") == lines or b"\0" in message:
+    if lines.have_bare_end(message) or b"\0" in message:
         raise ValueError("the message holds NUL, or CR or LF alone")
-    if long_lines.are_in(message, b"\r\n"):
+    if lines.are_too_long(message, b"\r\n"):
         raise ValueError("the message has a line of more than 998 octets")

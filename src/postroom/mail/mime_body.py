@@ -3,7 +3,7 @@
 import binascii
 from collections.abc import Sequence
 
-from postroom.mail import long_lines, mime_headers
+from postroom.mail import lines, mime_headers
 from postroom.mail.email import Attachment
 
 _ASCII = bytes(range(128))
@@ -16,12 +16,12 @@ def text(subtype: str, content: str, *, boundary_stem: str | None = None) -> byt
     7bit where lines and characters allow it and, in a multipart, no line could pass for a boundary; `=_`, with which
     boundaries begin, cannot occur in quoted-printable and base64 (RFC 2045 §6.7).
     """
-    lines = content.replace("\r\n", "\n").replace("\r", "\n") if "\r" in content else content
-    confusing = boundary_stem is not None and boundary_stem in lines
-    if lines.isascii() and not confusing and not long_lines.are_in(lines, "\n"):
-        encoding, body = "7bit", lines.replace("\n", "\r\n").encode("ascii")
+    written = content.replace("\r\n", "\n").replace("\r", "\n") if "\r" in content else content
+    confusing = boundary_stem is not None and boundary_stem in written
+    if written.isascii() and not confusing and not lines.are_too_long(written, "\n"):
+        encoding, body = "7bit", written.replace("\n", "\r\n").encode("ascii")
     else:
-        encoding, body = _encode(lines)
+        encoding, body = _encode(written)
     head = f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
     return head.encode("ascii") + body
 
@@ -44,8 +44,8 @@ def multipart(subtype: str, parts: Sequence[bytes], *, boundary: str) -> bytes:
     return b"".join((head, *(piece for part in parts for piece in (opening, part, b"\r\n")), opening[:-2], b"--\r\n"))
 
 
-def _encode(lines: str) -> tuple[str, bytes]:
-    data = lines.encode()
+def _encode(written: str) -> tuple[str, bytes]:
+    data = written.encode()
     beyond_ascii = len(data.translate(None, _ASCII))
     if beyond_ascii <= len(data) * _MOSTLY_ASCII:
         return "quoted-printable", binascii.b2a_qp(data, istext=True).replace(b"\n", b"\r\n")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from postroom.mail import characters, encoded_word, long_lines
+from postroom.mail import characters, encoded_word, lines
 from postroom.mail.email import Address
 
 FOLD_AT = 78  # RFC 5322 §2.1.1: should
@@ -36,7 +36,7 @@ def text(name: str, value: str) -> str:
     if characters.LINE_BREAKING.search(value):
         raise ValueError(f"{name} holds a control character")
     words = _LONE_SPACE.split(value)  # the only places where folding changes nothing for any reader
-    if _must_encode(value) or len(name) + 2 + len(max(words, key=len)) > long_lines.LONGEST_LINE:
+    if _must_encode(value) or len(name) + 2 + len(max(words, key=len)) > lines.LONGEST:
         words = encoded_word.encode(value, room=max(_LEAST_ROOM, FOLD_AT - 2 - len(name) - 2))
     return _fold(name, words)
 
@@ -132,11 +132,11 @@ def _fold(name: str, words: Sequence[str]) -> str:
     whole = f"{name}: {' '.join(words)}\r\n"
     if len(whole) <= FOLD_AT + 2:
         return whole
-    lines: list[str] = []
+    folded: list[str] = []
     line = f"{name}: {words[0]}"
     for word in words[1:]:
         if len(line) + 1 + len(word) > FOLD_AT:
-            lines.append(line)
+            folded.append(line)
             line = ""
         line += f" {word}"
-    return "\r\n".join((*lines, line)) + "\r\n"
+    return "\r\n".join((*folded, line)) + "\r\n"

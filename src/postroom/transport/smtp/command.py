@@ -2,6 +2,8 @@
 
 import base64
 
+from postroom.mail import lines
+
 LONGEST_LINE = 1000
 DATA = b"DATA\r\n"
 RSET = b"RSET\r\n"
@@ -52,7 +54,7 @@ def content(data: bytes) -> bytes:
     """
     if not data.endswith(b"\r\n"):
         data += b"\r\n"
-    if not data.count(b"\r") == data.count(b"\n") == len(data.splitlines()) or b"\0" in data:
+    if lines.have_bare_end(data) or b"\0" in data:
         raise ValueError("not sent: a bare CR, a bare LF or a NUL in the message")
     data = data.replace(b"\r\n.", b"\r\n..")
     return b"." + data if data.startswith(b".") else data
