@@ -25,9 +25,10 @@ def test_long_lines_are_found_and_no_others(lengths: list[int], line_end: str, i
 @example([b"\r\n", b"\n"])
 @example([b"\r\n", b"\r"])
 @example([b"x" * 100_000, b"\r\n", b"\n", b"\r\n"])
-def test_bare_ends_are_found_and_nothing_else(pieces: list[bytes]) -> None:
+@example([b"\r\n", b"x", b"\0", b"\r\n"])
+def test_nul_and_bare_ends_are_found_and_nothing_else(pieces: list[bytes]) -> None:
     data = b"".join(pieces)
-    assert lines.have_bare_end(data) is bool(re.search(rb"\r(?!\n)|(?<!\r)\n", data))
+    assert lines.are_unsafe(data) is bool(re.search(rb"\r(?!\n)|(?<!\r)\n|\0", data))
 
 
 def test_bare_end_ends_no_line() -> None:

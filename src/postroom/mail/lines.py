@@ -6,12 +6,13 @@ from typing import AnyStr
 LONGEST = 998  # RFC 5322 §2.1.1: must
 
 
-def have_bare_end(data: bytes) -> bool:
-    """Whether a CR or an LF stands alone, anywhere. Python's universal newlines find in one pass which kinds of line
-    ends occur, three times as fast as counting them."""
+def are_unsafe(data: bytes) -> bool:
+    """Whether there is a NUL, or a CR or LF alone, anywhere. Python's universal newlines find in one pass which kinds
+    of line ends occur, three times as fast as counting them."""
+    text = data.decode("latin-1")
     decoder = io.IncrementalNewlineDecoder(None, translate=False)
-    decoder.decode(data.decode("latin-1"), final=True)
-    return decoder.newlines not in (None, "\r\n")
+    decoder.decode(text, final=True)
+    return decoder.newlines not in (None, "\r\n") or "\0" in text
 
 
 def are_too_long(text: AnyStr, line_end: AnyStr) -> bool:

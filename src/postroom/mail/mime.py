@@ -103,7 +103,7 @@ def _check_folding(head: str, fields: int) -> None:
 
 def _check(message: bytes) -> None:
     """The last look, whatever happened before: nothing here may mean something else to the next server."""
-    if lines.have_bare_end(message) or b"\0" in message:
+    if lines.are_unsafe(message):
         raise ValueError("the message holds NUL, or CR or LF alone")
     if lines.are_too_long(message, b"\r\n"):
         raise ValueError("the message has a line of more than 998 octets")

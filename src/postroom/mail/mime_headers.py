@@ -47,7 +47,8 @@ def mailboxes(name: str, addresses: Sequence[Address]) -> str:
     for address in addresses:
         addr = _checked_addr(address.addr)
         if address.name:
-            words += (*_phrase(address.name), f"<{addr}>,")
+            words += _phrase(address.name)
+            words.append(f"<{addr}>,")
         else:
             words.append(f"{addr},")
     words[-1] = words[-1][:-1]

@@ -25,7 +25,7 @@ def quick(frozen: type[T]) -> type[T]:
         "frozen": frozen,
         "opened": opened,
         "MISSING": MISSING,
-        "set_attribute": object.__setattr__,
+        "set_class": vars(object)["__class__"].__set__,
         "new": object.__new__,
     }
     parameters, assignments = ["self"], []
@@ -43,7 +43,7 @@ def quick(frozen: type[T]) -> type[T]:
         assignments.append(f"    self.{name} = {value}")
     initialise = (
         f"def __init__({', '.join(parameters)}):",
-        "    set_attribute(self, '__class__', opened)",
+        "    set_class(self, opened)",
         *assignments,
         "    self.__class__ = frozen",
     )

@@ -54,7 +54,7 @@ def content(data: bytes) -> bytes:
     """
     if not data.endswith(b"\r\n"):
         data += b"\r\n"
-    if lines.have_bare_end(data) or b"\0" in data:
+    if lines.are_unsafe(data):
         raise ValueError("not sent: a bare CR, a bare LF or a NUL in the message")
     data = data.replace(b"\r\n.", b"\r\n..")
     return b"." + data if data.startswith(b".") else data
