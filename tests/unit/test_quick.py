@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from postroom.mail.draft import Draft
 from postroom.mail.email import Address, Attachment, Email, Event, LastError, Life, Recipient
 from postroom.mail.outcome import Envelope, HandOff, Outcome, Reply
-from postroom.mail.quick import quick
+from postroom.mail.quick import changed, quick
 from postroom.store.base import Added, Claim, IdempotencyKey, Settlement, Submission
 from tests import make
 
@@ -93,13 +93,26 @@ def test_value_is_equal_hashed_shown_copied_and_pickled_like_any_other() -> None
     assert len({Recipient(address="a", kind=kind) for kind in ("to", "to", "cc")}) == 2  # type: ignore[arg-type]
 
 
+@given(arguments)
+def test_changed_copy_is_what_replace_makes(changes: dict[str, Any]) -> None:
+    value = Quick(first=0, second="kept", third={"kept": 1})
+    if "x" in changes:
+        with pytest.raises(TypeError):
+            changed(value, changes)
+    else:
+        copy = changed(value, changes)
+        assert type(copy) is Quick
+        assert copy == replace(value, **changes)
+    assert value == Quick(first=0, second="kept", third={"kept": 1})
+
+
 def test_nothing_can_be_changed_once_it_is_made() -> None:
-    value = make.email()
-    for name in ("subject", "__class__", "unknown"):
-        with pytest.raises((FrozenInstanceError, TypeError)):
-            setattr(value, name, "x")
-    with pytest.raises(FrozenInstanceError):
-        del value.subject  # type: ignore[misc]
+    for value in (make.email(), changed(make.email(), {"subject": "other"})):
+        for name in ("subject", "__class__", "unknown"):
+            with pytest.raises((FrozenInstanceError, TypeError)):
+                setattr(value, name, "x")
+        with pytest.raises(FrozenInstanceError):
+            del value.subject
 
 
 @pytest.mark.parametrize("cls", QUICK)

@@ -51,7 +51,7 @@ class Turn:
     waiting: deque[Claim] = field(default_factory=deque)
     held: dict[str, _Held] = field(default_factory=dict)  # all claims, waiting or under way
     bytes_under_way: int = 0
-    unwritten: dict[str, tuple[Settlement, bool]] = field(default_factory=dict)  # and whether the relay took it
+    unwritten: dict[str, tuple[Settlement, HandOff]] = field(default_factory=dict)
     verdicts: Counter[str] = field(default_factory=Counter)
     began: datetime = field(init=False)
     renewed_at: datetime = field(init=False)
@@ -199,9 +199,8 @@ class Turn:
     def settle(self, ended: Sequence[HandOff]) -> None:
         """Turns outcomes into lives and writes them; what the store does not take now is kept for the next call."""
         now = self.store.clock()
+        self.verdicts.update([str(outcome.verdict) for hand_off in ended for outcome in hand_off.outcomes])
         for hand_off in ended:
-            for outcome in hand_off.outcomes:
-                self.verdicts[str(outcome.verdict)] += 1
             self._settle(hand_off, now)
         self.write()
 
@@ -214,8 +213,7 @@ class Turn:
         )
         if again_at:
             life = replace(life, next_attempt_at=again_at)
-        took = any(outcome.verdict is Verdict.ACCEPTED for outcome in hand_off.outcomes)
-        self.unwritten[email.id] = (Settlement(email_id=email.id, token=held.claim.token, life=life), took)
+        self.unwritten[email.id] = (Settlement(email_id=email.id, token=held.claim.token, life=life), hand_off)
 
     def write(self) -> None:
         """Writes the lives. One whose claim has lapsed is refused; if the relay took the email, it is flagged and
@@ -227,8 +225,8 @@ class Turn:
             written = self.store.settle([settlement for settlement, _ in self.unwritten.values()], now=now)
             late = [
                 replace(settlement, life=replace(settlement.life, possible_duplicate=True))
-                for email_id, (settlement, took) in self.unwritten.items()
-                if took and email_id not in written
+                for email_id, (settlement, hand_off) in self.unwritten.items()
+                if email_id not in written and _took(hand_off)
             ]
             if late:
                 written |= self.store.settle_late(late, now=now)
@@ -271,14 +269,21 @@ def _same_for_all(email: Email, verdict: Verdict, phase: Phase, message: str) ->
     return HandOff(email_id=email.id, relay="", seconds=0.0, outcomes=outcomes)
 
 
+def _took(hand_off: HandOff) -> bool:
+    """Whether the relay has taken the email, for one recipient at least."""
+    return any(outcome.verdict is Verdict.ACCEPTED for outcome in hand_off.outcomes)
+
+
 def _log_store(error: StoreError, *, worker: str) -> None:
     log.error("store unavailable", extra={"reason": str(error), "worker": worker})
 
 
 def _log_end(settlement: Settlement, *, written: bool) -> None:
     life = settlement.life
+    if written and life.status is not Status.FAILED:
+        return
     extra = {"email_id": settlement.email_id, "attempt": life.attempts}
     if not written:
         log.warning("claim had lapsed", extra=extra)
-    elif life.status is Status.FAILED:
+    else:
         log.warning("email failed", extra={**extra, "reason": life.last_error.kind if life.last_error else ""})

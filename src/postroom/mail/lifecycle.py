@@ -16,6 +16,7 @@ from postroom.mail.email import (
     RecipientStatus,
     Status,
 )
+from postroom.mail.quick import changed
 
 S = Status
 MOVES: Mapping[Status, frozenset[Status]] = {
@@ -46,7 +47,8 @@ def move(life: Life, to: Status, /, **changes: object) -> Life:
     """Returns the life with its new status; a move that is not in `MOVES` is a bug and raises `WrongState`."""
     if to not in MOVES[life.status]:
         raise WrongState(f"make {to}", life.status)
-    return replace(life, status=to, **changes)  # type: ignore[arg-type]  # replace() checks the names at run time
+    changes["status"] = to
+    return changed(life, changes)
 
 
 def note(life: Life, event: str, at: datetime, detail: Mapping[str, Json] | None = None) -> Life:
@@ -174,7 +176,7 @@ def lapse_after_fence(life: Life, *, now: datetime, again_at: datetime, worker: 
 def status_of(recipients: tuple[Recipient, ...], otherwise: Status) -> Status:
     """The email's status computed from its recipients'; `otherwise` while some are still pending."""
     states = {r.status for r in recipients}
-    if states & PENDING:
+    if not states.isdisjoint(PENDING):
         return otherwise
     for recipient_status, status in _BY_WEIGHT:
         if recipient_status in states:

@@ -6,7 +6,7 @@ Fields are written by `mime_headers`, parts by `mime_body`, the plain part of an
 import re
 from collections.abc import Sequence
 
-from postroom.mail import address, headers, mime_body, mime_headers, plain_text
+from postroom.mail import address, headers, lines, mime_body, mime_headers, plain_text
 from postroom.mail.email import Email
 from postroom.mail.outcome import Envelope
 
@@ -37,7 +37,7 @@ def compose(email: Email, attachments: Sequence[bytes]) -> bytes:
 
     Raises `ValueError` when the email could not be written safely: a value got past validation.
     """
-    fields = [field for field in _fields(email) if field]
+    fields = _fields(email)
     head = "".join(fields)
     if head.count("\r\n") != len(fields):
         _check_folding(head, len(fields))
@@ -47,18 +47,18 @@ def compose(email: Email, attachments: Sequence[bytes]) -> bytes:
     return message
 
 
-def _fields(email: Email) -> tuple[str, ...]:
-    return (
-        mime_headers.mailboxes("From", (email.sender,)),
-        mime_headers.mailboxes("To", email.to),
-        mime_headers.mailboxes("Cc", email.cc),
-        mime_headers.mailboxes("Reply-To", email.reply_to),
-        mime_headers.text("Subject", email.subject),
-        mime_headers.date(email.created_at),
-        mime_headers.message_id("Message-ID", email.message_id),
-        *(_custom_field(name, value) for name, value in email.headers),
-        "MIME-Version: 1.0\r\n",
-    )
+def _fields(email: Email) -> list[str]:
+    fields = [mime_headers.sender(email.sender.name, email.sender.addr)]
+    for name, addresses in (("To", email.to), ("Cc", email.cc), ("Reply-To", email.reply_to)):
+        if addresses:
+            fields.append(mime_headers.mailboxes(name, addresses))
+    fields.append(mime_headers.text("Subject", email.subject))
+    fields.append(mime_headers.date(email.created_at))
+    fields.append(mime_headers.message_id("Message-ID", email.message_id))
+    for name, value in email.headers:
+        fields.append(_custom_field(name, value))
+    fields.append("MIME-Version: 1.0\r\n")
+    return fields
 
 
 def _custom_field(name: str, value: str) -> str:
@@ -69,9 +69,9 @@ def _custom_field(name: str, value: str) -> str:
 
 def _content(email: Email, attachments: Sequence[bytes]) -> bytes:
     """The body part, and around it, as needed, the attachments."""
+    if email.html is None and not email.attachments and not attachments:
+        return mime_body.text("plain", email.text or "")
     stem = f"=_{email.id}"
-    if not email.attachments and not attachments:
-        return _body(email, (), stem)
     described = list(zip(email.attachments, attachments, strict=True))
     inline = tuple(mime_body.attachment(*pair) for pair in described if pair[0].content_id is not None)
     attached = tuple(mime_body.attachment(*pair) for pair in described if pair[0].content_id is None)
@@ -103,8 +103,7 @@ def _check_folding(head: str, fields: int) -> None:
 
 def _check(message: bytes) -> None:
     """The last look, whatever happened before: nothing here may mean something else to the next server."""
-    lines = message.splitlines()  # also at CR or LF alone: then there are more lines than ends of either kind
-    if not message.count(b"\r") == message.count(b"\n") == len(lines) or b"\0" in message:
+    if lines.are_unsafe(message):
         raise ValueError("the message holds NUL, or CR or LF alone")
-    if max(map(len, lines)) > mime_headers.LONGEST_LINE:
+    if lines.are_too_long(message, b"\r\n"):
         raise ValueError("the message has a line of more than 998 octets")

@@ -3,24 +3,25 @@
 import binascii
 from collections.abc import Sequence
 
-from postroom.mail import mime_headers
+from postroom.mail import lines, mime_headers
 from postroom.mail.email import Attachment
 
 _ASCII = bytes(range(128))
 _MOSTLY_ASCII = 1 / 3  # of the octets may be others: all of Latin script stays readable in the source, no other does
 
 
-def text(subtype: str, content: str, *, boundary_stem: str) -> bytes:
+def text(subtype: str, content: str, *, boundary_stem: str | None = None) -> bytes:
     """A text/plain or text/html part in UTF-8, any mix of CR, LF and CRLF becoming CRLF.
 
-    7bit where lines and characters allow it and no line could pass for a boundary; `=_`, with which boundaries begin,
-    cannot occur in quoted-printable and base64 (RFC 2045 §6.7).
+    7bit where lines and characters allow it and, in a multipart, no line could pass for a boundary; `=_`, with which
+    boundaries begin, cannot occur in quoted-printable and base64 (RFC 2045 §6.7).
     """
-    lines = content.replace("\r\n", "\n").replace("\r", "\n") if "\r" in content else content
-    if lines.isascii() and _fits(lines) and boundary_stem not in lines:
-        encoding, body = "7bit", lines.replace("\n", "\r\n").encode("ascii")
+    written = content.replace("\r\n", "\n").replace("\r", "\n") if "\r" in content else content
+    confusing = boundary_stem is not None and boundary_stem in written
+    if written.isascii() and not confusing and not lines.are_too_long(written, "\n"):
+        encoding, body = "7bit", written.replace("\n", "\r\n").encode("ascii")
     else:
-        encoding, body = _encode(lines)
+        encoding, body = _encode(written)
     head = f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
     return head.encode("ascii") + body
 
@@ -43,12 +44,8 @@ def multipart(subtype: str, parts: Sequence[bytes], *, boundary: str) -> bytes:
     return b"".join((head, *(piece for part in parts for piece in (opening, part, b"\r\n")), opening[:-2], b"--\r\n"))
 
 
-def _fits(lines: str) -> bool:
-    return len(lines) <= mime_headers.LONGEST_LINE or len(max(lines.split("\n"), key=len)) <= mime_headers.LONGEST_LINE
-
-
-def _encode(lines: str) -> tuple[str, bytes]:
-    data = lines.encode()
+def _encode(written: str) -> tuple[str, bytes]:
+    data = written.encode()
     beyond_ascii = len(data.translate(None, _ASCII))
     if beyond_ascii <= len(data) * _MOSTLY_ASCII:
         return "quoted-printable", binascii.b2a_qp(data, istext=True).replace(b"\n", b"\r\n")

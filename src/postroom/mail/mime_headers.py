@@ -3,22 +3,21 @@
 Every value is checked once more: what could start another field raises `ValueError`, whoever let it in.
 """
 
+import functools
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from postroom.mail import characters, encoded_word
+from postroom.mail import characters, encoded_word, lines
 from postroom.mail.email import Address
 
 FOLD_AT = 78  # RFC 5322 §2.1.1: should
-LONGEST_LINE = 998  # RFC 5322 §2.1.1: must
 
 _ADDR = re.compile(r'[^\x00-\x20\x7f-\xa0()<>\[\]:;,\\"@\ud800-\udfff]+@[A-Za-z0-9.-]+')
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]+>")
 _LONE_SPACE = re.compile(r"(?<![ \t]) (?![ \t])")
-_BEYOND_ASCII = re.compile(r"[^ -~]")
 _SURE_FILENAME = re.compile(r"[A-Za-z0-9 ._()+@,-]{1,255}")  # what every parser reads alike inside quotation marks
 _DOUBTFUL = re.compile(r"[^A-Za-z0-9 ._()+@,-]")
 _LONGEST_ON_A_LINE = 60  # characters of a name; longer ones become encoded words, which can be folded
@@ -37,28 +36,40 @@ def text(name: str, value: str) -> str:
     if characters.LINE_BREAKING.search(value):
         raise ValueError(f"{name} holds a control character")
     words = _LONE_SPACE.split(value)  # the only places where folding changes nothing for any reader
-    if _must_encode(value) or len(name) + 2 + len(max(words, key=len)) > LONGEST_LINE:
+    if _must_encode(value) or len(name) + 2 + len(max(words, key=len)) > lines.LONGEST:
         words = encoded_word.encode(value, room=max(_LEAST_ROOM, FOLD_AT - 2 - len(name) - 2))
     return _fold(name, words)
 
 
 def mailboxes(name: str, addresses: Sequence[Address]) -> str:
-    """An address field, folded between addresses; '' when there are none."""
-    if not addresses:
-        return ""
-    if len(addresses) == 1 and not addresses[0].name:
-        return f"{name}: {_checked_addr(addresses[0].addr)}\r\n"
+    """An address field, folded between addresses."""
     words: list[str] = []
     for address in addresses:
-        words += _phrase(address.name) if address.name else ()
-        words.append(f"<{_checked_addr(address.addr)}>," if address.name else f"{_checked_addr(address.addr)},")
+        addr = _checked_addr(address.addr)
+        if address.name:
+            words += _phrase(address.name)
+            words.append(f"<{addr}>,")
+        else:
+            words.append(f"{addr},")
     words[-1] = words[-1][:-1]
     return _fold(name, words)
 
 
+@functools.lru_cache(maxsize=256)
+def sender(name: str, addr: str) -> str:
+    """The From field. Remembered, for an application writes as few."""
+    return mailboxes("From", (Address(addr, name),))
+
+
 def date(moment: datetime) -> str:
     """The Date field (RFC 5322 §3.3), in UTC and whatever the locale."""
-    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return _date(int(moment.timestamp()))
+
+
+@functools.lru_cache(maxsize=64)
+def _date(second: int) -> str:
+    """Emails that leave together were mostly accepted together."""
+    utc = datetime.fromtimestamp(second, UTC)
     iso = utc.isoformat()
     day, month = _DAYS[utc.weekday()], _MONTHS[utc.month - 1]
     return f"Date: {day}, {iso[8:10]} {month} {iso[:4]} {iso[11:19]} +0000\r\n"
@@ -100,7 +111,7 @@ def _must_encode(value: str) -> bool:
 
 def _phrase(name: str) -> list[str]:
     """A display name: as it is, as a quoted string, or as encoded words, which may be folded apart."""
-    if len(name) <= _LONGEST_ON_A_LINE and "=?" not in name and not _BEYOND_ASCII.search(name):
+    if len(name) <= _LONGEST_ON_A_LINE and "=?" not in name and name.isascii() and name.isprintable():
         if _ATOMS.fullmatch(name):
             return [name]
         escaped = name.replace("\\", "\\\\").replace('"', '\\"')
@@ -119,11 +130,14 @@ def _checked_addr(addr: str) -> str:
 def _fold(name: str, words: Sequence[str]) -> str:
     """Joins words by spaces, breaking lines before the limit. Never right after the colon: some readers would take the
     fold for a space that belongs to the value."""
-    lines: list[str] = []
+    whole = f"{name}: {' '.join(words)}\r\n"
+    if len(whole) <= FOLD_AT + 2:
+        return whole
+    folded: list[str] = []
     line = f"{name}: {words[0]}"
     for word in words[1:]:
         if len(line) + 1 + len(word) > FOLD_AT:
-            lines.append(line)
+            folded.append(line)
             line = ""
         line += f" {word}"
-    return "\r\n".join((*lines, line)) + "\r\n"
+    return "\r\n".join((*folded, line)) + "\r\n"

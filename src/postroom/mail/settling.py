@@ -20,6 +20,7 @@ from postroom.mail.email import (
     Status,
 )
 from postroom.mail.outcome import HandOff, Outcome, Verdict
+from postroom.mail.quick import changed
 from postroom.mail.retry import Random, RetryPolicy
 
 FREE = frozenset({Verdict.ROUTE, Verdict.RELEASED})  # they say nothing about the email and cost no attempt
@@ -59,10 +60,11 @@ def settle(
     changes["recipients"] = recipients
     status = lifecycle.status_of(recipients, life.status)
     if status is life.status:
-        return _again(email, replace(life, **changes), outcomes, policy, now, random)
+        return _again(email, changed(life, changes), outcomes, policy, now, random)
     ending = Event(event=str(status), at=now, attempt=life.attempts)
     changes["timeline"] = lifecycle.lengthened(changes["timeline"], ending)
-    return lifecycle.move(life, status, next_attempt_at=None, **changes)
+    changes["next_attempt_at"] = None
+    return lifecycle.move(life, status, **changes)
 
 
 def _recipients(email: Email, outcomes: Mapping[str, Outcome], now: datetime) -> tuple[Recipient, ...]:
@@ -79,7 +81,7 @@ def _recipient_after(recipient: Recipient, outcome: Outcome, hold: bool, now: da
     if outcome.verdict in FREE:
         return recipient
     status = _STATUS[outcome.verdict]
-    if outcome.verdict is Verdict.UNCERTAIN and hold:
+    if hold and outcome.verdict is Verdict.UNCERTAIN:
         status = RecipientStatus.UNCERTAIN
     reply = outcome.reply
     return Recipient(
@@ -98,7 +100,8 @@ def _changes(life: Life, hand_off: HandOff, worker: Worker, now: datetime) -> di
     detail: dict[str, Json] = {"relay": hand_off.relay, "seconds": round(hand_off.seconds, 3), "worker": worker.name}
     if worker.task:
         detail["task"] = worker.task
-    detail.update(_counted(hand_off.outcomes))
+    verdicts = _counted(hand_off.outcomes)
+    detail.update(verdicts)
     event = "attempt"
     changes: dict[str, Any] = {"last_error": None}
     worst = _gravest(hand_off.outcomes)
@@ -111,13 +114,13 @@ def _changes(life: Life, hand_off: HandOff, worker: Worker, now: datetime) -> di
             "last_error": life.last_error if worst.verdict is Verdict.RELEASED else _error(worst, now),
             "possible_duplicate": life.possible_duplicate or worst.verdict is Verdict.UNCERTAIN,
         }
-    verdicts = {outcome.verdict for outcome in hand_off.outcomes}
-    if not verdicts <= FREE:
+    if not verdicts.keys() <= FREE:
         changes["crash_count"] = 0  # its worker has come through
     if life.sent_at is None and Verdict.ACCEPTED in verdicts:
         changes["sent_at"] = now
     line = Event(event=event, at=now, attempt=life.attempts, detail=detail)
-    return {**changes, "timeline": lifecycle.lengthened(life.timeline, line)}
+    changes["timeline"] = lifecycle.lengthened(life.timeline, line)
+    return changes
 
 
 def _counted(outcomes: Sequence[Outcome]) -> dict[str, int]:

@@ -2,6 +2,8 @@
 
 import base64
 
+from postroom.mail import lines
+
 LONGEST_LINE = 1000
 DATA = b"DATA\r\n"
 RSET = b"RSET\r\n"
@@ -12,10 +14,10 @@ DOT = b".\r\n"
 def line(verb: str, *arguments: str) -> bytes:
     """One command line. Raises `ValueError`, without repeating the argument, where one holds a space, a control or any
     other invisible character, a lone surrogate, or is too long."""
-    for argument in arguments:
-        if not argument.isprintable() or " " in argument:
-            raise ValueError(f"not sent: a space or control character in an argument of {verb}")
-    written = " ".join((verb, *arguments)).encode("utf-8") + b"\r\n"
+    text = " ".join((verb, *arguments))
+    if not text.isprintable() or text.count(" ") != len(arguments):
+        raise ValueError(f"not sent: a space or control character in an argument of {verb}")
+    written = text.encode("utf-8") + b"\r\n"
     if len(written) > LONGEST_LINE:
         raise ValueError(f"not sent: an argument of {verb} is too long")
     return written
@@ -52,8 +54,7 @@ def content(data: bytes) -> bytes:
     """
     if not data.endswith(b"\r\n"):
         data += b"\r\n"
-    if not data.count(b"\r") == data.count(b"\n") == len(data.splitlines()) or b"\0" in data:
+    if lines.are_unsafe(data):
         raise ValueError("not sent: a bare CR, a bare LF or a NUL in the message")
-    if b"\r\n." in data:
-        data = data.replace(b"\r\n.", b"\r\n..")
+    data = data.replace(b"\r\n.", b"\r\n..")
     return b"." + data if data.startswith(b".") else data

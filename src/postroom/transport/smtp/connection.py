@@ -38,14 +38,15 @@ class Connection:
     """Nothing here raises for what the relay or the network does: `dialogue` says what became of it.
 
     `other_addresses` are those to try where this one cannot be connected to. `is_fresh`: has not been used yet, so
-    that the relay can have had no reason to close it. `emails` counts finished transactions; `is_prompt` says that
-    the reply to the last one's dot came soon. `wants_write` says that it must be woken up when it can write again.
+    that the relay can have had no reason to close it. `emails` counts finished transactions; `may_be_followed`
+    says that the next email may begin in one piece with the final dot of the one under way: the relay allows it, and
+    its reply to the last dot came soon. `wants_write` says that it must be woken up when it can write again.
     """
 
     __slots__ = (
         "_context", "_dot_at", "_host", "_limits", "_pending", "_progress", "_sends", "_since", "_wire",
-        "address", "dialogue", "emails", "is_fresh", "is_prompt", "is_watched_for_write", "other_addresses",
-        "wants_write",
+        "address", "dialogue", "emails", "is_fresh", "is_watched_for_write",
+        "may_be_followed", "other_addresses", "wants_write",
     )  # fmt: skip
 
     def __init__(
@@ -62,7 +63,7 @@ class Connection:
         self.dialogue = Dialogue(relay)
         self.emails = 0
         self.is_fresh = True
-        self.is_prompt = False
+        self.may_be_followed = False
         self.wants_write = True
         self.is_watched_for_write = False  # what the selector has been told
         self._host = relay.host.rstrip(".")  # certificates name it without
@@ -83,11 +84,6 @@ class Connection:
     def is_parked(self) -> bool:
         """Whether everything but the final dot has been written."""
         return not self._pending and self.dialogue.awaits_dot
-
-    @property
-    def may_be_followed(self) -> bool:
-        """Whether the next email may begin in one piece with the final dot of this one."""
-        return self.is_prompt and self.dialogue.may_be_followed
 
     def is_slow(self, now: float) -> bool:
         """Whether the reply to the last final dot does not come, or has not come, soon."""
@@ -128,7 +124,8 @@ class Connection:
         """Takes the finished transaction away; the one that follows is then under way, if there is one."""
         transaction = self.dialogue.finish()
         self.emails += 1
-        self.is_prompt = transaction.phase is Phase.DOT and not self.is_slow(now)
+        is_prompt = transaction.phase is Phase.DOT and not self.is_slow(now)
+        self.may_be_followed = is_prompt and self.dialogue.may_be_followed
         return transaction
 
     def flush(self, now: float) -> None:

@@ -46,8 +46,7 @@ class Dialogue:
     @property
     def awaits_dot(self) -> bool:
         """Whether the body has been given out to be written, and the final dot has not."""
-        transaction = self.transaction
-        return transaction is not None and transaction.phase is Phase.BODY and not transaction.is_over
+        return self.transaction is not None and self.transaction.awaits_dot
 
     @property
     def may_be_followed(self) -> bool:

@@ -96,7 +96,9 @@ def words(answer: Answer) -> Reply:
     if found is None or int(found[2]) != code // 100:
         return Reply(code=code, enhanced=None, text=_text(b" ".join(lines)))
     enhanced = found[1]
-    text = b" ".join([line.removeprefix(enhanced).lstrip(b" ") for line in lines])
+    text = lines[0][found.end() :].lstrip(b" ")
+    for line in lines[1:]:
+        text += b" " + line.removeprefix(enhanced).lstrip(b" ")
     return Reply(code=code, enhanced=enhanced.decode(), text=_text(text))
 
 

@@ -204,8 +204,7 @@ class SendLoop:
     # -- following ---------------------------------------------------------------------------------------------------
 
     def _may_be_followed(self, connection: Connection) -> bool:
-        last = connection.emails + 1 >= EMAILS_PER_CONNECTION
-        return self._may_follow and not last and connection.may_be_followed
+        return connection.may_be_followed and self._may_follow and connection.emails + 1 < EMAILS_PER_CONNECTION
 
     def _look_ahead(self) -> None:
         """Asks for emails that may follow those parked: one piece to send for each in place of two."""

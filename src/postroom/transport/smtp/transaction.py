@@ -24,6 +24,7 @@ _REFUSED = {
 
 class Transaction:
     """The course of one email. `phase` is how far the dialogue has come; when `is_over`, `outcomes` has all of them.
+    `awaits_dot`: the body has been given out to be written, or waits with the dot, and `write_dot` has not been called.
     `early`: it begins in one piece with the final dot of the email before (RFC 2920 §3.1).
 
     Then `usable` says whether the connection may carry another email, `heard` that the relay answered something about
@@ -32,13 +33,14 @@ class Transaction:
 
     __slots__ = (
         "_handle", "_held_back", "_open", "_outcomes", "_pipelining", "_plan", "_rcpt", "_sender_taken",
-        "early", "envelope", "heard", "is_over", "phase", "unheard", "usable",
+        "awaits_dot", "early", "envelope", "heard", "is_over", "phase", "unheard", "usable",
     )  # fmt: skip
 
     def __init__(self, envelope: Envelope, features: Features, *, early: bool = False) -> None:
         self.envelope = envelope
         self.phase = Phase.MAIL
         self.is_over = False
+        self.awaits_dot = False
         self.usable = True
         self.heard = False
         self.unheard = False
@@ -70,14 +72,11 @@ class Transaction:
 
     def on_reply(self, answer: Answer) -> bytes:
         """Takes the next reply; returns what to write, perhaps nothing."""
-        if answer.code == CLOSING:
-            self.unheard = not self.heard
-            self._settle_rest(Verdict.TRANSIENT, "the relay closes the connection", answer)
-            return self._break()
-        if self.early and not self.heard and answer.code >= 400:
-            self.unheard = True
-            self._settle_rest(Verdict.TRANSIENT, "the relay will not begin yet", answer)
-            return self._break()
+        if answer.code >= 400:
+            if answer.code == CLOSING:
+                return self._close(answer, "the relay closes the connection")
+            if self.early and not self.heard:
+                return self._close(answer, "the relay will not begin yet")
         self.heard = True
         return self._handle(self, answer)
 
@@ -85,6 +84,7 @@ class Transaction:
         """The final dot, which the fence has allowed, after a small body. From here on a lost connection means
         doubt."""
         self.phase = Phase.DOT
+        self.awaits_dot = False
         self._handle = Transaction._on_dot
         return self._held_back + command.DOT
 
@@ -122,7 +122,7 @@ class Transaction:
         index = recipients[self._rcpt]
         if answer.code >= 400:
             if index not in self._outcomes:
-                self._settle(index, self._verdict(answer.code), _REFUSED["rcpt"], answer)
+                self._settle(index, self._verdict(answer.code), _REFUSED["rcpt"], replies.words(answer))
         elif answer.code >= 300:
             return self._nonsense(answer)
         self._rcpt += 1
@@ -137,6 +137,7 @@ class Transaction:
     def _on_data(self, answer: Answer) -> bytes:
         if answer.code == 354 and self._open:
             self.phase = Phase.BODY
+            self.awaits_dot = True
             self._handle = Transaction._nonsense
             if len(self._plan.body) > SMALL_BODY:
                 return self._plan.body
@@ -179,8 +180,15 @@ class Transaction:
         self._handle = Transaction._on_reset
         return command.RSET
 
+    def _close(self, answer: Answer, problem: str) -> bytes:
+        """The relay wants the connection to end, perhaps in place of its first answer."""
+        self.unheard = not self.heard
+        self._settle_rest(Verdict.TRANSIENT, problem, answer)
+        return self._break()
+
     def _end(self) -> bytes:
         self.is_over = True
+        self.awaits_dot = False
         return b""
 
     def _break(self) -> bytes:
@@ -199,12 +207,12 @@ class Transaction:
         self._settle_rest(self._verdict(answer.code), _REFUSED[self.phase], answer)
 
     def _settle_rest(self, verdict: Verdict, problem: str, answer: Answer | None = None) -> None:
+        reply = replies.words(answer) if answer else None
         for index in self._plan.recipients:
             if index not in self._outcomes:
-                self._settle(index, verdict, problem, answer)
+                self._settle(index, verdict, problem, reply)
 
-    def _settle(self, index: int, verdict: Verdict, problem: str, answer: Answer | None) -> None:
-        reply = replies.words(answer) if answer else None
+    def _settle(self, index: int, verdict: Verdict, problem: str, reply: Reply | None) -> None:
         self._open -= 1
         self._outcomes[index] = Outcome(
             recipient=self.envelope.rcpt_to[index],
