@@ -68,6 +68,8 @@ def test_address_with_many_wrong_keys_is_slowed_down_but_right_keys_work(engine:
         assert_refused(answers[-1], 429, "rate_limit_exceeded")
         assert int(answers[-1].headers["retry-after"]) >= 1
         assert product.request("GET", "/emails").status_code == 200
+        behind_a_proxy = client.get("/emails", headers={"x-forwarded-for": "192.0.2.1"})
+        assert behind_a_proxy.status_code == 403
 
 
 @pytest.mark.one_engine

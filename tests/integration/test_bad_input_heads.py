@@ -45,6 +45,17 @@ def test_row_09_idle_connection_is_closed_after_its_answer(impatient: Product) -
         assert wire.is_closed(within=4)
 
 
+def test_row_09_connection_in_use_outlives_the_time_that_an_idle_one_has(impatient: Product) -> None:
+    with Wire(impatient.port) as wire:
+        for _ in range(4):
+            wire.send(head(impatient, method="GET"))
+            assert wire.read_answer().status == 200
+            time.sleep(0.6)
+        began = time.monotonic()
+        assert wire.is_closed(within=4)
+        assert time.monotonic() - began > 0.1
+
+
 @pytest.mark.parametrize(
     "order", [("Content-Length: 5", "Transfer-Encoding: chunked"), ("Transfer-Encoding: chunked", "Content-Length: 5")]
 )

@@ -9,7 +9,6 @@ from starlette.types import Send
 from postroom.api.exchange import Exchange
 
 JSON = "application/json"
-WHOLE = "postroom.answer"  # the extension of ASGI by which our HTTP protocol takes an answer as one message
 
 
 class Answer:
@@ -29,8 +28,7 @@ class Answer:
     async def go(self, exchange: Exchange, send: Send) -> None:
         """Sends it, in one piece where the server takes it so."""
         headers = self.headers + exchange.added
-        if WHOLE in exchange.scope.get("extensions", ()):
-            await send({"type": WHOLE, "status": self.status, "headers": headers, "body": self.body})
+        if exchange.cycle and exchange.cycle.answer(self.status, headers, self.body):
             return
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})

@@ -35,7 +35,8 @@ class Doorman:
 
     async def admit(self, exchange: Exchange, scope: Scope | None = None) -> ApiKey:
         """The key of this request, which has the scope. Raises `Refusal`: for key, rate or scope, in that order."""
-        key = await self._key(exchange)
+        known = self._recognised(exchange) or await self._look_up(exchange)
+        key = known.key
         if self._rates:
             self._count(exchange, key, self._rates)
         if scope and scope not in key.scopes:
@@ -47,24 +48,23 @@ class Doorman:
         """The key was revoked here: it stops at once in this process."""
         self._known = {digest: known for digest, known in self._known.items() if known.key.id != key_id}
 
-    async def _key(self, exchange: Exchange) -> ApiKey:
-        digest = hashlib.sha256(exchange.headers.get(b"authorization", b"")).digest()
-        known = self._known.get(digest)
+    def _recognised(self, exchange: Exchange) -> _Known | None:
+        known = self._known.get(_digest(exchange))
         if known is None or known.until < time.monotonic():
-            known = await self._look_up(_token(exchange), digest, exchange)
-        elif len(exchange.headers) != len(exchange.scope["headers"]):
+            return None
+        if len(exchange.headers) != len(exchange.scope["headers"]):
             _token(exchange)  # some header came twice; it raises if it was this one
-        return known.key
+        return known
 
-    async def _look_up(self, token: bytes, digest: bytes, exchange: Exchange) -> _Known:
-        text = token.decode("ascii", "replace")
+    async def _look_up(self, exchange: Exchange) -> _Known:
+        text = _token(exchange).decode("ascii", "replace")
         key_id = api_key.key_id_of(text)
         key = await run_in_threadpool(self._store.find_key, key_id) if key_id else None
         now = self._store.clock()
         if not api_key.proves(text, key) or key is None or not key.usable(now):
-            raise self._wrong(exchange)
+            raise await self._wrong(exchange)
         left = min(CACHE_SECONDS, (key.expires_at - now).total_seconds() if key.expires_at else CACHE_SECONDS)
-        return self._remember(digest, _Known(key, time.monotonic() + left))
+        return self._remember(_digest(exchange), _Known(key, time.monotonic() + left))
 
     def _remember(self, digest: bytes, known: _Known) -> _Known:
         now = time.monotonic()
@@ -74,9 +74,9 @@ class Doorman:
         self._known[digest] = known
         return known
 
-    def _wrong(self, exchange: Exchange) -> Refusal:
+    async def _wrong(self, exchange: Exchange) -> Refusal:
         """One answer for keys that are unknown, revoked or expired; another only for addresses that try too often."""
-        standing = self._failures.take(exchange.client())
+        standing = self._failures.take(await exchange.client())
         if not standing.taken:
             return _too_many("too many requests with a wrong API key", standing)
         return Refusal(403, Name.INVALID_API_KEY, "the API key is invalid")
@@ -92,6 +92,10 @@ class Doorman:
         exchange.added.append((b"ratelimit-policy", b"%d;w=1" % rates.size))
         if not standing.taken:
             raise _too_many("too many requests with this API key", standing)
+
+
+def _digest(exchange: Exchange) -> bytes:
+    return hashlib.sha256(exchange.headers.get(b"authorization", b"")).digest()
 
 
 def _token(exchange: Exchange) -> bytes:

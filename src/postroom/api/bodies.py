@@ -21,8 +21,12 @@ async def read(exchange: Exchange, *, limit: int, load: Load) -> bytes:
     """The whole body. Raises `Refusal` for a foreign type or coding, or for one that is too large, and `ClientGone`."""
     _check_type(exchange)
     _check_length(exchange, limit)
+    if exchange.cycle and (body := exchange.cycle.arrived()) is not None:
+        _count(exchange, len(body), limit, load)
+        return body
     chunks: list[bytes] = []
-    while True:
+    more = True
+    while more:
         load.under_way -= 1  # while it waits for its client it does not count
         try:
             message = await exchange.receive()
@@ -30,14 +34,17 @@ async def read(exchange: Exchange, *, limit: int, load: Load) -> bytes:
             load.under_way += 1
         if message["type"] != "http.request":
             raise ClientGone
-        chunk = message.get("body", b"")
-        exchange.body_bytes += len(chunk)
-        load.hold(len(chunk))
-        if exchange.body_bytes > limit:
-            raise _too_large(limit)
-        if not message.get("more_body", False):
-            return b"".join((*chunks, chunk)) if chunks else chunk
-        chunks.append(chunk)
+        chunks.append(message.get("body", b""))
+        _count(exchange, len(chunks[-1]), limit, load)
+        more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+def _count(exchange: Exchange, size: int, limit: int, load: Load) -> None:
+    exchange.body_bytes += size
+    load.hold(size)
+    if exchange.body_bytes > limit:
+        raise _too_large(limit)
 
 
 def _check_type(exchange: Exchange) -> None:

@@ -9,7 +9,7 @@ from postroom.errors import OutcomeUnknown
 from postroom.intake import Answer, Intake
 from postroom.store.base import Added, KeyReused, Submission
 
-_Waiting = asyncio.Future[Answer]
+_Waiting = asyncio.Future[Added | KeyReused]
 
 
 class Commits:
@@ -21,16 +21,14 @@ class Commits:
         self._answered: deque[tuple[_Waiting, Answer]] = deque()
         self._woken = False
 
-    async def submit(self, submission: Submission) -> Added | KeyReused:
-        """Returns when the submission is durable. Raises `StoreError`; `OutcomeUnknown` when it takes too long."""
+    def submit(self, submission: Submission) -> _Waiting:
+        """Done when the submission is durable; with a `StoreError` if it is not, `OutcomeUnknown` when it takes too
+        long."""
         loop = asyncio.get_running_loop()
         future: _Waiting = loop.create_future()
         self._patience.watch(future)
         self._intake.submit(submission, partial(self._take, loop, future))
-        answer = await future
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        return future
 
     def _take(self, loop: asyncio.AbstractEventLoop, future: _Waiting, answer: Answer) -> None:
         """Takes an answer, in the intake's thread."""
@@ -46,5 +44,9 @@ class Commits:
         self._woken = False  # before looking: what comes from now on wakes the loop again
         while self._answered:
             future, answer = self._answered.popleft()
-            if not future.done():
+            if future.done():
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
                 future.set_result(answer)

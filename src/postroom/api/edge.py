@@ -9,7 +9,6 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from postroom.api import errors
-from postroom.api.answer import Answer
 from postroom.api.bodies import ClientGone
 from postroom.api.desk import Desk
 from postroom.api.errors import Name, Refusal
@@ -43,8 +42,16 @@ class Edge:
         if path.startswith("//"):  # one client wants a slash after the base URL, the others none
             scope["path"] = "/" + path.lstrip("/")
         exchange = Exchange(scope, receive)
+        load = None if path in PUBLIC else self._desk.load
         try:
-            answer = await self._answer(exchange, send, public=path in PUBLIC)
+            if load:
+                load.enter()
+            try:
+                handler = self._handlers.find(exchange)
+                answer = await (handler(self._desk, exchange) if handler else self._ask_framework(exchange, send))
+            finally:
+                if load:
+                    load.leave(exchange.body_bytes)
         except ClientGone:
             return
         except Exception as error:
@@ -53,25 +60,8 @@ class Edge:
         if answer:
             await answer.go(exchange, send)
 
-    async def _answer(self, exchange: Exchange, send: Send, *, public: bool) -> Answer | None:
-        if public:
-            return await self._carry_out(exchange, send)
-        load = self._desk.load
-        load.enter()
-        try:
-            return await self._carry_out(exchange, send)
-        finally:
-            load.leave(exchange.body_bytes)
-
-    async def _carry_out(self, exchange: Exchange, send: Send) -> Answer | None:
-        """By our handler; or by the framework, which answers by itself, or raises."""
-        handler = self._handlers.find(exchange)
-        if handler:
-            return await handler(self._desk, exchange)
-        await self._ask_framework(exchange, send)
-        return None
-
     async def _ask_framework(self, exchange: Exchange, send: Send) -> None:
+        """Has the framework answer, or raise."""
         started = False
 
         async def send_on(message: Message) -> None:

@@ -1,22 +1,29 @@
 """One request and what goes back with its answer whatever it is: what handlers are given of HTTP."""
 
+import os
 import re
 
 import uuid_utils
 from starlette.types import Receive, Scope
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+from postroom.api.http_cycle import Cycle
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class Exchange:
     """The request's headers by name, its id, headers to add to the answer, the bytes that it holds, and `path_id`: the
-    part of the path that names one thing. The framework's own request does more, at several times the cost."""
+    part of the path that names one thing. `cycle` is there where our own HTTP protocol serves it. The framework's own
+    request does more, at several times the cost."""
 
-    __slots__ = ("added", "body_bytes", "headers", "path_id", "receive", "request_id", "scope")
+    __slots__ = ("added", "body_bytes", "cycle", "headers", "path_id", "receive", "request_id", "scope")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
         self.receive = receive
+        cycle = getattr(receive, "__self__", None)
+        self.cycle = cycle if isinstance(cycle, Cycle) else None
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         given = self.headers.get(b"x-request-id")
         self.request_id = given.decode() if given and _SANE_ID.fullmatch(given) else str(uuid_utils.uuid4())
@@ -30,7 +37,16 @@ class Exchange:
             return [self.headers[name]] if name in self.headers else []
         return [value for given, value in self.scope["headers"] if given == name]
 
-    def client(self) -> str:
-        """The address of the client, '' where there is none."""
+    async def client(self) -> str:
+        """The address of the client, '' where there is none. Behind a proxy that is trusted (`FORWARDED_ALLOW_IPS`, as
+        uvicorn has it) it is what that proxy says."""
+        await _FORWARDED(self.scope, self.receive, _nowhere)  # type: ignore[arg-type]  # changes the scope, and no more
         client = self.scope.get("client")
         return str(client[0]) if client else ""
+
+
+async def _nowhere(*_: object) -> None:
+    """An application, and what it would send."""
+
+
+_FORWARDED = ProxyHeadersMiddleware(_nowhere, trusted_hosts=os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1"))

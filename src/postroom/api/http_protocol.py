@@ -15,7 +15,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from postroom.api import errors, http_refusal
-from postroom.api.answer import WHOLE
 from postroom.api.errors import Refusal
 from postroom.api.http_cycle import Cycle
 
@@ -71,6 +70,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._drained = 0
         self._deaf = False
         self._parting = False
+        self._idle_since = 0.0
 
     # -- the life of the connection -------------------------------------------------------------------------------
 
@@ -109,7 +109,29 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         if self._phase is _Phase.DONE:
             self._phase = _Phase.IDLE
-        super().on_response_complete()
+        self._idle_since = self.loop.time()
+        if self.pipeline or self.timeout_keep_alive_task is None:
+            super().on_response_complete()
+        else:  # as uvicorn's, but for the timer, which is there already
+            self.server_state.total_requests += 1
+            if not self.transport.is_closing():
+                self.flow.resume_reading()
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Leaves the timer alone while the connection lasts: it looks itself whether it is time, and a new one for each
+        request is dear."""
+        if self.transport.is_closing():
+            super()._unset_keepalive_if_required()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes a connection that has been idle for long enough, or looks again when that may be."""
+        self.timeout_keep_alive_task = None
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if self._phase is _Phase.IDLE and left <= 0:
+            super().timeout_keep_alive_handler()
+        elif not self.transport.is_closing():
+            again = left if left > 0 else self.timeout_keep_alive
+            self.timeout_keep_alive_task = self.loop.call_later(again, self.timeout_keep_alive_handler)
 
     def pause_writing(self) -> None:
         """The client does not read its answer: it gets a while, for what it does not read is kept in memory."""
@@ -136,7 +158,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self._check_head()
         super().on_headers_complete()
         self.cycle.__class__ = Cycle  # uvicorn does not ask which
-        self.scope["extensions"] = {WHOLE: {}}
         self.cycle.transport = _Parting(self)  # type: ignore[assignment]  # has all that the cycle uses
         self._phase = _Phase.BODY
         self._head_bytes, self._head_tail = 0, b""
@@ -173,9 +194,9 @@ class GuardedProtocol(HttpToolsProtocol):
         before = len(self._head_tail)
         seen = self._head_tail + data
         end = seen.find(b"\r\n\r\n")
-        head = seen if end < 0 else seen[: end + 4]
+        end = len(seen) if end < 0 else end + 4
         self._head_tail = seen[-3:]
-        return head.count(b"\n", before) != head.count(b"\r\n", max(0, before - 1))
+        return seen.count(b"\n", before, end) != seen.count(b"\r\n", max(0, before - 1), end)
 
     # -- patience -----------------------------------------------------------------------------------------------------
 
@@ -250,7 +271,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Closes the connection; a client that is still sending gets time to read its answer first, which a reset would
         take away (RFC 9112 §9.6)."""
         self._wait(0, None)
-        self._unset_keepalive_if_required()
+        super()._unset_keepalive_if_required()
         if self._phase is _Phase.DONE or not self.transport.can_write_eof():
             self.transport.close()
         elif not (self._parting or self.transport.is_closing()):

@@ -60,12 +60,14 @@ class Backlog:
         """So many emails were accepted."""
         self._known += count
 
+    def has_room(self, count: int = 1) -> bool:
+        """Whether there is room for so many more, as far as is known; before it refuses, one should `check`."""
+        self._refresh_if_stale()
+        return self._known + count <= self._most
+
     async def check(self, count: int = 1) -> None:
         """Raises `Overloaded` when there is no room for so many more. Waits for a reading only before it refuses."""
-        self._refresh_if_stale()
-        if self._known + count <= self._most:
-            return
-        if await self.reading() + count > self._most:
+        if not self.has_room(count) and await self.reading() + count > self._most:
             raise Overloaded("too many emails wait to be sent; try again later", retry_after_seconds=5)
 
     def _refresh_if_stale(self) -> None:

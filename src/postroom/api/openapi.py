@@ -89,7 +89,7 @@ IDEMPOTENCY = header(
     " and sends nothing anew.",
     {"type": "string", "pattern": "^[!-~]([ -~]{0,254}[!-~])?$"},
 )
-PREFER = header("Prefer", "`respond-async` asks for 202 in place of 200.", {"type": "string", "pattern": "^[!-~]*$"})
+PREFER = header("Prefer", "`respond-async` asks for 202 in place of 200.", {"type": "string"})
 VALIDATION = header(
     "x-batch-validation",
     "`strict`: all or nothing. `permissive`: those that are valid.",

@@ -28,6 +28,7 @@ def server(app: FastAPI, settings: Settings) -> uvicorn.Server:
         ws="none",
         lifespan="off",
         access_log=False,
+        proxy_headers=False,  # asked for where it matters: `Exchange.client`
         server_header=False,
         log_config=None,
         log_level="error",
