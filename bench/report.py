@@ -62,7 +62,7 @@ def sections(published: Mapping[str, Any]) -> dict[str, str]:
             "memory": tables.memory(summaries),
             "ratios": tables.ratios(summaries),
             "durability": tables.durability(summaries),
-            "scaling": scaling.table([s for s in summaries if s.system == "mongo"]),
+            "scaling": scaling.table([s for s in summaries if s.system in ("mongo", "redis")]),
         }
     for name, found in published.items():
         if "head" in found:
