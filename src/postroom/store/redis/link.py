@@ -14,7 +14,8 @@ from postroom.errors import StoreError, StoreUnavailable
 from postroom.store.redis import faults, server
 from postroom.store.redis.clock import ServerClock
 from postroom.store.redis.server import Durability, Server
-from postroom.store.redis.talk import Command, Talk, Wire
+from postroom.store.redis.talk import Command, Talk
+from postroom.store.redis.wire import DriverConnection, Wire
 
 CONNECT_SECONDS = 1.5
 SOCKET_SECONDS = 1.5  # for each step of the handshake, and for sending
@@ -53,7 +54,7 @@ class Link:
         try:
             yield talk
         except StoreError:
-            talk.connection.disconnect()  # after a failover, a new connection may lead to the new primary
+            talk.wire.close()  # after a failover, a new connection may lead to the new primary
             raise
         finally:
             self._put_back(talk)
@@ -64,13 +65,13 @@ class Link:
         try:
             return _asked(talk)
         finally:
-            talk.connection.disconnect()
+            talk.wire.close()
 
     def close(self) -> None:
         """Closes idle connections now, and each other one when its call ends."""
         self._closed = True
         while self._idle:
-            self._idle.pop().connection.disconnect()
+            self._idle.pop().wire.close()
 
     def _reused(self, deadline: float, asking: Sequence[Command], *, writing: bool) -> Talk | None:
         """An idle connection that still works."""
@@ -79,16 +80,15 @@ class Link:
                 talk = self._idle.pop()
             except IndexError:  # another thread was quicker
                 return None
-            if talk.connection.pid != os.getpid() or not talk.is_quiet():
-                talk.connection.disconnect()
-                continue
             talk.deadline = deadline
-            if not writing and not self._clock.stale:
+            if talk.wire.pid != os.getpid():
+                talk.wire.close()
+                continue
+            if writing or self._clock.stale:
+                return talk if self._is_alive(talk, asking) else None
+            if talk.wire.is_quiet():
                 return talk
-            if self._is_alive(talk, asking):
-                return talk
-            talk.connection.disconnect()
-            return None
+            talk.wire.close()
         return None
 
     def _is_alive(self, talk: Talk, asking: Sequence[Command]) -> bool:
@@ -97,6 +97,7 @@ class Link:
         try:
             self._begin(talk, asking)
         except StoreError:
+            talk.wire.close()
             return False
         talk.deadline = deadline
         return True
@@ -110,7 +111,7 @@ class Link:
                 talk.write(("SET", server.LAYOUT_KEY, server.LAYOUT, "NX"), durable=False)
             self._begin(talk, asking)
         except BaseException:
-            talk.connection.disconnect()
+            talk.wire.close()
             raise
         talk.waits_for_disk = self._durability == "strict" and found.waits_for_disk
         return talk
@@ -124,13 +125,14 @@ class Link:
         connection = self._new_connection(min(left, CONNECT_SECONDS))
         try:
             connection.connect()
+            wire = Wire(connection, send_seconds=SOCKET_SECONDS)
         except (RedisError, OSError) as error:
             raise faults.of_link(self.address, error, in_doubt=False) from error
-        return Talk(connection, self.address, deadline)
+        return Talk(wire, self.address, deadline)
 
-    def _new_connection(self, patience_seconds: float) -> Wire:
+    def _new_connection(self, patience_seconds: float) -> DriverConnection:
         timeouts = {"socket_connect_timeout": patience_seconds, "socket_timeout": SOCKET_SECONDS}
-        return cast(Wire, self._connection_class(**{**self._options, **timeouts}))
+        return cast(DriverConnection, self._connection_class(**{**self._options, **timeouts}))
 
     def _begin(self, talk: Talk, asking: Sequence[Command]) -> None:
         """Learns the server's time, and what is asked besides."""
@@ -140,16 +142,17 @@ class Link:
         self._clock.learn(server_seconds, asked_at=asked_at, answered_at=time.monotonic())
 
     def _put_back(self, talk: Talk) -> None:
-        if talk.in_sync and not self._closed:
+        if talk.wire.in_sync and not self._closed:
             self._idle.append(talk)
         else:
-            talk.connection.disconnect()
+            talk.wire.close()
 
 
 def _asked(talk: Talk) -> Server:
     replies = talk.exchange(server.QUESTIONS)
-    if isinstance(replies[0], ResponseError):
-        raise faults.of_reply(talk.address, replies[0])
+    for reply in (replies[0], replies[-1]):
+        if isinstance(reply, ResponseError) and (reply is replies[0] or str(reply).startswith("LOADING")):
+            raise faults.of_reply(talk.address, reply)
     return server.read(replies)
 
 

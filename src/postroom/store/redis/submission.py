@@ -11,7 +11,8 @@ from postroom.store.base import Added, IdempotencyKey, KeyReused, Submission
 from postroom.store.redis import faults, times
 from postroom.store.redis.entries import entries
 from postroom.store.redis.records import STATES
-from postroom.store.redis.talk import Command, Reply, Talk
+from postroom.store.redis.talk import Command, Talk
+from postroom.store.redis.wire import Reply
 
 TRIES = 20
 

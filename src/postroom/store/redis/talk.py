@@ -1,58 +1,30 @@
 """One connection and one time limit: commands go out together, replies come in order, doubt is told from failure."""
 
-import time
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import TypeAlias
 
 import hiredis
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from postroom.store.redis import faults
 from postroom.store.redis.scripts import Script
+from postroom.store.redis.wire import Reply, Wire
 
-Reply: TypeAlias = Any  # bytes, int, None, or a list of replies; their shape is said where they are read
 Argument: TypeAlias = str | bytes | int
 Command: TypeAlias = tuple[Argument, ...]
 
 DISK_MILLISECONDS = 2000  # `appendfsync everysec` takes up to one second, on a disk that keeps up
 
 
-class Wire(Protocol):
-    """What we use of the driver's `Connection`, whose own types are incomplete."""
-
-    pid: int
-
-    @property
-    def is_connected(self) -> bool: ...
-    def connect(self) -> None: ...
-    def disconnect(self) -> None: ...
-    def can_read(self) -> bool: ...
-    def send_packed_command(self, command: list[bytes], check_health: bool) -> None: ...
-    def read_response(self, *, timeout: float) -> Reply: ...
-
-
 class Talk:
     """What one call says to Redis. `answers` are the replies to what it asked at the beginning."""
 
-    def __init__(self, connection: Wire, address: str, deadline: float) -> None:
-        self.connection = connection
+    def __init__(self, wire: Wire, address: str, deadline: float) -> None:
+        self.wire = wire
         self.address = address
         self.deadline = deadline
         self.waits_for_disk = False
         self.answers: list[Reply] = []
-        self._unread = 0
-
-    @property
-    def in_sync(self) -> bool:
-        """Whether the connection can be used again: every reply was read."""
-        return self._unread == 0 and self.connection.is_connected
-
-    def is_quiet(self) -> bool:
-        """Whether the connection is still open and has nothing to say."""
-        try:
-            return not self.connection.can_read()
-        except (RedisError, OSError):
-            return False
 
     def ask(self, *command: Argument) -> Reply:
         """The reply to one command that changes nothing."""
@@ -98,22 +70,10 @@ class Talk:
     def exchange(self, commands: Sequence[Command], *, in_doubt: bool = False) -> list[Reply]:
         """Sends commands and reads their replies, refusals included. A broken link raises `OutcomeUnknown` if the
         commands leave doubt, else `StoreUnavailable`."""
-        packed = _packed(commands)
-        self._unread = len(commands)
         try:
-            self.connection.send_packed_command([packed], check_health=False)
-            return [self._next_reply() for _ in commands]
+            return self.wire.exchange(_packed(commands), len(commands), deadline=self.deadline)
         except (RedisError, OSError) as error:
             raise faults.of_link(self.address, error, in_doubt=in_doubt) from error
-
-    def _next_reply(self) -> Reply:
-        patience = max(self.deadline - time.monotonic(), 0.001)
-        try:
-            reply = self.connection.read_response(timeout=patience)
-        except ResponseError as refusal:
-            reply = refusal
-        self._unread -= 1
-        return reply
 
     def _raise_refusal(self, replies: Sequence[Reply]) -> None:
         refusal = next((reply for reply in replies if isinstance(reply, ResponseError)), None)
