@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from postroom.errors import StoreUnavailable
-from postroom.mail.retry import in_whole_milliseconds
 
 GOOD_FOR_SECONDS = 10.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -20,7 +19,7 @@ class ServerClock:
         self._monotonic = monotonic
         self._offset: float | None = None
         self._learned_at = 0.0
-        self._latest = _EPOCH
+        self._latest = (0, _EPOCH)  # in milliseconds since then, and as a time
         self._gate = threading.Lock()
         self._pid = os.getpid()
 
@@ -43,9 +42,16 @@ class ServerClock:
         """The time now, or the latest time given out if that is later. Raises `StoreUnavailable` before `learn`."""
         if self._offset is None:
             raise StoreUnavailable("Redis has not told the time yet")
+        at = round((self._monotonic() + self._offset) * 1_000_000) // 1000
+        latest = self._latest
+        if at > latest[0]:  # else it is the same millisecond, and costs next to nothing
+            latest = self._advance(at)
+        return latest[1]
+
+    def _advance(self, at: int) -> tuple[int, datetime]:
         if self._pid != os.getpid():  # a thread of the parent may have held the lock at the moment of the fork
             self._gate, self._pid = threading.Lock(), os.getpid()
-        moment = in_whole_milliseconds(_EPOCH + timedelta(seconds=self._monotonic() + self._offset))
         with self._gate:
-            self._latest = max(self._latest, moment)
+            if at > self._latest[0]:
+                self._latest = (at, _EPOCH + timedelta(milliseconds=at))
             return self._latest
