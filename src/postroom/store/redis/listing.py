@@ -116,10 +116,12 @@ def _walked(talk: Talk, query: Query, leads: Sequence[_Lead]) -> Iterator[Record
 
 def _collected(talk: Talk, query: Query) -> Iterator[Record]:
     """The records that the subject leads to."""
-    above, below = _span(query)
+    above, below = (bound.encode() for bound in _span(query))
     members: list[bytes] = talk.ask("ZRANGEBYLEX", *_subject_range(query))
-    ids = (member[-_ID_CHARS:].decode() for member in members)
-    wanted = sorted((one for one in ids if above < one and (not below or one < below)), reverse=not query.before)
+    ids = [member[-_ID_CHARS:] for member in members]
+    if above or below:
+        ids = [one for one in ids if above < one and (not below or one < below)]
+    wanted = sorted(ids, reverse=not query.before)
     start, step = 0, query.limit + 1
     while start < len(wanted):
         yield from (record for record in reading.read(talk, wanted[start : start + step]) if record.state)

@@ -29,7 +29,7 @@ def record(talk: Talk, account: str, email_id: str) -> Record | None:
     return found if found.account == account else None
 
 
-def read(talk: Talk, ids: Sequence[str], *, whole: bool = False) -> list[Record]:
+def read(talk: Talk, ids: Sequence[str] | Sequence[bytes], *, whole: bool = False) -> list[Record]:
     """The records with these ids, each as it was at one moment; one that is not there has nothing but its id. Bodies,
     which never change, are left out unless `whole`."""
     if not whole:
