@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -53,7 +54,7 @@ def facts(servers: Servers) -> Json:
     """The machine and the versions."""
     return {
         "machine": f"{os.cpu_count()} cores ({_processor()}), {_memory_gb():.0f} GB, {_system()}",
-        "python": platform.python_version(),
+        "python": platform.python_version() + (" of the system" if sys.base_prefix == "/usr" else ""),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "servers": {
             "RabbitMQ": servers.rabbitmq_version(),

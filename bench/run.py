@@ -1,6 +1,7 @@
 """One system, one work, once: start, warm up, load, wait for the end, read everything back, and say what was seen."""
 
 import math
+import os
 import shutil
 import tempfile
 import time
@@ -91,6 +92,7 @@ class _Run:
     def carry_out(self) -> None:
         """The steps, in order."""
         first = self._warm_up()
+        os.sync()  # what the systems before have left to be written is not this one's burden
         submitter = self._submitter(range(work.WARM_UP, work.WARM_UP + self._row.n))
         try:
             meter = Meter({**self._running.groups, "sink": [self._relay.pid]})

@@ -114,8 +114,8 @@ class Servers:
 
     @cached_property
     def redis(self) -> RedisServer:
-        """One that syncs each write."""
-        return self._start_redis("redis")
+        """One that syncs each write, set up as the stack's."""
+        return self._start_redis("redis", auto_aof_rewrite_min_size="256mb")
 
     @cached_property
     def plain_redis(self) -> RedisServer:
