@@ -4,11 +4,11 @@ clock of this host."""
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pymongo.errors import PyMongoError
 
-from postroom.mail.retry import in_whole_milliseconds
+from postroom.store.milliseconds import Milliseconds
 
 
 class ServerClock:
@@ -18,10 +18,10 @@ class ServerClock:
         """`ask` brings the server's time; it may raise `PyMongoError`."""
         self._ask = ask
         self._sync_seconds = sync_seconds
-        self._syncing, self._reading = threading.Lock(), threading.Lock()
-        self._zero: datetime | None = None  # the server's time when this host's monotonic clock was 0
+        self._syncing = threading.Lock()
+        self._zero: float | None = None  # the server's time when this host's monotonic clock was 0
         self._sync_at = 0.0
-        self._latest: datetime | None = None
+        self._times = Milliseconds()
 
     def __call__(self) -> datetime:
         """The time now. Raises `PyMongoError` only as long as the server was never reached."""
@@ -31,26 +31,23 @@ class ServerClock:
                 zero = self._sync_again(zero)
             finally:
                 self._syncing.release()
-        moment = in_whole_milliseconds(zero + timedelta(seconds=time.monotonic()))
-        with self._reading:
-            self._latest = moment if self._latest is None else max(moment, self._latest)
-            return self._latest
+        return self._times.at(zero + time.monotonic())
 
-    def _first_zero(self) -> datetime:
+    def _first_zero(self) -> float:
         with self._syncing:
             return self._zero or self._sync()
 
-    def _sync_again(self, zero: datetime) -> datetime:
+    def _sync_again(self, zero: float) -> float:
         try:
             return self._sync()
         except PyMongoError:  # whoever needs the server next will report it; until then the old offset is good
             self._sync_at = time.monotonic() + self._sync_seconds
             return zero
 
-    def _sync(self) -> datetime:
+    def _sync(self) -> float:
         before = time.monotonic()
         server_time = self._ask()
         after = time.monotonic()
-        self._zero = server_time - timedelta(seconds=(before + after) / 2)
+        self._zero = server_time.timestamp() - (before + after) / 2
         self._sync_at = after + self._sync_seconds
         return self._zero

@@ -1,15 +1,13 @@
 """The server's time, kept by the difference to this process's monotonic clock, so that asking costs nothing."""
 
-import os
-import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from postroom.errors import StoreUnavailable
+from postroom.store.milliseconds import Milliseconds
 
 GOOD_FOR_SECONDS = 10.0
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ServerClock:
@@ -19,9 +17,7 @@ class ServerClock:
         self._monotonic = monotonic
         self._offset: float | None = None
         self._learned_at = 0.0
-        self._latest = (0, _EPOCH)  # in milliseconds since then, and as a time
-        self._gate = threading.Lock()
-        self._pid = os.getpid()
+        self._times = Milliseconds()
 
     @property
     def known(self) -> bool:
@@ -42,16 +38,4 @@ class ServerClock:
         """The time now, or the latest time given out if that is later. Raises `StoreUnavailable` before `learn`."""
         if self._offset is None:
             raise StoreUnavailable("Redis has not told the time yet")
-        at = round((self._monotonic() + self._offset) * 1_000_000) // 1000
-        latest = self._latest
-        if at > latest[0]:  # else it is the same millisecond, and costs next to nothing
-            latest = self._advance(at)
-        return latest[1]
-
-    def _advance(self, at: int) -> tuple[int, datetime]:
-        if self._pid != os.getpid():  # a thread of the parent may have held the lock at the moment of the fork
-            self._gate, self._pid = threading.Lock(), os.getpid()
-        with self._gate:
-            if at > self._latest[0]:
-                self._latest = (at, _EPOCH + timedelta(milliseconds=at))
-            return self._latest
+        return self._times.at(self._monotonic() + self._offset)

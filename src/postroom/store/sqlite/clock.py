@@ -1,23 +1,20 @@
 """The system's time as a store's clock. Only a store asks; everybody else is handed `now`."""
 
-import threading
-from datetime import UTC, datetime
+import time
+from datetime import datetime
 
-from postroom.mail.retry import in_whole_milliseconds
+from postroom.store.milliseconds import Milliseconds
 
 
 class SystemClock:
     """UTC in whole milliseconds that never goes back in this process, also when the system's clock is set back."""
 
     def __init__(self) -> None:
-        self._gate = threading.Lock()
-        self._latest = datetime.min.replace(tzinfo=UTC)
+        self._times = Milliseconds()
 
     def __call__(self) -> datetime:
         """The time now, or the latest time given out if that is later."""
-        with self._gate:
-            self._latest = max(self._latest, in_whole_milliseconds(datetime.now(UTC)))
-            return self._latest
+        return self._times.at(time.time())
 
 
 system_clock = SystemClock()
