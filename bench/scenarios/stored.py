@@ -38,9 +38,9 @@ def _store(bench: Bench, system: str) -> Iterator[str]:
             client.drop_database("postroom_stored")
         return
     if system == "redis":
-        bench.servers.redis.ask("FLUSHALL")
+        bench.servers.redis.ask("FLUSHALL", "ASYNC")
         yield bench.servers.redis.url
-        bench.servers.redis.ask("FLUSHALL")
+        bench.servers.redis.ask("FLUSHALL", "ASYNC")
         return
     with tempfile.TemporaryDirectory(prefix="bench-stored-") as folder:
         yield f"sqlite:///{folder}/postroom.sqlite3"
