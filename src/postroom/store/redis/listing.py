@@ -3,7 +3,7 @@
 Its ids are walked in order, past those that another index lacks. A subject is checked on the emails found.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -14,6 +14,7 @@ from postroom.store.base import Page, Query
 from postroom.store.redis import reading, records, scripts, times
 from postroom.store.redis.records import Record
 from postroom.store.redis.talk import Argument, Command, Talk
+from postroom.store.redis.wire import Reply
 
 MOST_COLLECTED = 50_000  # ids that are fetched and sorted at once; those of a subject are in no order
 _STEP = 250
@@ -42,37 +43,39 @@ def page(talk: Talk, query: Query) -> Page:
 
 
 def _matching(talk: Talk, query: Query) -> Iterator[Email]:
-    """All emails of the query from the cursor on, read in steps as they are asked for."""
-    fulfils = _condition(query)
-    for record in _candidates(talk, query):
-        email = records.email_of(record, listed=True)
-        if fulfils(email):
-            yield email
-
-
-def _candidates(talk: Talk, query: Query) -> Iterator[Record]:
+    """All emails of the query from the cursor on, read in steps as they are asked for. Raises `EmailNotFound`, there or
+    here, for a cursor that this account does not have."""
     leads = _leads(query)
+    if len(leads) == 1 and not query.subject:  # nothing to choose, so nothing to ask before
+        return _fulfilling(query, set(), _walked(talk, query, leads, asking=_cursor_question(query)))
     subject, sizes = _measured(talk, query, leads)
     if query.subject and subject <= min(MOST_COLLECTED, *sizes):
-        return _collected(talk, query)
+        return _fulfilling(query, _terms(query), _collected(talk, query))
     leads = [lead for _, lead in sorted(zip(sizes, leads, strict=True), key=lambda pair: pair[0])]
-    return _walked(talk, query, leads)
+    return _fulfilling(query, set(), _walked(talk, query, leads))
 
 
 def _measured(talk: Talk, query: Query, leads: Sequence[_Lead]) -> tuple[int, list[int]]:
-    """How many emails the subject leads to, and each other lead; only where there is a choice. In the same exchange the
-    cursor is looked up."""
-    cursor, choice = query.after or query.before, len(leads) > 1 or query.subject is not None
-    questions = [command for lead in leads for command in lead.sizes] if choice else []
+    """How many emails the subject leads to, and each other lead. In the same exchange the cursor is looked up."""
+    questions = [command for lead in leads for command in lead.sizes]
     if query.subject:
         questions.append(("ZLEXCOUNT", *_subject_range(query)))
-    if cursor:
-        questions.append(("HGET", records.STATES, cursor))
-    replies = talk.ask_all(questions) if questions else []
-    if cursor and records.account_of(replies.pop()) != query.account:
-        raise EmailNotFound(f"no email {cursor}")
-    subject = replies.pop() if query.subject else 0
-    return subject, [sum(replies.pop(0) for _ in lead.sizes) if choice else 0 for lead in leads]
+    cursor = _cursor_question(query)
+    replies = talk.ask_all([*questions, *cursor])
+    _check_cursor(query, replies[len(questions) :])
+    subject = replies[len(questions) - 1] if query.subject else 0
+    return subject, [sum(replies.pop(0) for _ in lead.sizes) for lead in leads]
+
+
+def _cursor_question(query: Query) -> list[Command]:
+    """What to ask about the cursor, if there is one."""
+    cursor = query.after or query.before
+    return [("HGET", records.STATES, cursor)] if cursor else []
+
+
+def _check_cursor(query: Query, replies: Sequence[Reply]) -> None:
+    if replies and records.account_of(replies[0]) != query.account:
+        raise EmailNotFound(f"no email {query.after or query.before}")
 
 
 def _leads(query: Query) -> list[_Lead]:
@@ -102,16 +105,20 @@ def _with_status(account: str, wanted: Collection[Status]) -> _Lead:
     return _Lead(tuple(indexes), tuple(sizes))
 
 
-def _walked(talk: Talk, query: Query, leads: Sequence[_Lead]) -> Iterator[Record]:
-    """The records that all leads have, along the first."""
+def _walked(talk: Talk, query: Query, leads: Sequence[_Lead], *, asking: Sequence[Command] = ()) -> Iterator[Record]:
+    """The records that all leads have, along the first; in the first exchange the cursor is looked up, if that is asked
+    for."""
     above, below = _span(query)
     step, wanted = query.limit + 1, [argument for lead in leads for argument in lead.arguments]
     while True:
-        last, found = talk.read(scripts.WALK, "up" if query.before else "down", above, below, step, *wanted)
+        place = ("up" if query.before else "down", above, below, step)
+        (last, found), *told = talk.read_and_ask(scripts.WALK, [*place, *wanted], asking)
+        _check_cursor(query, told)
         yield from (Record(*record) for record in found)
         if not last:
             return
         above, below, step = (last.decode(), below, _STEP) if query.before else (above, last.decode(), _STEP)
+        asking = ()
 
 
 def _collected(talk: Talk, query: Query) -> Iterator[Record]:
@@ -128,20 +135,18 @@ def _collected(talk: Talk, query: Query) -> Iterator[Record]:
         start, step = start + step, _STEP
 
 
-def _condition(query: Query) -> Callable[[Email], bool]:
+def _fulfilling(query: Query, wanted: set[str], found: Iterable[Record]) -> Iterator[Email]:
+    """The emails of these records that the query asks for. Those that were not found by the terms they must have are
+    looked at for them."""
     subject = (query.subject or "").casefold()
-    wanted = _terms(query)
-
-    def fulfils(email: Email) -> bool:
-        if email.account != query.account:
-            return False
-        if query.status and email.life.status not in query.status:
-            return False
+    for record in found:
+        email = records.email_of(record, listed=True)
+        if email.account != query.account or (query.status and email.life.status not in query.status):
+            continue
         if subject and not email.subject.casefold().startswith(subject):
-            return False
-        return not wanted or wanted.issubset(records.terms(email))
-
-    return fulfils
+            continue
+        if not wanted or wanted.issubset(records.terms(email)):
+            yield email
 
 
 def _subject_range(query: Query) -> tuple[Argument, ...]:
