@@ -19,7 +19,7 @@ class ServerClock:
         self._ask = ask
         self._sync_seconds = sync_seconds
         self._syncing = threading.Lock()
-        self._zero: float | None = None  # the server's time when this host's monotonic clock was 0
+        self._zero: float | None = None  # seconds since 1970 by the server when this host's monotonic clock was 0
         self._sync_at = 0.0
         self._times = Milliseconds()
 
