@@ -175,9 +175,9 @@ class Turn:
         return passed
 
     def renew(self) -> None:
-        """Extends the leases, three times in the life of each, but for attempts that have taken too long."""
+        """Extends the leases, three times in the life of the shorter one, but for attempts that have taken too long."""
         now = self.store.clock()
-        if now - self.renewed_at < self.terms.lease / 3:
+        if now - self.renewed_at < min(self.terms.lease, self.terms.doubt_lease) / 3:
             return
         self.renewed_at = now
         young = [held for held in self.held.values() if now - held.began < self.terms.attempt_limit]
