@@ -212,8 +212,14 @@ def test_lapse_after_the_fence_is_flagged_and_goes_as_its_sender_chose(
     doubtful = lifecycle.lapse_after_fence(
         life(Status.SENDING), now=NOW, again_at=NOW + HOUR, worker="w", on_uncertain=choice
     )
-    assert doubtful.possible_duplicate
+    assert (doubtful.possible_duplicate, doubtful.crash_count) == (True, 1)
     assert (doubtful.status, states(doubtful), doubtful.next_attempt_at) == (status, [recipient], again_at)
+
+
+def test_last_crash_allowed_is_not_followed_by_another_copy() -> None:
+    worn = life(Status.SENDING, crash_count=lifecycle.CRASHES_ALLOWED - 1)
+    held = lifecycle.lapse_after_fence(worn, now=NOW, again_at=NOW + HOUR, worker="w", on_uncertain=OnUncertain.RESEND)
+    assert (held.status, states(held), held.next_attempt_at) == (Status.UNCERTAIN, [R.UNCERTAIN], None)
 
 
 # -- the status of the whole

@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from postroom.deliver.held import Held, left, same_for_all, took
 from postroom.deliver.terms import Terms
 from postroom.errors import StoreError
 from postroom.mail import lifecycle, mime, settling
 from postroom.mail.email import Email, Lane, Status
-from postroom.mail.outcome import Envelope, HandOff, Outcome, Phase, Verdict
+from postroom.mail.outcome import Envelope, HandOff, Phase, Verdict
 from postroom.mail.retry import Random
 from postroom.mail.settling import Worker
 from postroom.store.base import Claim, Settlement, Store
@@ -27,16 +28,6 @@ COMPANY_PAUSE = timedelta(
 
 
 @dataclass(slots=True, kw_only=True)
-class _Held:
-    """A claim that this turn holds, and how far it has come."""
-
-    claim: Claim
-    began: datetime
-    size: int = 0
-    fenced: bool = False
-
-
-@dataclass(slots=True, kw_only=True)
 class Turn:
     """What one turn holds: ids not yet claimed, claims not yet handed off, and lives not yet written."""
 
@@ -49,7 +40,7 @@ class Turn:
     refill: bool
     ids: deque[str]
     waiting: deque[Claim] = field(default_factory=deque)
-    held: dict[str, _Held] = field(default_factory=dict)  # all claims, waiting or under way
+    held: dict[str, Held] = field(default_factory=dict)  # all claims, waiting or under way
     bytes_under_way: int = 0
     unwritten: dict[str, tuple[Settlement, HandOff]] = field(default_factory=dict)
     verdicts: Counter[str] = field(default_factory=Counter)
@@ -69,6 +60,8 @@ class Turn:
         """Envelopes for at most `free` hand-offs; none while a stop is under way or the store is away."""
         if self.must_stop() or self.unwritten:
             return []
+        if self.store.clock() - self.began - self.terms.turn_limit >= self.terms.turn_age:
+            self._leave_what_waits()
         self.claim(free)
         envelopes: list[Envelope] = []
         while self.waiting and len(envelopes) < free and self.bytes_under_way < self.terms.bytes_under_way:
@@ -82,6 +75,13 @@ class Turn:
         if self.stop_began is None and self.stopping():
             self.stop_began = self.store.clock()
         return self.stop_began is not None
+
+    def _leave_what_waits(self) -> None:
+        """A turn this old hands over nothing more, so that it ends by itself; others go on with the rest."""
+        self.ids.clear()
+        handed_back = [left(self.held[claim.email.id]) for claim in self.waiting]
+        self.waiting.clear()
+        self.settle(handed_back)
 
     def claim(self, free: int) -> None:
         """Claims what is urgent, then what the wake-up named, then, if asked to, whatever is due."""
@@ -137,15 +137,28 @@ class Turn:
     def _hold(self, claims: Sequence[Claim], now: datetime) -> Sequence[Claim]:
         """Keeps the claims; of emails that one more crash would fail only one at a time, for which of them it is that
         crashes its worker must come out, and the others must not answer for it."""
+        claims = [claim for claim in claims if self._is_free(claim, now)]
         suspects = [claim for claim in claims if lifecycle.is_suspect(claim.email.life)]
         if suspects and not any(lifecycle.is_suspect(held.claim.email.life) for held in self.held.values()):
             suspects.pop(0)
         for claim in claims:
-            self.held[claim.email.id] = _Held(claim=claim, began=now)
+            self.held[claim.email.id] = Held(claim=claim, began=now)
         for number, claim in enumerate(suspects, 1):
-            self._settle(_left(self.held[claim.email.id]), now, again_at=now + number * SUSPECT_PAUSE)
+            self._settle(left(self.held[claim.email.id]), now, again_at=now + number * SUSPECT_PAUSE)
         self.write()
         return [claim for claim in claims if claim.email.id in self.held]
+
+    def _is_free(self, claim: Claim, now: datetime) -> bool:
+        """Whether this turn has nothing under way for the email. It may have, by an earlier claim that has lapsed while
+        the process was paused, say; then the new claim is put off."""
+        held = self.held.get(claim.email.id)
+        if held is None:
+            return True
+        if held.under_way:
+            self._note(claim, left(Held(claim=claim, began=now)), now, again_at=now + self.terms.lease)
+            return False
+        self.waiting.remove(held.claim)
+        return True
 
     def compose(self, email: Email) -> Envelope | None:
         """The envelope of a claimed email; one that cannot be composed has failed, and harms no other."""
@@ -154,12 +167,13 @@ class Turn:
             envelope = mime.envelope(email, contents, return_path=self.terms.return_path)
         except StoreError as error:
             _log_store(error, worker=self.worker.name)
-            self.settle([_same_for_all(email, Verdict.RELEASED, Phase.CONNECT, "the store did not answer")])
+            self.settle([same_for_all(email, Verdict.RELEASED, Phase.CONNECT, "the store did not answer")])
         except Exception:
             log.exception("unexpected error", extra={"email_id": email.id})
-            self.settle([_same_for_all(email, Verdict.REJECTED, Phase.CONNECT, "the message cannot be composed")])
+            self.settle([same_for_all(email, Verdict.REJECTED, Phase.CONNECT, "the message cannot be composed")])
         else:
-            self.held[email.id].size = len(envelope.data)
+            held = self.held[email.id]
+            held.size, held.began = len(envelope.data), self.store.clock()
             self.bytes_under_way += len(envelope.data)
             return envelope
         return None
@@ -180,7 +194,8 @@ class Turn:
         if now - self.renewed_at < min(self.terms.lease, self.terms.doubt_lease) / 3:
             return
         self.renewed_at = now
-        young = [held for held in self.held.values() if now - held.began < self.terms.attempt_limit]
+        limit = self.terms.attempt_limit
+        young = [held for held in self.held.values() if not held.under_way or now - held.began < limit]
         for fenced, lease in ((False, self.terms.lease), (True, self.terms.doubt_lease)):
             tokens = {held.claim.email.id: held.claim.token for held in young if held.fenced is fenced}
             try:
@@ -207,13 +222,17 @@ class Turn:
     def _settle(self, hand_off: HandOff, now: datetime, *, again_at: datetime | None = None) -> None:
         held = self.held.pop(hand_off.email_id)
         self.bytes_under_way -= held.size
-        email = held.claim.email
+        self._note(held.claim, hand_off, now, again_at=again_at)
+
+    def _note(self, claim: Claim, hand_off: HandOff, now: datetime, *, again_at: datetime | None = None) -> None:
+        """Keeps the life that follows until it is written."""
+        email = claim.email
         life = settling.settle(
             email, hand_off, worker=self.worker, policy=self.terms.policy, now=now, random=self.random
         )
         if again_at:
             life = replace(life, next_attempt_at=again_at)
-        self.unwritten[email.id] = (Settlement(email_id=email.id, token=held.claim.token, life=life), hand_off)
+        self.unwritten[email.id] = (Settlement(email_id=email.id, token=claim.token, life=life), hand_off)
 
     def write(self) -> None:
         """Writes the lives. One whose claim has lapsed is refused; if the relay took the email, it is flagged and
@@ -226,7 +245,7 @@ class Turn:
             late = [
                 replace(settlement, life=replace(settlement.life, possible_duplicate=True))
                 for email_id, (settlement, hand_off) in self.unwritten.items()
-                if email_id not in written and _took(hand_off)
+                if email_id not in written and took(hand_off)
             ]
             if late:
                 written |= self.store.settle_late(late, now=now)
@@ -239,7 +258,7 @@ class Turn:
 
     def hand_back(self) -> None:
         """Ends the turn: nothing stays claimed, as far as the store can be told."""
-        self.settle([_left(held) for held in list(self.held.values())])
+        self.settle([left(held) for held in list(self.held.values())])
         began = self.store.clock()
         while self.unwritten and self.store.clock() < self._patience_ends(began):
             time.sleep(1)  # the store is away; the outcomes are known to nobody else
@@ -250,28 +269,6 @@ class Turn:
         if not self.must_stop():
             return began + self.terms.attempt_limit
         return max(began, self.stop_began or began) + self.terms.stop_limit
-
-
-def _left(held: _Held) -> HandOff:
-    """The outcome of a claim whose hand-off was dropped: in doubt after the fence, untried before it."""
-    if held.fenced:
-        return _same_for_all(
-            held.claim.email, Verdict.UNCERTAIN, Phase.DOT, "stopped before the reply to the final dot"
-        )
-    return _same_for_all(held.claim.email, Verdict.RELEASED, Phase.CONNECT, "stopped before the final dot")
-
-
-def _same_for_all(email: Email, verdict: Verdict, phase: Phase, message: str) -> HandOff:
-    outcomes = [
-        Outcome(recipient=recipient.address, verdict=verdict, phase=phase, message=message)
-        for recipient in email.life.pending
-    ]
-    return HandOff(email_id=email.id, relay="", seconds=0.0, outcomes=outcomes)
-
-
-def _took(hand_off: HandOff) -> bool:
-    """Whether the relay has taken the email, for one recipient at least."""
-    return any(outcome.verdict is Verdict.ACCEPTED for outcome in hand_off.outcomes)
 
 
 def _log_store(error: StoreError, *, worker: str) -> None:

@@ -165,9 +165,12 @@ def lapse_before_fence(life: Life, *, now: datetime, again_at: datetime, worker:
 
 def lapse_after_fence(life: Life, *, now: datetime, again_at: datetime, worker: str, on_uncertain: OnUncertain) -> Life:
     """A claim ran out after the final dot may have been written: flagged, then sent again or held, as its sender
-    chose."""
-    doubtful = note(replace(life, possible_duplicate=True), "outcome_unknown", now, {"worker": worker})
-    if on_uncertain is OnUncertain.RESEND:
+    chose; held as well after the third crash in a row, or an email that breaks whoever sends it would go out again and
+    again."""
+    crashes = life.crash_count + 1
+    doubtful = replace(life, possible_duplicate=True, crash_count=crashes)
+    doubtful = note(doubtful, "outcome_unknown", now, {"worker": worker, "crashes": crashes})
+    if on_uncertain is OnUncertain.RESEND and crashes < CRASHES_ALLOWED:
         return move(doubtful, S.QUEUED, next_attempt_at=again_at)
     recipients = _pending_become(doubtful, RecipientStatus.UNCERTAIN, now, "may have been delivered")
     return move(doubtful, S.UNCERTAIN, recipients=recipients, next_attempt_at=None)
