@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from postroom.errors import SettingsError
+from postroom.errors import InvalidEmail, SettingsError
+from postroom.mail import address
 
 PREFIX = "POSTROOM_"
 UNPREFIXED = frozenset({"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"})  # Celery and Flower read them by these names
@@ -46,6 +47,15 @@ def _known_relay(url: SecretStr) -> SecretStr:
     if not url.get_secret_value().startswith(("smtp://", "smtps://", "simulated://")):
         raise ValueError("must begin with smtp://, smtps:// or simulated://")
     return url
+
+
+def _known_address(text: str | None) -> str | None:
+    if not text:
+        return None
+    try:
+        return address.parse(text, member="").addr
+    except InvalidEmail as error:
+        raise ValueError(f"must be one address such as bounces@example.com; this {error.problem}") from None
 
 
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 366)]
@@ -145,7 +155,9 @@ class Settings(BaseSettings):
     retry_cap_seconds: Seconds = Field(14_400, description="Longest pause between attempts.")
     route_delay_seconds: Seconds = Field(10, description="Pause after the relay itself was down or refused us.")
     doubt_delay_seconds: Seconds = Field(60, description="Shortest pause before an email in doubt is sent again.")
-    return_path: str | None = Field(None, description="Envelope sender, where bounces go; the email's `from` if unset.")
+    return_path: Annotated[str | None, AfterValidator(_known_address)] = Field(
+        None, description="Envelope sender, where bounces go; the email's `from` if unset."
+    )
     stop_seconds: Seconds = Field(10, description="How long a stop waits for hand-offs under way.")
 
     # -- the relay
@@ -169,7 +181,7 @@ class Settings(BaseSettings):
     # -- upkeep
     sweep_seconds: Seconds = Field(1, description="Pause between two sweeps.")
     wake_up_seconds: Seconds = Field(15, description="When a published email that nobody claimed is published again.")
-    retention_days: Seconds = Field(30, description="How long finished emails are kept, in days.")
+    retention_days: float = Field(30, gt=0, le=36_500, description="How long finished emails are kept, in days.")
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:

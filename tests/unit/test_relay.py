@@ -56,6 +56,7 @@ def test_name_of_an_ipv6_relay_is_a_url_again() -> None:
         "smtp://u:[hunter2@mail.example.com",
         "smtp://u:hunter2%ff@mail.example.com",
         "smtp://u:hunter2%00@mail.example.com",
+        f"smtp://u:{'hunter2' * 1300}@mail.example.com",
         "smtp://u:hunter2\uff20@mail.example.com",
         "smtp://hunter2@mail.example.com",
         "smtp://:hunter2@mail.example.com",

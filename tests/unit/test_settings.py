@@ -45,6 +45,25 @@ def test_simulated_range_must_not_be_reversed() -> None:
         settings.load({"POSTROOM_SIMULATED_MIN_SECONDS": "5"})
 
 
+@pytest.mark.parametrize(
+    "given", ["<>", "nobody", "bounces@", "b@example.com\r\nRCPT TO:<c@example.com>", "b@ex ample.com"]
+)
+def test_return_path_that_no_email_could_be_sent_with_is_refused(given: str) -> None:
+    with pytest.raises(SettingsError, match="POSTROOM_RETURN_PATH"):
+        settings.load({"POSTROOM_RETURN_PATH": given})
+
+
+def test_return_path_is_an_address_as_smtp_takes_it() -> None:
+    given = {"": None, "Bounces <bounces@EXAMPLE.com>": "bounces@example.com", "b@exämple.com": "b@xn--exmple-cua.com"}
+    assert {text: settings.load({"POSTROOM_RETURN_PATH": text}).return_path for text in given} == given
+
+
+def test_retention_is_no_longer_than_a_date_can_tell() -> None:
+    assert settings.load({"POSTROOM_RETENTION_DAYS": "36500"}).retention_days == 36_500
+    with pytest.raises(SettingsError, match="POSTROOM_RETENTION_DAYS"):
+        settings.load({"POSTROOM_RETENTION_DAYS": "1000000"})
+
+
 def test_reference_page_matches_the_settings() -> None:
     page = Path(__file__).parents[2] / "docs" / "settings.md"
     assert settings.reference() in page.read_text(encoding="utf-8"), "run `make docs`"

@@ -99,6 +99,22 @@ def test_auth_plain() -> None:
     assert dialogue.is_open
 
 
+def test_password_too_long_for_one_command_is_told_when_asked_for() -> None:
+    token = "t" * 8000  # an access token, say
+    dialogue, written = opened(
+        replace(LOGIN, password=token),
+        b"220 hi\r\n",
+        b"250-r\r\n250 STARTTLS\r\n",
+        b"220 go\r\n",
+        b"250-r\r\n250 AUTH LOGIN PLAIN\r\n",
+        b"334 \r\n",
+        b"235 2.7.0 welcome\r\n",
+    )
+    assert written[-3] == b"AUTH PLAIN\r\n"
+    assert base64.b64decode(written[-2]) == b"\0user\0" + token.encode()
+    assert dialogue.is_open
+
+
 @pytest.mark.parametrize("offer", [b"250 AUTH LOGIN", b"250 AUTH=LOGIN", b"250 auth login"])
 def test_auth_login(offer: bytes) -> None:
     dialogue, written = opened(

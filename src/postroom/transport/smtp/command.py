@@ -5,20 +5,22 @@ import base64
 from postroom.mail import lines
 
 LONGEST_LINE = 1000
+LONGEST_AUTH = 512  # with an initial response, for which there is no longer line than for other commands (RFC 4954 §4)
+LONGEST_ANSWER = 12_288  # to a challenge of AUTH (RFC 4954 §4)
 DATA = b"DATA\r\n"
 RSET = b"RSET\r\n"
 QUIT = b"QUIT\r\n"
 DOT = b".\r\n"
 
 
-def line(verb: str, *arguments: str) -> bytes:
+def line(verb: str, *arguments: str, longest: int = LONGEST_LINE) -> bytes:
     """One command line. Raises `ValueError`, without repeating the argument, where one holds a space, a control or any
     other invisible character, a lone surrogate, or is too long."""
     text = " ".join((verb, *arguments))
     if not text.isprintable() or text.count(" ") != len(arguments):
         raise ValueError(f"not sent: a space or control character in an argument of {verb}")
     written = text.encode("utf-8") + b"\r\n"
-    if len(written) > LONGEST_LINE:
+    if len(written) > longest:
         raise ValueError(f"not sent: an argument of {verb} is too long")
     return written
 
@@ -44,7 +46,7 @@ def plain(username: str, password: str) -> str:
 
 def answer(challenged: str) -> bytes:
     """The answer to a challenge of AUTH, already in base64, as a whole line."""
-    return line(challenged)
+    return line(challenged, longest=LONGEST_ANSWER)
 
 
 def content(data: bytes) -> bytes:

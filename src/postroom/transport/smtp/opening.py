@@ -128,7 +128,11 @@ class Opening:
         if not self.secure and not self._relay.is_loopback:
             raise RouteTrouble(Phase.AUTH, "the password is not sent over an unencrypted connection", lasting=True)
         if "PLAIN" in self.features.mechanisms:
-            return command.line("AUTH", "PLAIN", command.plain(username, password))
+            response = command.plain(username, password)
+            if len(f"AUTH PLAIN {response}\r\n") <= command.LONGEST_AUTH:
+                return command.line("AUTH", "PLAIN", response)
+            self._secrets = [response]
+            return command.line("AUTH", "PLAIN")
         if "LOGIN" in self.features.mechanisms:
             self._secrets = [command.base64_of(password), command.base64_of(username)]
             return command.line("AUTH", "LOGIN")

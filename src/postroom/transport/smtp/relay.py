@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9])?\.?|::[0-9A-Fa-f:.]*")
 _EHLO_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[A-Za-z0-9:.]+\]")
+LONGEST_CREDENTIALS = 9000  # octets, with two NULs; in base64 they stay below the 12,288 of RFC 4954 §4
 _DEFAULT_PORTS = {"smtp": 587, "smtps": 465}
 
 
@@ -108,6 +109,8 @@ class Relay:
             raise ValueError("the relay needs both a user name and a password, or neither")
         if "\0" in (self.username or "") + (self.password or ""):
             raise ValueError("the relay's user name or password has a NUL character, which SMTP cannot carry")
+        if len(f"\0{self.username}\0{self.password}".encode()) > LONGEST_CREDENTIALS:
+            raise ValueError(f"the relay's user name and password have more than {LONGEST_CREDENTIALS - 2:,} octets")
         if self.username is not None and self.tls is Tls.NONE and not self.is_loopback:
             raise ValueError("a password is never sent unencrypted: the relay needs tls=starttls or smtps://")
 
