@@ -149,6 +149,22 @@ def test_client_that_does_not_read_its_answers_is_cut_off(impatient: Product) ->
     assert impatient.request("GET", "/livez").status_code == 200
 
 
+@pytest.mark.one_engine
+def test_client_that_reads_its_answer_slowly_gets_all_of_it(impatient: Product) -> None:
+    email_id = impatient.submit(text="x" * 900_000)
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        connection.settimeout(10)
+        connection.connect(("127.0.0.1", impatient.port))
+        connection.sendall(head(impatient, "Connection: close", method="GET", path=f"/emails/{email_id}"))
+        size, began = 0, time.monotonic()
+        while piece := connection.recv(20_000):
+            size += len(piece)
+            time.sleep(0.05)
+    assert size > 900_000
+    assert time.monotonic() - began > 2  # twice what one may take that does not read
+
+
 def _wait_until_served(product: Product, seconds: float = 10) -> Any:
     deadline = time.monotonic() + seconds
     while True:

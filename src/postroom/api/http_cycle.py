@@ -1,6 +1,7 @@
 """One request and its answer, between the HTTP protocol and the application: uvicorn's, and two ways to be quick."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
 
 from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -50,3 +51,21 @@ class Cycle(RequestResponseCycle):
             parts += (name, b": ", value, b"\r\n")
         parts += (b"\r\n", b"" if self.scope["method"] == "HEAD" else body)
         return b"".join(parts)
+
+
+class Trailers(list[tuple[bytes, bytes]]):
+    """Fields after the body are nobody's (RFC 9110 §6.5.1), least of all the head's."""
+
+    def append(self, _: tuple[bytes, bytes]) -> None:
+        """Forgets it."""
+
+
+class Parting:
+    """What a request sees of its connection: closing it is parting."""
+
+    __slots__ = ("close", "is_closing", "write")
+
+    def __init__(self, transport: asyncio.Transport, part: Callable[[], None]) -> None:
+        self.write = transport.write
+        self.is_closing = transport.is_closing
+        self.close = part

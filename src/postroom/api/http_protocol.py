@@ -10,18 +10,19 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from postroom.api import errors, http_refusal
+from postroom.api import errors, http_refusal, http_upgrade
 from postroom.api.errors import Refusal
-from postroom.api.http_cycle import Cycle
+from postroom.api.http_cycle import Cycle, Parting, Trailers
+from postroom.api.http_drain import SLOWEST_BYTES_A_SECOND, Drain
 
 HEAD_BYTES = 32 * 1024
 MOST_HEADERS = 100
 DRAINED_BYTES = 1024 * 1024  # of a body that nobody wanted, before the connection is given up
-SLOWEST_BYTES_A_SECOND = 1024
 LINGER_SECONDS = 5.0
 MOST_LINGERING = 500  # connections above the limit that are told so; the rest are cut
 
@@ -60,7 +61,6 @@ class GuardedProtocol(HttpToolsProtocol):
         self._limits = limits
         self._phase = _Phase.IDLE
         self._timer: asyncio.TimerHandle | None = None
-        self._write_timer: asyncio.TimerHandle | None = None
         self._refusal: Refusal | None = None
         self._incoming = 0
         self._head_bytes = 0
@@ -71,12 +71,14 @@ class GuardedProtocol(HttpToolsProtocol):
         self._deaf = False
         self._parting = False
         self._idle_since = 0.0
+        self._framing = b""  # of a body that the parser takes for another protocol
 
     # -- the life of the connection -------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Begins to wait for a request, or says that there are too many connections."""
         super().connection_made(transport)
+        self._drain = Drain(transport, self.loop, self._limits.body_seconds)
         beyond = len(self.connections) - self._limits.connections
         if beyond > MOST_LINGERING:
             transport.abort()
@@ -93,9 +95,24 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(http_refusal.malformed("lines of a request head must end with CR LF"))
             return
         self._incoming = len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._parse(data)
         if not (self._deaf or self._parting or self.transport.is_closing()):
             self._watch(len(data))
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        while data:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                data = memoryview(data)[offer.args[0] :]
+                self.parser = http_upgrade.go_on(self, self._framing)
+                self._framing = b""
+            except httptools.HttpParserError:
+                self._refuse(self._refusal or http_refusal.malformed("this is not a valid HTTP/1.1 request"))
+                return
+            else:
+                return
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forgets the timers."""
@@ -107,7 +124,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Goes on with the next request, unless the connection is being closed."""
         if self._parting:
             return
-        if self._phase is _Phase.DONE:
+        if self._phase is _Phase.DONE and not self.pipeline:
             self._phase = _Phase.IDLE
         self._idle_since = self.loop.time()
         if self.pipeline or self.timeout_keep_alive_task is None:
@@ -134,16 +151,13 @@ class GuardedProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(again, self.timeout_keep_alive_handler)
 
     def pause_writing(self) -> None:
-        """The client does not read its answer: it gets a while, for what it does not read is kept in memory."""
+        """The client is slower than its answer."""
         super().pause_writing()
-        if self._write_timer is None:
-            self._write_timer = self.loop.call_later(self._limits.body_seconds, self.transport.abort)
+        self._drain.begin()
 
     def resume_writing(self) -> None:
-        """The client reads again."""
-        if self._write_timer:
-            self._write_timer.cancel()
-            self._write_timer = None
+        """The client has nearly all of it."""
+        self._drain.end()
         super().resume_writing()
 
     # -- what the parser tells ------------------------------------------------------------------------------------
@@ -154,26 +168,22 @@ class GuardedProtocol(HttpToolsProtocol):
         self._phase = _Phase.HEAD
 
     def on_headers_complete(self) -> None:
-        """Checks the head as a whole before anything is done for it; an exception reaches `send_400_response`."""
+        """Checks the head as a whole before anything is done for it; an exception ends the parsing."""
         self._check_head()
         super().on_headers_complete()
+        self.headers = Trailers()
         self.cycle.__class__ = Cycle  # uvicorn does not ask which
-        self.cycle.transport = _Parting(self)  # type: ignore[assignment]  # has all that the cycle uses
+        self.cycle.transport = Parting(self.transport, self.part)  # type: ignore[assignment]  # has all that the cycle uses
         self._phase = _Phase.BODY
         self._head_bytes, self._head_tail = 0, b""
         self._body_bytes, self._drained, self._body_began = 0, 0, self.loop.time()
 
     def on_message_complete(self) -> None:
-        """The request has arrived."""
+        """The request has arrived, unless it has a body that follows an offer of another protocol."""
+        if self._framing:
+            return
         super().on_message_complete()
         self._phase = _Phase.IDLE if self.cycle.response_complete else _Phase.DONE
-
-    def send_400_response(self, msg: str) -> None:
-        """The parser, or a check of ours within it, has given up on this connection."""
-        self._refuse(self._refusal or http_refusal.malformed("this is not a valid HTTP/1.1 request"))
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Nobody needs to know."""
 
     def _check_head(self) -> None:
         size = self._head_bytes + self._incoming
@@ -186,6 +196,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if b"transfer-encoding" in names and b"content-length" in names:  # RFC 9112 §6.3: a sign of smuggling
             self._refusal = http_refusal.malformed("a request has a Content-Length or a Transfer-Encoding, not both")
             raise ValueError("two lengths")
+        if self.parser.should_upgrade():
+            self._framing = http_upgrade.framing_of(self.headers)
 
     def _has_bare_line_feed(self, data: bytes) -> bool:
         """Whether a line of the head ends with LF alone, which servers and proxies read differently."""
@@ -279,14 +291,3 @@ class GuardedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
             self.transport.write_eof()
             self._wait(LINGER_SECONDS, self.transport.close)
-
-
-class _Parting:
-    """What a request sees of its connection: closing it is parting."""
-
-    __slots__ = ("close", "is_closing", "write")
-
-    def __init__(self, protocol: GuardedProtocol) -> None:
-        self.write = protocol.transport.write
-        self.is_closing = protocol.transport.is_closing
-        self.close = protocol.part

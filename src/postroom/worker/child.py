@@ -107,7 +107,7 @@ class Child:
     def _let_rest(self, transport: Transport) -> None:
         deadline = time.monotonic() + LONGEST_REST_SECONDS
         while (resting := transport.resting()) and time.monotonic() < deadline and not self._beat_and_see():
-            self._closing.wait(min(resting, REST_SLICE_SECONDS))
+            time.sleep(min(resting, REST_SLICE_SECONDS))  # not on the event: its lock is no place for a signal handler
 
     # -- without wake-ups -------------------------------------------------------------------------------------------
 
