@@ -1,12 +1,15 @@
 """Makes API keys. Checking them at the door is `api.auth`."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
-from postroom.mail import api_key
+from postroom.errors import InvalidEmail
+from postroom.mail import address, api_key, headers
 from postroom.mail.api_key import ApiKey, Scope
 from postroom.store.base import Store
 
 DEFAULT_ACCOUNT = "default"
+LONGEST_NAME = 100  # characters
 
 
 def create(
@@ -14,18 +17,19 @@ def create(
     name: str,
     *,
     scopes: frozenset[Scope],
-    domains: frozenset[str] = frozenset(),
+    domains: Iterable[str] = (),
     expires_at: datetime | None = None,
     store: Store,
 ) -> tuple[ApiKey, str]:
-    """Makes and stores a key; returns it with its token, which nobody can show again."""
+    """Makes and stores a key; returns it with its token, which nobody can show again. Raises `InvalidEmail` for a name
+    or a domain that is none."""
     key_id, token, secret_hash = api_key.mint()
     key = ApiKey(
         id=key_id,
         account=account,
-        name=name,
+        name=checked_name(name),
         scopes=scopes,
-        domains=frozenset(domain.lower() for domain in domains),
+        domains=frozenset([domain(one, f"domains[{i}]") for i, one in enumerate(domains)]),
         secret_hash=secret_hash,
         created_at=store.clock(),
         expires_at=expires_at,
@@ -44,7 +48,7 @@ def add(token: str, name: str, *, store: Store) -> bool:
         key = ApiKey(
             id=key_id,
             account=DEFAULT_ACCOUNT,
-            name=name,
+            name=checked_name(name),
             scopes=api_key.FULL_ACCESS,
             domains=frozenset(),
             secret_hash=secret_hash,
@@ -52,6 +56,21 @@ def add(token: str, name: str, *, store: Store) -> bool:
         )
         store.add_key(key)
     return True
+
+
+def checked_name(name: str) -> str:
+    """The name of a key: one line of 1 to 100 characters. Raises `InvalidEmail`."""
+    if not name:
+        raise InvalidEmail("name", "is empty")
+    return headers.check_text(name, member="name", limit=LONGEST_NAME)
+
+
+def domain(written: str, member: str) -> str:
+    """A sender domain as addresses have it, in lower-case A-labels. Raises `InvalidEmail`."""
+    try:
+        return address.domain_of(address.parse(f"x@{written}", member=member).addr)
+    except InvalidEmail:
+        raise InvalidEmail(member, "is not a domain name") from None
 
 
 def create_first(*, store: Store) -> str | None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -25,22 +26,38 @@ SQLITE = "sqlite:///"
 SHARED_STORES = ("mongodb://", "mongodb+srv://", "redis://", "rediss://")
 
 
+def _check_ports(url: str) -> None:
+    """Raises `ValueError` for a port that is none; not every client library finds a good word for it."""
+    for one in url.split(";"):  # brokers may be several
+        try:
+            _ = urlsplit(one).port
+        except ValueError:  # its text can hold a part of the password
+            raise ValueError("cannot be read: is its port a number, and what is special percent-encoded?") from None
+
+
 def _known_store(url: SecretStr) -> SecretStr:
     if not url.get_secret_value().startswith((SQLITE, *SHARED_STORES)):
         raise ValueError("must be sqlite:///PATH (relative), sqlite:////PATH (absolute), mongodb://… or redis://…")
+    return _checked_redis(url)
+
+
+def _checked_redis(url: SecretStr) -> SecretStr:
+    if url.get_secret_value().startswith(("redis://", "rediss://")):
+        _check_ports(url.get_secret_value())
     return url
 
 
 def _known_broker(url: SecretStr) -> SecretStr:
     if not url.get_secret_value().startswith(("amqp://", "amqps://")):
         raise ValueError("must begin with amqp:// or amqps:// (RabbitMQ)")
+    _check_ports(url.get_secret_value())
     return url
 
 
 def _known_results(url: SecretStr | None) -> SecretStr | None:
     if url and not url.get_secret_value().startswith(SHARED_STORES):
         raise ValueError("must begin with mongodb:// or redis://")
-    return url
+    return _checked_redis(url) if url else None
 
 
 def _known_relay(url: SecretStr) -> SecretStr:
@@ -97,7 +114,7 @@ class Settings(BaseSettings):
     api_processes: int = Field(2, ge=1, le=64, description="Processes of `postroom serve`.")
     docs: bool = Field(True, description="Whether `/docs`, `/redoc` and `/openapi.json` are served.")
     max_body_bytes: Count = Field(42 * MiB, description="Largest request body.")
-    max_json_depth: Count = Field(20, description="Deepest nesting of a request body.")
+    max_json_depth: Count = Field(20, le=200, description="Deepest nesting of a request body.")
     max_recipients: Count = Field(50, le=1000, description="Most recipients (to, cc and bcc) of one email.")
     max_attachments: Count = Field(50, le=1000, description="Most attachments of one email.")
     max_attachment_bytes: Count = Field(30 * MiB, description="All attachments of one email together, decoded.")
@@ -108,7 +125,7 @@ class Settings(BaseSettings):
     bulk_batch_size: Count = Field(
         20, description="Emails of a batch with more than this many wait in the lane `bulk`, unless they say otherwise."
     )
-    max_schedule_days: Count = Field(30, description="Furthest ahead that an email can be scheduled.")
+    max_schedule_days: Count = Field(30, le=36_500, description="Furthest ahead that an email can be scheduled.")
     max_requests: Count = Field(1000, description="Requests under way at once; more are answered 503.")
     max_bytes_under_way: Count = Field(
         256 * MiB, description="Request bodies in memory at once, in bytes; more are answered 503."

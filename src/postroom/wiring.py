@@ -190,7 +190,10 @@ def open_transport(settings: Settings) -> Transport:
         )
     except ValueError as error:
         raise SettingsError([f"POSTROOM_RELAY_URL: {error}"]) from None
-    return SmtpTransport(relay)
+    try:
+        return SmtpTransport(relay)
+    except ValueError as error:
+        raise SettingsError([f"POSTROOM_RELAY_CA_FILE: {error}"]) from None
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:

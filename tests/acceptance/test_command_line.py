@@ -112,6 +112,44 @@ def test_check_says_that_the_relay_is_down(tmp_path: Path) -> None:
     assert "relay   WRONG" in out
 
 
+def test_check_names_the_file_that_cannot_be_read_and_goes_on(tmp_path: Path) -> None:
+    relay = {"POSTROOM_RELAY_URL": "smtps://127.0.0.1:1", "POSTROOM_RELAY_CA_FILE": "/nonexistent"}
+    code, out, err = postroom("check", folder=tmp_path, **relay)
+    assert code == 1
+    assert "POSTROOM_RELAY_CA_FILE" in out
+    assert "store" in out
+    assert "Traceback" not in out + err
+
+
+def test_check_knows_addresses_of_both_kinds(tmp_path: Path) -> None:
+    code, out, _ = postroom("check", folder=tmp_path, POSTROOM_HOST="::1", POSTROOM_PORT="0")
+    assert code == 0, out
+
+
+@pytest.mark.parametrize("wrong", [("--domain", "@example.com", "x"), ("--domain", "", "x"), ("a\nb",), ("",)])
+def test_key_that_could_never_be_used_is_not_made(tmp_path: Path, wrong: tuple[str, ...]) -> None:
+    code, out, err = postroom("keys", "create", *wrong, folder=tmp_path)
+    assert (code, out) == (1, "")
+    assert "Traceback" not in err
+    assert postroom("keys", "list", folder=tmp_path)[1].strip() == ""
+
+
+def test_domain_of_a_key_is_written_as_addresses_have_it(tmp_path: Path) -> None:
+    assert postroom("keys", "create", "--domain", "Bücher.example", "shop", folder=tmp_path)[0] == 0
+    (key,) = json.loads(postroom("keys", "list", "--json", folder=tmp_path)[1])
+    assert key["domains"] == ["xn--bcher-kva.example"]
+
+
+def test_arguments_that_http_cannot_carry_are_told_from_a_service_that_is_away(start: Start) -> None:
+    service = start()
+    code, _, err = postroom(*SEND, "--idempotency-key", "ä", service=service)
+    assert code == 2
+    assert "cannot reach" not in err
+    code, _, err = postroom("status", "../livez", service=service)
+    assert code == 1
+    assert "HTTP 404" in err
+
+
 @pytest.mark.parametrize("wrong", ["corrupt", "folder", "newer"])
 def test_unusable_database_is_one_sentence(tmp_path: Path, wrong: str) -> None:
     path = tmp_path / "data.sqlite3"

@@ -59,6 +59,23 @@ def test_keys_of_another_account_do_not_exist(product: Product) -> None:
     assert product.request("GET", "/emails", key=made["token"]).status_code == 200
 
 
+def test_key_that_expires_makes_none_that_lasts_longer(product: Product) -> None:
+    short = make(product, expires_at="in 1 hour")
+    for wish in ({}, {"expires_at": "in 2 days"}):
+        assert make(product, key=short["token"], **wish)["expires_at"] == short["expires_at"]
+    assert make(product, key=short["token"], expires_at="in 5 minutes")["expires_at"] < short["expires_at"]
+
+
+def test_bound_key_revokes_only_keys_that_are_bound_as_it_is(product: Product) -> None:
+    bound = product.make_key(scopes=FULL_ACCESS, domains=frozenset({"example.com", "example.org"}))
+    for domains in ([], ["example.com", "example.net"]):
+        other = make(product, domains=domains)
+        assert_refused(product.request("DELETE", f"/api-keys/{other['id']}", key=bound), 403, "validation_error")
+        assert product.request("GET", "/api-keys", key=other["token"]).status_code == 200
+    below = make(product, domains=["example.org"])
+    assert product.request("DELETE", f"/api-keys/{below['id']}", key=bound).status_code == 200
+
+
 def test_bound_key_gives_away_no_more_than_it_has(product: Product) -> None:
     bound = product.make_key(scopes=FULL_ACCESS, domains=frozenset({"example.com"}))
     assert make(product, key=bound)["domains"] == ["example.com"]
@@ -79,6 +96,7 @@ def test_bound_key_gives_away_no_more_than_it_has(product: Product) -> None:
         ({"name": "x", "domains": [CANARY]}, "validation_error"),
         ({"name": "x", "domains": [f"{CANARY}@example.com"]}, "validation_error"),
         ({"name": "x", "domains": "example.com"}, "validation_error"),
+        ({"name": "x", "domain_id": CANARY}, "validation_error"),
         ({"name": "x", "expires_at": CANARY}, "validation_error"),
         ({"name": "x", "expires_at": "2020-01-01T00:00:00Z"}, "validation_error"),
         ([], "validation_error"),

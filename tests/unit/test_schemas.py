@@ -57,7 +57,17 @@ def test_times_are_resolved() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(7, "7"), (-7, "-7"), (1.5, "1.5"), (True, "true"), (False, "false"), ("x", "x"), (1e300, "1e+300"), (2.0, "2")],
+    [
+        (7, "7"),
+        (-7, "-7"),
+        (1.5, "1.5"),
+        (True, "true"),
+        (False, "false"),
+        ("x", "x"),
+        (1e300, "1e+300"),
+        (2.0, "2"),
+        (20260101.0, "20260101"),
+    ],
 )
 def test_header_values_become_text(value: Any, text: str) -> None:
     assert draft(headers={"X-A": value}).headers == (("X-A", text),)

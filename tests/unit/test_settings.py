@@ -64,6 +64,32 @@ def test_retention_is_no_longer_than_a_date_can_tell() -> None:
         settings.load({"POSTROOM_RETENTION_DAYS": "1000000"})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("POSTROOM_STORE_URL", "redis://user:hunter2@127.0.0.1:99999/0"),
+        ("CELERY_BROKER_URL", "amqp://user:hunter2@127.0.0.1:5672//;amqp://user:hunter2@127.0.0.1:abc//"),
+        ("CELERY_RESULT_BACKEND", "rediss://user:hunter2@[127.0.0.1/0"),
+        ("POSTROOM_MAX_SCHEDULE_DAYS", "10000000000"),
+        ("POSTROOM_MAX_JSON_DEPTH", "2000"),
+    ],
+)
+def test_value_that_would_break_something_later_is_refused(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name) as caught:
+        settings.load({name: value})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_urls_of_several_hosts_are_taken() -> None:
+    settings.load(
+        {
+            "POSTROOM_STORE_URL": "mongodb://a:27017,b:27017,c:27017/postroom?replicaSet=rs0",
+            "CELERY_BROKER_URL": "amqps://u:p@a:5671//;amqps://u:p@b:5671//",
+            "CELERY_RESULT_BACKEND": "redis://:p@[::1]:6379/1",
+        }
+    )
+
+
 def test_reference_page_matches_the_settings() -> None:
     page = Path(__file__).parents[2] / "docs" / "settings.md"
     assert settings.reference() in page.read_text(encoding="utf-8"), "run `make docs`"

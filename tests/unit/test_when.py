@@ -57,6 +57,10 @@ def parse(text: str, furthest: timedelta = timedelta(days=30)) -> datetime:
         ("monday at 9am europe/berlin", "2026-03-30T07:00:00"),
         ("tomorrow at 9am America/New_York", "2026-03-28T13:00:00"),
         ("tomorrow at 9am est", "2026-03-28T14:00:00"),
+        ("Friday at 3pm ET", "2026-03-27T19:00:00"),
+        ("tomorrow at 9am pt", "2026-03-28T16:00:00"),
+        ("tomorrow at 9am PST", "2026-03-28T17:00:00"),
+        ("tomorrow at 9am CDT", "2026-03-28T14:00:00"),
         ("tomorrow at 9am GMT", "2026-03-28T09:00:00"),
         ("today at 0:30 Pacific/Kiritimati", "2026-03-27T12:00:00.123"),  # there it is the 28th, and 0:30 is over
         ("tomorrow at 1am Pacific/Kiritimati", "2026-03-28T11:00:00"),

@@ -13,7 +13,7 @@ from postroom.api.errors import Name, Refusal, not_found
 from postroom.api.exchange import Exchange
 from postroom.api.schemas import ApiKeyIn
 from postroom.errors import InvalidEmail
-from postroom.mail import address, headers, when
+from postroom.mail import when
 from postroom.mail.api_key import FULL_ACCESS, SENDING_ACCESS, ApiKey, Scope
 
 log = logging.getLogger(__name__)
@@ -27,13 +27,15 @@ async def create(desk: Desk, exchange: Exchange) -> Answer:
     """Makes a key, at most as powerful as the one that asks."""
     asking = await desk.doorman.admit(exchange, Scope.KEYS)
     sent = drafts.shaped(ApiKeyIn, await desk.read_json(exchange))
+    if sent.domain_id is not None:
+        raise InvalidEmail("domain_id", "is not offered; name the domains in `domains`")
     made, token = await desk.ask(
         keyring.create,
         asking.account,
-        headers.check_text(sent.name, member="name", limit=100),
+        sent.name,
         scopes=SENDING_ACCESS if sent.permission == "sending_access" else FULL_ACCESS,
         domains=_domains(sent.domains, asking),
-        expires_at=_expires_at(sent.expires_at, desk.postroom.clock()),
+        expires_at=_expires_at(sent.expires_at, asking, desk.postroom.clock()),
         store=desk.postroom.store,
     )
     log.info("key created", extra={"key_id": made.id})
@@ -55,6 +57,9 @@ async def revoke(desk: Desk, exchange: Exchange) -> Answer:
     found = await desk.ask(store.find_key, key_id) if _KEY_ID.fullmatch(key_id) else None
     if found is None or found.account != asking.account:
         raise not_found("no such API key")
+    if asking.domains and not (found.domains and found.domains <= asking.domains):
+        message = "this API key is bound to sender domains and revokes only keys that are bound to them, too"
+        raise Refusal(403, Name.VALIDATION_ERROR, message)
     await desk.ask(store.revoke_key, key_id, now=desk.postroom.clock())
     desk.doorman.forget(key_id)
     log.info("key revoked", extra={"key_id": key_id})
@@ -63,24 +68,18 @@ async def revoke(desk: Desk, exchange: Exchange) -> Answer:
 
 def _domains(written: Sequence[str] | None, asking: ApiKey) -> frozenset[str]:
     """The sender domains of the new key. A key that is bound to some gives no others away."""
-    domains = frozenset(_domain(one, f"domains[{i}]") for i, one in enumerate(written or ()))
+    domains = frozenset(keyring.domain(one, f"domains[{i}]") for i, one in enumerate(written or ()))
     if asking.domains and not domains <= asking.domains:
         message = "domains: this API key is bound to sender domains and cannot give others away"
         raise Refusal(403, Name.VALIDATION_ERROR, message)
     return domains or asking.domains
 
 
-def _domain(written: str, member: str) -> str:
-    try:
-        return address.domain_of(address.parse(f"x@{written}", member=member).addr)
-    except InvalidEmail:
-        raise InvalidEmail(member, "is not a domain name") from None
-
-
-def _expires_at(text: str | None, now: datetime) -> datetime | None:
+def _expires_at(text: str | None, asking: ApiKey, now: datetime) -> datetime | None:
+    """When the new key expires: no later than the one that asks."""
     if text is None:
-        return None
+        return asking.expires_at
     expires = when.parse(text, member="expires_at", now=now, furthest=LONGEST_LIFE)
     if expires <= now:
         raise InvalidEmail("expires_at", "must be in the future")
-    return expires
+    return min(expires, asking.expires_at or expires)

@@ -37,7 +37,7 @@ def _text_of(value: object) -> object:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
-        return f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value)
+        return str(int(value)) if isinstance(value, float) and value.is_integer() and abs(value) < 2**63 else str(value)
     return value
 
 
@@ -193,4 +193,5 @@ class ApiKeyIn(Sent):
         None, description="`full_access` unless said; `sending_access` may submit emails and nothing else."
     )
     domains: Strings | None = Field(None, max_length=100, description="Sender domains it may use; any when absent.")
+    domain_id: Nothing = Field(None, description="Not offered; domains have no ids here, see `domains`.")
     expires_at: str | None = Field(None, description="When it stops to work, written like `scheduled_at`; else never.")

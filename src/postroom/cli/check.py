@@ -34,7 +34,7 @@ def check(as_json: bool) -> None:
 def _try(step: Callable[[Settings], str], settings: Settings) -> tuple[bool, str]:
     try:
         return True, step(settings)
-    except (PostroomError, OSError) as error:
+    except (PostroomError, OSError, ValueError) as error:  # ValueError: what a client library says of a URL
         return False, str(error)
 
 
@@ -74,8 +74,9 @@ def _relay(settings: Settings) -> str:
 
 def _port(settings: Settings) -> str:
     where = f"{settings.host}:{settings.port}"
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        with socket.create_server((settings.host, settings.port)):
+        with socket.create_server((settings.host, settings.port), family=family):
             return f"{where} is free"
     except OSError as error:
         raise OSError(f"{where} cannot be listened on ({error.strerror}); is Postroom running already?") from None

@@ -1,6 +1,7 @@
 """The commands' side of the HTTP API."""
 
 from typing import Any
+from urllib.parse import quote
 
 import click
 import httpx
@@ -11,6 +12,11 @@ url_option = click.option(
     "--url", envvar="POSTROOM_API_URL", default="http://127.0.0.1:8022", show_default=True, help="Address of the API."
 )
 key_option = click.option("--key", envvar="POSTROOM_API_KEY", help="API key; better given as POSTROOM_API_KEY.")
+
+
+def path_of(collection: str, one: str, *more: str) -> str:
+    """The path of one of them, whatever is in its name."""
+    return "/".join(("", collection, quote(one, safe=""), *more))
 
 
 def call(
@@ -31,7 +37,9 @@ def call(
         answer = httpx.request(
             method, url.rstrip("/") + path, json=body, params=query, headers=headers, timeout=30, trust_env=False
         )
-    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+    except UnicodeError:
+        fail("an argument or the input is not UTF-8, or has a character that HTTP cannot carry where it stands", code=2)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         fail(f"cannot reach {url} ({error}); is `postroom run` running?")
     return _decoded(answer)
 

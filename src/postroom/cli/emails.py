@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from postroom.cli.client import call, key_option, url_option
+from postroom.cli.client import call, key_option, path_of, url_option
 from postroom.cli.output import as_json, clear_errors, show
 
 ENDED = frozenset({"sent", "delivered", "bounced", "complained", "failed", "canceled", "suppressed", "uncertain"})
@@ -63,7 +63,7 @@ def _wait(email_id: str, *, url: str, key: str | None) -> dict[str, Any]:
     """Follows an email until it has ended, telling its status on standard error."""
     shown = ""
     while True:
-        email: dict[str, Any] = call("GET", f"/emails/{email_id}", url=url, key=key)
+        email: dict[str, Any] = call("GET", path_of("emails", email_id), url=url, key=key)
         if email["status"] != shown:
             shown = email["status"]
             click.echo(f"{email_id} {shown}", err=True)
@@ -80,7 +80,7 @@ def _wait(email_id: str, *, url: str, key: str | None) -> dict[str, Any]:
 @clear_errors
 def status(email_id: str, url: str, key: str | None, as_json: bool) -> None:
     """Show an email, its recipients and its timeline."""
-    email = call("GET", f"/emails/{email_id}", url=url, key=key)
+    email = call("GET", path_of("emails", email_id), url=url, key=key)
     show(email, _story(email), as_json=as_json)
 
 
@@ -129,7 +129,7 @@ def list_emails(url: str, key: str | None, as_json: bool, limit: int, **filters:
 @clear_errors
 def cancel(email_id: str, url: str, key: str | None, as_json: bool) -> None:
     """Call an email back that no worker has begun to send."""
-    answer = call("POST", f"/emails/{email_id}/cancel", url=url, key=key)
+    answer = call("POST", path_of("emails", email_id, "cancel"), url=url, key=key)
     show(answer, [f"{email_id} canceled"], as_json=as_json)
 
 
@@ -141,5 +141,5 @@ def cancel(email_id: str, url: str, key: str | None, as_json: bool) -> None:
 @clear_errors
 def retry(email_id: str, url: str, key: str | None, as_json: bool) -> None:
     """Start a failed, uncertain or canceled email anew."""
-    answer = call("POST", f"/emails/{email_id}/retry", url=url, key=key)
+    answer = call("POST", path_of("emails", email_id, "retry"), url=url, key=key)
     show(answer, [f"{email_id} queued"], as_json=as_json)

@@ -10,7 +10,7 @@ import click
 from postroom import keyring, wiring
 from postroom import settings as settings_module
 from postroom.api import render
-from postroom.cli.client import call, key_option, url_option
+from postroom.cli.client import call, key_option, path_of, url_option
 from postroom.cli.output import as_json, clear_errors, fail, show
 from postroom.errors import StoreLocked
 from postroom.mail import api_key
@@ -52,7 +52,7 @@ def create(
     scopes = api_key.SENDING_ACCESS if sending_only else api_key.FULL_ACCESS
     with _own_store() as store:
         if store:
-            made, token = keyring.create(account, name, scopes=scopes, domains=frozenset(domains), store=store)
+            made, token = keyring.create(account, name, scopes=scopes, domains=domains, store=store)
             answer = {"id": made.id, "token": token}
         elif account != keyring.DEFAULT_ACCOUNT:
             fail("a running Postroom owns the store, and makes keys of its caller's account only; stop it first")
@@ -111,7 +111,7 @@ def revoke(key_id: str, url: str, key: str | None, as_json: bool) -> None:
     """Revoke a key for good; running processes notice within 5 seconds."""
     with _own_store() as store:
         if store is None:
-            call("DELETE", f"/api-keys/{key_id}", url=url, key=key)
+            call("DELETE", path_of("api-keys", key_id), url=url, key=key)
         elif not store.revoke_key(key_id, now=store.clock()):
             fail("there is no such key; `postroom keys list` shows them")
     show({"id": key_id, "revoked": True}, [f"{key_id} revoked"], as_json=as_json)

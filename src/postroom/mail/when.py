@@ -29,6 +29,18 @@ _UNITS = {
     "d": timedelta(days=1),
     "w": timedelta(weeks=1),
 }
+_AMERICAN = {  # what Americans write; `EST` and `MST` are zones by themselves
+    "et": ZoneInfo("America/New_York"),
+    "ct": ZoneInfo("America/Chicago"),
+    "mt": ZoneInfo("America/Denver"),
+    "pt": ZoneInfo("America/Los_Angeles"),
+    "edt": timezone(timedelta(hours=-4)),
+    "cdt": timezone(timedelta(hours=-5)),
+    "mdt": timezone(timedelta(hours=-6)),
+    "pdt": timezone(timedelta(hours=-7)),
+    "cst": timezone(timedelta(hours=-6)),
+    "pst": timezone(timedelta(hours=-8)),
+}
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -116,6 +128,8 @@ def _zone(name: str | None) -> tzinfo | None:
     """The zone of this name, in any letter case that is usual; None when there is no such zone."""
     if name is None:
         return UTC
+    if name.lower() in _AMERICAN:
+        return _AMERICAN[name.lower()]
     for spelling in (name, name.upper(), name.title()):
         try:
             return ZoneInfo(spelling)
