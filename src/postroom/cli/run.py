@@ -31,11 +31,13 @@ def run() -> None:
         try:
             worker = EmbeddedWorker(postroom)
             worker.start()
-            postroom.start()
-            _greet(postroom, listener)
-            with quiet_signals():
-                serve(create_app(postroom), settings, listener)
-            worker.close()
+            try:
+                postroom.start()
+                _greet(postroom, listener)
+                with quiet_signals():
+                    serve(create_app(postroom), settings, listener)
+            finally:
+                worker.close()
         finally:
             postroom.close()
     log.info("stopped")
