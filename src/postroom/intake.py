@@ -23,7 +23,7 @@ Answer: TypeAlias = Added | KeyReused | Exception
 """What becomes of a submission; a `StoreError` in the place of an answer, or the unexpected."""
 
 MOST_IN_A_GROUP = 1000  # emails; bounds how long the last of a group waits for the first
-MOST_BYTES_IN_A_GROUP = 32 * 1024 * 1024  # of attachments; bounds how long one write takes
+MOST_BYTES_IN_A_GROUP = 16 * 1024 * 1024  # of bodies and attachments; bounds how long one write takes, and how large
 
 
 class Intake:
@@ -35,6 +35,7 @@ class Intake:
         self._linger_seconds = linger.total_seconds()
         self._wake_up_after = wake_up_after
         self._waiting: waiting.SimpleQueue[_Waiting | None] = waiting.SimpleQueue()
+        self._left_over: _Waiting | None = None  # was too large for the last group
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
 
     def start(self) -> None:
@@ -64,16 +65,19 @@ class Intake:
 
     def _next_group(self, *, linger: bool) -> "list[_Waiting]":
         """What waits now, and under load what comes in the next moment; empty at the end."""
-        one = self._waiting.get()
+        one, self._left_over = self._left_over or self._waiting.get(), None
         if linger and one is not None:
             time.sleep(self._linger_seconds)  # nobody has to wake this thread up for each that comes meanwhile
         group: list[_Waiting] = []
-        emails = attached = 0
+        emails = size = 0
         while one is not None:
-            group.append(one)
             emails += len(one[0].emails)
-            attached += _attached(one)
-            if emails >= MOST_IN_A_GROUP or attached >= MOST_BYTES_IN_A_GROUP:
+            size += _bytes_of(one)
+            if group and size > MOST_BYTES_IN_A_GROUP:
+                self._left_over = one
+                return group
+            group.append(one)
+            if emails >= MOST_IN_A_GROUP:
                 return group
             try:
                 one = self._waiting.get_nowait()
@@ -112,9 +116,14 @@ class Intake:
 _Waiting = tuple[Submission, Callable[[Answer], None]]
 
 
-def _attached(one: _Waiting) -> int:
-    """Bytes of attachments."""
-    return sum(attachment.size for email in one[0].emails for attachment in email.attachments)
+def _bytes_of(one: _Waiting) -> int:
+    """About how large it is: bodies in characters, attachments in bytes."""
+    size = 0
+    for email in one[0].emails:
+        size += len(email.text or "") + len(email.html or "")
+        if email.attachments:
+            size += sum([attachment.size for attachment in email.attachments])
+    return size
 
 
 def _fail(group: Iterable[_Waiting], error: Exception) -> None:

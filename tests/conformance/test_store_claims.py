@@ -185,6 +185,18 @@ def test_fence_starts_a_lease_of_its_own(store: Store) -> None:
     assert recovered(store, now + 120 * SECOND) == 1
 
 
+def test_fence_may_shorten_a_lease(store: Store) -> None:
+    email, other = one(store), one(store)
+    now = store.clock()
+    claims = make.claimed(store, now, email, other)
+    store.renew({claim.email.id: claim.token for claim in claims}, now=now, lease=HOUR)
+    token = {claim.email.id: claim.token for claim in claims}[email.id]
+    assert store.fence({email.id: token}, now=now, lease=LEASE) == {email.id}
+    assert store.fence({email.id: token}, now=now + LEASE, lease=LEASE) == set()
+    assert recovered(store, now + LEASE) == 1
+    assert recovered(store, now + HOUR) == 1
+
+
 def test_fenced_claim_can_be_renewed_and_stays_fenced(store: Store) -> None:
     email = one(store)
     now = store.clock()

@@ -1,7 +1,7 @@
 """Every store: one email, pages of them by every filter, and the books."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -38,6 +38,7 @@ def test_many_are_read_as_each_by_itself_and_what_is_not_there_is_left_out(store
     absent = [(ACCOUNT, unknown), (ACCOUNT, other.id), ("other", emails[0].id), (ACCOUNT, "no id at all")]
     assert store.get_many([*absent, *wanted]) == {key: store.get(*key) for key in wanted}
     assert store.get_many(absent) == {}
+    assert store.get_many([]) == {}
 
 
 def test_attachments_keep_their_order(store: Store) -> None:
@@ -174,6 +175,12 @@ def test_filter_by_creation_takes_the_first_moment_and_leaves_the_last(store: St
     assert ids(store, created_after=first, created_before=last) == [emails[2].id, emails[1].id]
     late = timedelta(microseconds=1)
     assert ids(store, created_after=first + late, created_before=last + late) == [emails[3].id, emails[2].id]
+
+
+def test_filter_by_creation_takes_the_last_moment_there_is(store: Store) -> None:
+    emails = stored(store, 2)
+    assert ids(store, created_after=datetime.max.replace(tzinfo=UTC)) == []
+    assert ids(store, created_before=datetime.max.replace(tzinfo=UTC)) == [emails[1].id, emails[0].id]
 
 
 def test_filters_combine_with_each_other_and_with_cursors(store: Store) -> None:

@@ -266,6 +266,16 @@ def test_prune_takes_no_more_than_the_limit(store: Store) -> None:
     assert [store.prune(2, now=now, finished_before=now + HOUR) for _ in range(4)] == [2, 2, 1, 0]
 
 
+def test_prune_takes_emails_with_large_attachments_too(store: Store) -> None:
+    now = store.clock()
+    life = make.new_life(now, status=Status.SUPPRESSED, next_attempt_at=None)
+    large = make.attachment(b"content", size=20 * 1024 * 1024)  # it is what is told of it that counts
+    make.stored(store, now, *(make.email(now, life=life, attachments=(large,)) for _ in range(25)))
+    assert store.prune(20, now=now, finished_before=now + HOUR) == 20
+    assert store.prune(20, now=now, finished_before=now + HOUR) == 5
+    assert sum(store.counts().values()) == 0
+
+
 def test_pruned_email_leaves_nothing_behind(store: Store) -> None:
     now = store.clock()
     attachment = make.attachment(b"content")

@@ -56,7 +56,8 @@ def fence(here: Connection, by_token: Mapping[str, Collection[str]], now: dateti
     updates = []
     for token, ids in by_token.items():
         all_held = {"_id": token, "look_at": {"$gt": now}, "emails": {"$all": list(ids)}}
-        updates.append(UpdateMany(all_held, {"$push": {"apart": _part(term, ids)}, "$inc": {"revision": 1}}))
+        fenced = {"$push": {"apart": _part(term, ids)}, "$inc": {"revision": 1}, "$min": {"look_at": term.until}}
+        updates.append(UpdateMany(all_held, fenced))
     leases = here.leases_durably
     if leases.bulk_write(updates, ordered=False).matched_count == len(updates):
         return {email_id for ids in by_token.values() for email_id in ids}

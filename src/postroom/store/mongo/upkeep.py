@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from pymongo import DeleteMany, UpdateMany, UpdateOne
 from pymongo.client_session import ClientSession
@@ -24,6 +25,8 @@ from postroom.store.mongo.lives import Document
 _SHOWN = {"status": 1, "lane": 1, "due_at": 1}
 _ROUNDS = 50  # of looking at leases; busy workers leave as many behind each second
 _PAUSE_FOR_UNREADABLE = timedelta(minutes=1)
+_PRUNED_BYTES = 32 * 1024 * 1024  # of attachments, in one transaction
+_PRUNING_SECONDS = 1.0  # after which the rest is left to the next step
 
 
 def due(here: Connection, limit: int, *, now: datetime, wake_up_again_at: datetime) -> Mapping[Lane, list[str]]:
@@ -93,13 +96,19 @@ def expire(here: Connection, limit: int, *, now: datetime) -> int:
 
 
 def prune(here: Connection, limit: int, *, now: datetime, finished_before: datetime) -> int:
-    """Deletes finished emails with all that belongs to them. One with an idempotency key stays until that expires."""
-    try:
-        return transaction.run(here, lambda session: _prune(here, limit, finished_before, now, session))
-    except PyMongoError as error:
-        if not transaction.lost_race(error) or isinstance(error, ConnectionFailure):
-            raise
-        return 0  # another sweep prunes the same, or a sender retries one of them: the next step will see
+    """Deletes finished emails with all that belongs to them. One with an idempotency key stays until that expires. What
+    has large attachments goes in slices, for the server keeps all of a transaction in its cache."""
+    deleted, began, more = 0, time.monotonic(), True
+    while more and deleted < limit and time.monotonic() - began < _PRUNING_SECONDS:
+        room = limit - deleted
+        try:
+            count, more = transaction.run(here, partial(_prune, here, room, finished_before, now))
+        except PyMongoError as error:
+            if not transaction.lost_race(error) or isinstance(error, ConnectionFailure):
+                raise
+            return deleted  # another sweep prunes the same, or a sender retries one of them: the next step will see
+        deleted += count
+    return deleted
 
 
 def _first(
@@ -170,16 +179,32 @@ def _after_lapse(document: Document, lease: Lease, now: datetime, doubt_delay: t
     return lives.new_life(life, now=now, last_claim={"token": lease.token, "end": "lapsed"})
 
 
-def _prune(here: Connection, limit: int, finished_before: datetime, now: datetime, session: ClientSession) -> int:
+def _prune(
+    here: Connection, limit: int, finished_before: datetime, now: datetime, session: ClientSession
+) -> tuple[int, bool]:
+    """Returns how many were deleted, and whether some were left for their size."""
     finished = {"finished_at": {"$lt": finished_before}}
     old = _first(here, limit, finished, [("finished_at", 1)], "finished", {"_id": 1}, session)
     if not old:
-        return 0
+        return 0, False
     without_key = {"_id": {"$in": [d["_id"] for d in old]}, "idempotency.expires_at": {"$not": {"$gt": now}}}
-    gone = list(here.contents.find(without_key, {"attachments.size": 1}, hint="_id_", session=session))
+    found = list(here.contents.find(without_key, {"attachments.size": 1}, hint="_id_", session=session))
+    gone = _within(found, _PRUNED_BYTES)
     ids = {"_id": {"$in": [content["_id"] for content in gone]}}
     attachments = [DeleteMany(documents.attachments_of(d["_id"]), hint="_id_") for d in gone if d.get("attachments")]
     if attachments:
         here.attachments.bulk_write(attachments, session=session)
     here.contents.delete_many(ids, session=session)
-    return here.emails.delete_many(ids, session=session).deleted_count
+    return here.emails.delete_many(ids, session=session).deleted_count, len(gone) < len(found)
+
+
+def _within(contents: Sequence[Document], most_bytes: int) -> list[Document]:
+    """The first of them with no more attachments than that together; one at least."""
+    taken: list[Document] = []
+    size = 0
+    for content in contents:
+        size += sum(attachment["size"] for attachment in content.get("attachments", ()))
+        if taken and size > most_bytes:
+            break
+        taken.append(content)
+    return taken

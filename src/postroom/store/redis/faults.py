@@ -53,6 +53,8 @@ def not_on_disk(address: str) -> OutcomeUnknown:
 
 def _refused(address: str, error: Exception) -> StoreError | None:
     code = getattr(error, "status_code", None) or str(error).partition(" ")[0]
+    if code == "EXECABORT":  # Transaction discarded because of: OOM command not allowed …
+        code = str(error).partition("because of: ")[2].partition(" ")[0]
     if isinstance(error, exceptions.AuthenticationError) and code not in _REFUSALS:
         code = "WRONGPASS"  # servers without a password, and old ones, have other words for it
     if code not in _REFUSALS:

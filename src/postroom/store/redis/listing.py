@@ -5,7 +5,7 @@ Its ids are walked in order, past those that another index lacks. A subject is c
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 
 from postroom.errors import EmailNotFound
@@ -166,6 +166,6 @@ def _span(query: Query) -> tuple[str, str]:
 
 def _id_from(moment: datetime) -> str:
     """A text that sorts after all ids of earlier milliseconds, and before all of this or, within one, of the next."""
-    rounded = moment + timedelta(microseconds=-moment.microsecond % 1000)
-    digits = f"{max(times.to_ms(rounded), 0):012x}"
+    milliseconds = times.to_ms(moment) + (moment.microsecond % 1000 > 0)
+    digits = f"{max(milliseconds, 0):012x}"
     return f"{digits[:8]}-{digits[8:]}"

@@ -153,6 +153,8 @@ class RedisStore:
 
     def get_many(self, wanted: Collection[AccountAndId]) -> Mapping[AccountAndId, Email]:
         """Reads several emails."""
+        if not wanted:
+            return {}
         with self._link.talk() as talk:
             return reading.get_many(talk, wanted)
 

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from postroom.errors import EmailNotFound
 from postroom.mail.email import Status
@@ -160,6 +160,6 @@ def _span(query: Query) -> dict[str, Value]:
 
 def _id_from(moment: datetime) -> str:
     """A text that sorts after all ids of earlier milliseconds, and before all of this or, within one, of the next."""
-    rounded = moment + timedelta(microseconds=-moment.microsecond % 1000)
-    digits = f"{max(rows.to_ms(rounded), 0):012x}"
+    milliseconds = rows.to_ms(moment) + (moment.microsecond % 1000 > 0)
+    digits = f"{max(milliseconds, 0):012x}"
     return f"{digits[:8]}-{digits[8:]}"

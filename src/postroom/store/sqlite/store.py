@@ -25,7 +25,7 @@ from postroom.store.sqlite.lock import StoreLock
 from postroom.store.sqlite.readers import Readers
 from postroom.store.sqlite.writer import Writer
 
-_PRUNE_SLICE = 100  # emails; each may lead to a dozen pages all over the file
+_PRUNE_SLICE = 10  # emails; each may lead to a dozen pages all over the file, or to 30 MB of attachments
 _PULSE = "INSERT OR REPLACE INTO pulse (n, at) VALUES (1, ?)"
 
 
