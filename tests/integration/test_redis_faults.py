@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
+from redis.exceptions import ResponseError
 
 from postroom.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from postroom.mail.email import Status
 from postroom.store.base import Added, Query
-from postroom.store.redis import RedisStore
+from postroom.store.redis import RedisStore, faults
 from tests import make
 from tests.make import LEASE, SECOND
 from tests.servers.link import Link
@@ -84,6 +85,13 @@ def test_clock_goes_on_while_the_server_is_away(server: RedisServer, store: Redi
     before = store.clock()
     server.kill()
     assert before <= store.clock() < before + 10 * SECOND
+
+
+def test_memory_that_ran_out_within_a_transaction_is_told_as_such() -> None:
+    said = "EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'."
+    error = faults.of_reply("redis.example:6379", ResponseError(said))
+    assert isinstance(error, StoreUnavailable)
+    assert "no memory left" in str(error)
 
 
 def test_full_memory_refuses_submissions_and_lets_accepted_emails_end(server: RedisServer, store: RedisStore) -> None:
