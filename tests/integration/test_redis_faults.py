@@ -232,8 +232,24 @@ def test_large_emails_are_claimed_in_several_steps(start_redis: Start) -> None:
     assert [c.email.id for c in claims] == [e.id for e in emails[3:]]
     again = now + LEASE
     assert store.recover(10, now=again, doubt_delay=SECOND) == 5
-    assert len(store.claim([e.id for e in emails], worker="w1", now=again, lease=LEASE)) == 5
+    assert len(store.claim([e.id for e in emails], worker="w1", now=again, lease=LEASE)) == 3
+    assert len(store.claim([e.id for e in emails], worker="w1", now=again, lease=LEASE)) == 2
     store.close()
+
+
+def test_claims_that_were_marked_when_the_link_was_cut_are_given_back(link: Link, far_store: RedisStore) -> None:
+    now = far_store.clock()
+    emails = make.stored(far_store, now, *(make.email(now) for _ in range(3)))
+    before = far_store.counts()
+    link.cut_after(b"postroom:bodies")
+    with pytest.raises(StoreUnavailable):
+        far_store.claim_due(10, worker="w1", now=now, lease=LEASE)
+    assert link.was_cut.is_set()
+    assert far_store.counts() == before
+    assert [far_store.get(make.ACCOUNT, e.id) for e in emails] == emails
+    assert far_store.recover(10, now=now + LEASE, doubt_delay=SECOND) == 0
+    claims = far_store.claim([e.id for e in emails], worker="w1", now=now, lease=LEASE)
+    assert [(c.email.id, c.email.life.attempts) for c in claims] == [(e.id, 1) for e in emails]
 
 
 def test_closed_store_says_so(server: RedisServer) -> None:

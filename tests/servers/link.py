@@ -1,8 +1,9 @@
-"""A TCP link between a client and a server, which can be cut at the worst moment."""
+"""A TCP link between a client and a server, which can be slow, or be cut at the worst moment."""
 
 import contextlib
 import socket
 import threading
+import time
 
 
 class Link:
@@ -17,6 +18,7 @@ class Link:
         self._word: bytes | None = None
         self._for_good = False
         self._deliver = True
+        self._bytes_per_second: int | None = None
         self._mute: socket.socket | None = None
         self._answered = threading.Event()
         self.was_cut = threading.Event()
@@ -26,6 +28,10 @@ class Link:
         """Cuts the link, once, when the server has carried out a request with this word in it, before its answer comes
         back; or, unless `deliver`, before it gets the request. `for_good` refuses all connections from then on."""
         self._for_good, self._deliver, self._word = for_good, deliver, word
+
+    def slow_down(self, bytes_per_second: int | None) -> None:
+        """Lets answers of the server come through no faster than that; None: as fast as they can."""
+        self._bytes_per_second = bytes_per_second
 
     def close(self) -> None:
         """Cuts all connections and ends."""
@@ -62,6 +68,8 @@ class Link:
                 if source is self._mute:
                     self._answered.set()
                     break
+                if not is_request and self._bytes_per_second:
+                    time.sleep(len(data) / self._bytes_per_second)
                 target.sendall(data)
         self._shut(source)
         self._shut(target)

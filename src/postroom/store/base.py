@@ -123,7 +123,11 @@ class Store(Protocol):
 
     def claim(self, ids: Sequence[str], *, worker: str, now: datetime, lease: timedelta) -> list[Claim]:
         """Of these, the ones that are due, within their deadline and unheld go to exactly one caller, as `sending`; the
-        attempt is counted now. Unknown ids are passed over. In the order of `ids`."""
+        attempt is counted now. Unknown ids are passed over. In the order of `ids`.
+
+        Of large ones it may claim only as many as can be read in time; the others stay due. What was claimed and cannot
+        be read is given back, if the store can still be told.
+        """
 
     def claim_due(
         self, limit: int, *, lowest: Lane = Lane.BULK, worker: str, now: datetime, lease: timedelta

@@ -15,6 +15,7 @@ Value = TypeVar("Value")
 
 SCHEMA = 2  # of each document; raised when an older Postroom would misread what this one writes
 CHUNK = 4 * 1024 * 1024  # bytes; a document must stay under 16 MiB
+_LARGE = 4096  # characters
 
 _LANE = {lane.value: lane for lane in Lane}
 _ON_UNCERTAIN = {choice.value: choice for choice in OnUncertain}
@@ -31,6 +32,7 @@ def of_email(email: Email, *, now: datetime, wake_up_at: datetime | None = None)
             "status": None,  # with the rest of its life below; named here so that it is shown early
             "lane": email.lane.value,
             "subject": email.subject,
+            "body_size": _body_size(email),
             "on_uncertain": email.on_uncertain.value,
             **lives.life_fields(email.life, now=now, wake_up_at=wake_up_at),
         }
@@ -140,6 +142,14 @@ def _email_of(document: Document, content: Document) -> Email:
         idempotency_key=content.get("idempotency_key"),
         life=lives.life_of(document),
     )
+
+
+def _body_size(email: Email) -> int | None:
+    """Bytes of the bodies, by which a worker sees how many emails it can read at once; None for small ones."""
+    bodies = [body for body in (email.text, email.html) if body]
+    if sum(map(len, bodies)) < _LARGE:
+        return None
+    return sum(len(body.encode()) for body in bodies)
 
 
 def _of_address(address: Address) -> Document:

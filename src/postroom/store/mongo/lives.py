@@ -17,7 +17,7 @@ _KEPT: Document = {  # of a main document when its life is replaced, in this ord
     "_id": "$_id",
     "schema": "$schema",
     "revision": {"$add": ["$revision", 1]},
-    **{name: f"${name}" for name in ("account", "status", "lane", "subject", "on_uncertain")},
+    **{name: f"${name}" for name in ("account", "status", "lane", "subject", "body_size", "on_uncertain")},
 }
 
 

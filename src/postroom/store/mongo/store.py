@@ -21,7 +21,7 @@ from postroom.store.base import (
     Settlement,
     Submission,
 )
-from postroom.store.mongo import claims, faults, keys, listing, reading, submission, upkeep, wishes
+from postroom.store.mongo import claims, faults, keys, listing, reading, submission, taking, upkeep, wishes
 from postroom.store.mongo.connection import PATIENCE_SECONDS, Connection, Connections
 
 _PATIENCE_FOR_COUNTS_SECONDS = 10.0  # a million emails take about one; a frozen server is found out in four
@@ -62,14 +62,14 @@ class MongoStore:
     def claim(self, ids: Sequence[str], *, worker: str, now: datetime, lease: timedelta) -> list[Claim]:
         """Claims those of the emails that may be claimed."""
         with self._in_time(faults.writing) as here:
-            return claims.claim(here, ids, claims.Taking(worker=worker, now=now, lease=lease))
+            return taking.claim(here, ids, taking.Taking(worker=worker, now=now, lease=lease))
 
     def claim_due(
         self, limit: int, *, lowest: Lane = Lane.BULK, worker: str, now: datetime, lease: timedelta
     ) -> list[Claim]:
         """Claims what is due."""
         with self._in_time(faults.writing) as here:
-            return claims.claim_due(here, limit, lowest, claims.Taking(worker=worker, now=now, lease=lease))
+            return taking.claim_due(here, limit, lowest, taking.Taking(worker=worker, now=now, lease=lease))
 
     def renew(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
         """Extends leases."""

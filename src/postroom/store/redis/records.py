@@ -63,6 +63,11 @@ def account_of(state: bytes | None) -> str | None:
     return State(*state.split(b"\0", 5)).account.decode() if state else None
 
 
+def status_of(state: bytes) -> Status:
+    """The status in a state; that of a claimed email is what it was before."""
+    return _STATUS[state.partition(b"\0")[0]]
+
+
 def bodies_json(email: Email) -> bytes:
     """What may be large and never changes."""
     return orjson.dumps((email.html, email.text, email.headers))
@@ -120,7 +125,7 @@ def email_of(record: Record, *, listed: bool = False) -> Email:
 def life_of(record: Record, *, listed: bool = False) -> Life:
     """The life of a record. While it is claimed, it is `sending`, and this attempt counts."""
     if record.claim is None:
-        return lives.from_json(record.life, _STATUS[record.state.partition(b"\0")[0]], listed=listed)
+        return lives.from_json(record.life, status_of(record.state), listed=listed)
     claimed_at = times.from_ms(int(record.claim.split(b"\0", 4)[3]))
     return lives.from_json(record.life, Status.SENDING, claimed_at=claimed_at, listed=listed)
 

@@ -19,7 +19,7 @@ from postroom.store.base import (
     Settlement,
     Submission,
 )
-from postroom.store.redis import claims, keys, listing, reading, server, submission, times, upkeep, wishes
+from postroom.store.redis import claims, keys, listing, reading, server, submission, taking, times, upkeep, wishes
 from postroom.store.redis.clock import ServerClock
 from postroom.store.redis.link import Link
 from postroom.store.redis.server import Durability
@@ -76,26 +76,14 @@ class RedisStore:
     # -- delivery -----------------------------------------------------------------------------------------------
 
     def claim(self, ids: Sequence[str], *, worker: str, now: datetime, lease: timedelta) -> list[Claim]:
-        """Claims those of the emails that may be claimed, large ones in several steps."""
-        taking = claims.Taking(worker=worker, now=now, lease=lease)
-        found: list[Claim] = []
-        while ids:
-            try:
-                with self._link.talk(writing=True) as talk:
-                    more, ids = claims.claim(talk, ids, taking)
-            except StoreError:
-                if not found:
-                    raise
-                return found  # these are claimed; the others come back by themselves
-            found += more
-        return found
+        """Claims those of the emails that may be claimed."""
+        return taking.claim(self._link, ids, taking.Taking(worker=worker, now=now, lease=lease))
 
     def claim_due(
         self, limit: int, *, lowest: Lane = Lane.BULK, worker: str, now: datetime, lease: timedelta
     ) -> list[Claim]:
         """Claims what is due."""
-        with self._link.talk(writing=True) as talk:
-            return claims.claim_due(talk, limit, lowest, claims.Taking(worker=worker, now=now, lease=lease))
+        return taking.claim_due(self._link, limit, lowest, taking.Taking(worker=worker, now=now, lease=lease))
 
     def renew(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
         """Extends leases."""

@@ -1,8 +1,9 @@
 -- Gives emails that are due, unheld and within their deadline to one worker, as many as fit into one answer.
 -- ARGV: now, lease_until, token, worker, then a limit and how many lanes to look through, and these lanes; or 0, how
--- many ids, and these ids. Returns how many lanes or ids were gone through, then id and claim of each email claimed.
+-- many ids, and these ids. Returns how many lanes or ids were gone through to their end, then id and claim of each email
+-- claimed.
 
-local MOST_BYTES = 16 * 1024 * 1024
+local MOST_BYTES = 1024 * 1024  -- also a slow link carries as much while the caller waits
 
 local now, lease_until, token, worker, limit = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local named = {unpack(ARGV, 7)}
@@ -27,7 +28,7 @@ end
 -- Emails past their deadline stay in the way until the sweep has failed them: look a little further.
 local function take_from(lane)
     local offset, looks = 0, 0
-    while claimed < limit and looks < 10 do
+    while claimed < limit and bytes < MOST_BYTES and looks < 10 do
         local ids = redis.call('ZRANGEBYSCORE', P .. 'due:' .. lane, '-inf', now, 'LIMIT', offset, limit - claimed)
         if #ids == 0 then return end
         local states = look_up('HMGET', 'states', ids)
@@ -60,14 +61,15 @@ if limit == 0 then
     free, states = waiting(named), look_up('HMGET', 'states', named)
 end
 while done < #named and bytes < MOST_BYTES do
-    done = done + 1
-    local name = named[done]
+    local name = named[done + 1]
     if limit > 0 then
         take_from(name)
+        if bytes >= MOST_BYTES then break end  -- there may be more in this lane
     elseif free[name] then
         free[name] = nil
         take(name, states[name])
     end
+    done = done + 1
 end
 write_changes()
 reply[1] = done

@@ -1,0 +1,158 @@
+"""Claiming emails: they are found, marked with a lease, and read, in steps small enough to be read in time.
+
+A claim that nobody reads lapses as if its worker had crashed, and the third such fails the email. So what may have been
+marked and could not be read is given back.
+"""
+
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import pymongo
+from pymongo import UpdateMany, UpdateOne
+from pymongo.errors import PyMongoError
+
+from postroom.mail.email import Lane
+from postroom.store.base import Claim
+from postroom.store.mongo import faults, leases, reading
+from postroom.store.mongo.connection import Connection
+from postroom.store.mongo.documents import SCHEMA
+from postroom.store.mongo.leases import Lease, Term
+from postroom.store.mongo.lives import Document
+
+_ROUNDS = 3  # of looking for due emails, when others were faster to claim what was found
+_STEP_BYTES = 1024 * 1024  # of bodies, marked and read together; also a slow link carries as much in time
+_MOST_BYTES = 16 * 1024 * 1024
+_LAST_STEP_AFTER_SECONDS = 0.7  # of the call's beginning; by then something was claimed
+_READ_AFTER_SECONDS = 1.8  # all must be; the rest of the call's patience is for giving back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taking:
+    """Who claims, when and for how long. Its token is new, and stands for all emails of one call."""
+
+    worker: str
+    now: datetime
+    lease: timedelta
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def claimable(self) -> Document:
+        """The filter for emails that may be claimed; those that a newer Postroom wrote are left to it."""
+        return {"due_at": {"$lte": self.now}, "expires_at": {"$gt": self.now}, "schema": {"$lte": SCHEMA}}
+
+    @property
+    def fields(self) -> Document:
+        """What an email has once it is claimed."""
+        return {"status": "sending", "last_attempt_at": self.now, "lease": self.token}
+
+    @property
+    def update(self) -> Document:
+        """Makes an email claimed, and counts the attempt."""
+        return {
+            "$set": self.fields,
+            "$unset": {"due_at": "", "wake_up_at": ""},
+            "$inc": {"attempts": 1, "revision": 1},
+        }
+
+    def lease_on(self, ids: Iterable[str]) -> Lease:
+        """The lease that it begins with."""
+        return Lease(token=self.token, worker=self.worker, held=dict.fromkeys(ids, Term(self.now + self.lease)))
+
+
+def claim(here: Connection, ids: Sequence[str], taking: Taking) -> list[Claim]:
+    """Claims those of the emails that may be claimed, in the order of `ids`."""
+    wanted = {"_id": {"$in": list(ids)}, **taking.claimable}
+    with faults.asking(here.where):
+        found = {d["_id"]: d for d in here.emails.find(wanted, hint="_id_", batch_size=len(ids) + 1)}
+    return _take(here, [found[email_id] for email_id in dict.fromkeys(ids) if email_id in found], taking)
+
+
+def claim_due(here: Connection, limit: int, lowest: Lane, taking: Taking) -> list[Claim]:
+    """Claims what is due in these lanes, in the order of service."""
+    lanes = [lane.value for lane in Lane]
+    due = {"lane": {"$in": lanes[: lanes.index(lowest) + 1]}, **taking.claimable}
+    claims: list[Claim] = []
+    for _ in range(_ROUNDS if limit > 0 else 0):
+        room = limit - len(claims)
+        with faults.asking(here.where):
+            found = list(here.emails.find(due, sort=[("lane", -1), ("due_at", 1)], limit=room, hint="due"))
+        claims += _take(here, found, replace(taking, token=uuid.uuid4().hex))
+        if len(found) < room or len(claims) == limit:
+            break
+    return claims
+
+
+def _take(here: Connection, found: Sequence[Document], taking: Taking) -> list[Claim]:
+    """Claims those of the emails that nobody has changed since they were found; large ones as long as there is time."""
+    claims: list[Claim] = []
+    for step in _steps(found):
+        passed = time.monotonic() - taking.began
+        if claims and passed > _LAST_STEP_AFTER_SECONDS:
+            break
+        step_taking = replace(taking, token=uuid.uuid4().hex)
+        try:
+            with pymongo.timeout(max(_READ_AFTER_SECONDS - passed, 0.1)):
+                claims += _take_together(here, step, step_taking)
+        except PyMongoError:
+            _give_back(here, step, step_taking)
+            if not claims:
+                raise
+            break
+    return claims
+
+
+def _steps(found: Sequence[Document]) -> Iterator[Sequence[Document]]:
+    """The emails, as many together as have so many bytes, or one; what is left beyond the most for one call is left."""
+    step: list[Document] = []
+    in_step = in_all = 0
+    for document in found:
+        size = document.get("body_size", 0)
+        if step and in_step + size > _STEP_BYTES:
+            yield step
+            if in_all + size > _MOST_BYTES:
+                return
+            step, in_step = [], 0
+        step.append(document)
+        in_step += size
+        in_all += size
+    if step:
+        yield step
+
+
+def _take_together(here: Connection, found: Sequence[Document], taking: Taking) -> list[Claim]:
+    """Claims emails that are then as they were found, but for the claim."""
+    leases.grant(here, taking.lease_on(document["_id"] for document in found))
+    updates = [
+        UpdateMany({"_id": {"$in": ids}, "revision": revision}, taking.update, hint="_id_")
+        for revision, ids in _by_revision(found).items()
+    ]
+    if here.emails_quickly.bulk_write(updates, ordered=False).matched_count < len(found):
+        which = {"_id": {"$in": [document["_id"] for document in found]}, "lease": taking.token}
+        taken = {document["_id"] for document in here.emails.find(which, {"_id": 1}, hint="_id_")}
+        found = [document for document in found if document["_id"] in taken]
+    claimed = [{**document, **taking.fields, "attempts": document["attempts"] + 1} for document in found]
+    return [Claim(email=email, token=taking.token) for email in reading.with_contents(here, claimed)]
+
+
+def _by_revision(found: Sequence[Document]) -> Mapping[int, list[str]]:
+    """Their ids; most emails are claimed as they were accepted, and have the same."""
+    ids: dict[int, list[str]] = {}
+    for document in found:
+        ids.setdefault(document["revision"], []).append(document["_id"])
+    return ids
+
+
+def _give_back(here: Connection, found: Sequence[Document], taking: Taking) -> None:
+    """Makes those emails that were marked what they were when they were found."""
+    updates: list[UpdateOne] = []
+    for document in found:
+        update: Document = {"$unset": {"lease": ""}, "$inc": {"attempts": -1, "revision": 1}}
+        before = {name: document.get(name) for name in ("status", "due_at", "wake_up_at", "last_attempt_at")}
+        update["$set"] = {name: value for name, value in before.items() if value is not None}
+        update["$unset"] |= {name: "" for name, value in before.items() if value is None}
+        updates.append(UpdateOne({"_id": document["_id"], "lease": taking.token}, update, hint="_id_"))
+    here.emails_quickly.bulk_write(updates, ordered=False)

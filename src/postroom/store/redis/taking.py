@@ -1,0 +1,112 @@
+"""Claiming emails: Redis marks them, then they are read, in steps small enough to be read in time over a slow link.
+
+A claim that nobody reads lapses as if its worker had crashed, and the third such fails the email. So what was marked
+and could not be read is given back.
+"""
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from postroom.errors import StoreError
+from postroom.mail.email import Lane
+from postroom.store.base import Claim
+from postroom.store.redis import lives, records, scripts, times
+from postroom.store.redis.link import Link
+from postroom.store.redis.records import BODIES, LIVES, SUBMITTED, Record
+from postroom.store.redis.talk import Argument, Talk
+
+_MOST_BYTES = 16 * 1024 * 1024  # of bodies, claimed by one call
+_LAST_STEP_SECONDS = 1.4  # with less time left, no other step begins
+_GIVING_BACK_SECONDS = 0.6  # are kept for that
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taking:
+    """Who claims, when and for how long. Its token is new, and stands for all emails of one call."""
+
+    worker: str
+    now: datetime
+    lease: timedelta
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def arguments(self) -> tuple[Argument, ...]:
+        """What the script wants to know."""
+        return times.to_ms(self.now), times.to_ms(self.now + self.lease), self.token, self.worker
+
+
+class _Marked(NamedTuple):
+    """Emails that have become claimed, and their claims as Redis keeps them."""
+
+    ids: Sequence[bytes]
+    claims: Sequence[bytes]
+
+    @property
+    def states(self) -> Sequence[bytes]:
+        """What they were before."""
+        return [records.held(claim).state for claim in self.claims]
+
+
+def claim(link: Link, ids: Sequence[str], taking: Taking) -> list[Claim]:
+    """Claims those of the emails that may be claimed."""
+    return _claim(link, ids, 0, taking)
+
+
+def claim_due(link: Link, limit: int, lowest: Lane, taking: Taking) -> list[Claim]:
+    """Claims what is due, lane by lane in the order of service."""
+    lanes = [lane.value for lane in Lane]
+    return _claim(link, lanes[: lanes.index(lowest) + 1], limit, taking) if limit > 0 else []
+
+
+def _claim(link: Link, named: Sequence[str], limit: int, taking: Taking) -> list[Claim]:
+    """Claims step by step: of these ids, or in these lanes if there is a limit."""
+    found: list[Claim] = []
+    size, deadline = 0, link.deadline()
+    while named and (found == [] or (size < _MOST_BYTES and deadline - time.monotonic() > _LAST_STEP_SECONDS)):
+        try:
+            with link.talk(writing=True, deadline=deadline - _GIVING_BACK_SECONDS) as talk:
+                marked, named = _mark(talk, named, limit - len(found) if limit else 0, taking)
+                try:
+                    read = _read(talk, marked)
+                except StoreError:
+                    with link.talk(writing=True, deadline=deadline) as another:
+                        _give_back(another, marked, taking)
+                    raise
+        except StoreError:
+            if not found:
+                raise
+            break
+        found += [Claim(email=records.email_of(record), token=taking.token) for record in read]
+        size += sum(len(record.bodies or b"") for record in read)
+        if len(found) == limit:
+            break
+    return found
+
+
+def _mark(talk: Talk, named: Sequence[str], limit: int, taking: Taking) -> tuple[_Marked, Sequence[str]]:
+    """Brings also the ids or lanes that are left for another step."""
+    done, *pairs = talk.run(scripts.CLAIM, *taking.arguments, limit, len(named), *named)
+    return _Marked(pairs[::2], pairs[1::2]), named[done:]
+
+
+def _read(talk: Talk, marked: _Marked) -> list[Record]:
+    """The records of emails that nobody else changes now."""
+    if not marked.ids:
+        return []
+    fields = talk.ask_all([("HMGET", key, *marked.ids) for key in (LIVES, SUBMITTED, BODIES)])
+    return list(map(Record, marked.ids, marked.claims, marked.states, *fields))
+
+
+def _give_back(talk: Talk, marked: _Marked, taking: Taking) -> None:
+    """Makes emails what they were before."""
+    packed = talk.ask("HMGET", LIVES, *marked.ids)
+    arguments = [
+        argument
+        for email_id, state, life in zip(marked.ids, marked.states, packed, strict=True)
+        for argument in records.life_arguments(email_id, taking.token, lives.from_json(life, records.status_of(state)))
+    ]
+    talk.run(scripts.LIVE, times.to_ms(taking.now), "token", *arguments)
