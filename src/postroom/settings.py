@@ -213,11 +213,25 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         settings = Settings.model_validate(values)
     except ValidationError as error:
         problems += [f"{_variable(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
-    if settings and settings.simulated_min_seconds > settings.simulated_max_seconds:
-        problems.append("POSTROOM_SIMULATED_MIN_SECONDS: is above POSTROOM_SIMULATED_MAX_SECONDS")
+    if settings:
+        problems += _contradictions(settings)
     if problems or settings is None:
         raise SettingsError(problems)
     return settings
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    """What is wrong with values that each alone would do."""
+    problems: list[str] = []
+    if settings.simulated_min_seconds > settings.simulated_max_seconds:
+        problems.append("POSTROOM_SIMULATED_MIN_SECONDS: is above POSTROOM_SIMULATED_MAX_SECONDS")
+    if settings.attempt_seconds <= settings.relay_dot_seconds:
+        problems.append(
+            "POSTROOM_ATTEMPT_SECONDS: must be above POSTROOM_RELAY_DOT_SECONDS, or an email may go out twice"
+        )
+    if settings.attempt_seconds <= settings.simulated_max_seconds:
+        problems.append("POSTROOM_ATTEMPT_SECONDS: must be above POSTROOM_SIMULATED_MAX_SECONDS")
+    return problems
 
 
 def _values_from(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:

@@ -46,6 +46,19 @@ def test_simulated_range_must_not_be_reversed() -> None:
 
 
 @pytest.mark.parametrize(
+    "given",
+    [
+        {"POSTROOM_ATTEMPT_SECONDS": "600"},
+        {"POSTROOM_RELAY_DOT_SECONDS": "900"},
+        {"POSTROOM_ATTEMPT_SECONDS": "3", "POSTROOM_RELAY_DOT_SECONDS": "1"},
+    ],
+)
+def test_attempt_must_last_longer_than_what_it_waits_for(given: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="POSTROOM_ATTEMPT_SECONDS"):
+        settings.load(given)
+
+
+@pytest.mark.parametrize(
     "given", ["<>", "nobody", "bounces@", "b@example.com\r\nRCPT TO:<c@example.com>", "b@ex ample.com"]
 )
 def test_return_path_that_no_email_could_be_sent_with_is_refused(given: str) -> None:

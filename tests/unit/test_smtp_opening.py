@@ -40,6 +40,18 @@ def test_plain_opening_is_greeting_and_ehlo() -> None:
     assert written == [EHLO, b""]
 
 
+def test_relay_that_does_not_know_ehlo_is_told_helo() -> None:
+    dialogue, written = opened(PLAIN, b"220 old\r\n", b"502 unknown\r\n", b"250-old\r\n250 PIPELINING\r\n")
+    assert dialogue.is_open
+    assert written == [EHLO, b"HELO client.example\r\n", b""]
+    assert not dialogue.may_be_followed
+
+
+def test_relay_without_ehlo_is_trouble_where_tls_is_required() -> None:
+    dialogue, _ = opened(STARTTLS, b"220 old\r\n", b"502 unknown\r\n", b"250 old\r\n")
+    assert trouble(dialogue).phase is Phase.STARTTLS
+
+
 def test_starttls_is_followed_by_a_second_ehlo() -> None:
     dialogue, written = opened(
         STARTTLS, b"220 hi\r\n", b"250-r\r\n250 STARTTLS\r\n", b"220 go\r\n", b"250-r\r\n250 PIPELINING\r\n"
@@ -183,7 +195,15 @@ def test_password_that_the_relay_repeats_is_masked() -> None:
     assert "s3cret" not in found.reply.text
 
 
-@pytest.mark.parametrize("said", [[b"554 5.7.1 go away\r\n"], [b"421 busy\r\n"], [b"220 hi\r\n", b"502 no EHLO\r\n"]])
+@pytest.mark.parametrize(
+    "said",
+    [
+        [b"554 5.7.1 go away\r\n"],
+        [b"421 busy\r\n"],
+        [b"220 hi\r\n", b"550 not you\r\n"],
+        [b"220 hi\r\n", b"502 no EHLO\r\n", b"502 no HELO\r\n"],
+    ],
+)
 def test_relay_that_does_not_let_us_in_is_trouble_that_may_pass(said: list[bytes]) -> None:
     dialogue, _ = opened(PLAIN, *said)
     assert not trouble(dialogue).lasting

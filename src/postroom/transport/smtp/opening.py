@@ -1,4 +1,7 @@
-"""How a connection becomes ready for mail: greeting, EHLO, STARTTLS, EHLO, AUTH. Replies in, bytes out; no I/O."""
+"""How a connection becomes ready for mail: greeting, EHLO, STARTTLS, EHLO, AUTH. Replies in, bytes out; no I/O.
+
+A relay that does not know EHLO is told HELO (RFC 5321 §3.2) and taken to offer nothing.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -6,6 +9,8 @@ from postroom.mail.outcome import Phase, Reply
 from postroom.transport.smtp import command, replies
 from postroom.transport.smtp.relay import Relay, Tls
 from postroom.transport.smtp.replies import Answer
+
+_EHLO_UNKNOWN = range(500, 505)  # RFC 5321 §4.2.2: not recognised, not understood or not implemented
 
 
 class RouteTrouble(Exception):
@@ -55,11 +60,12 @@ class Opening:
     `wants_tls` says that the caller must now encrypt the connection, forget what it has read, and call `secured`.
     """
 
-    __slots__ = ("_relay", "_secrets", "features", "is_done", "phase", "secure", "wants_tls")
+    __slots__ = ("_knows_ehlo", "_relay", "_secrets", "features", "is_done", "phase", "secure", "wants_tls")
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
         self._secrets: list[str] = []
+        self._knows_ehlo = True
         self.features = Features()
         self.phase = Phase.CONNECT
         self.secure = False
@@ -100,9 +106,12 @@ class Opening:
         return command.line("EHLO", self._relay.ehlo_name)
 
     def _introduced(self, answer: Answer) -> bytes:
+        if self._knows_ehlo and answer.code in _EHLO_UNKNOWN:
+            self._knows_ehlo = False
+            return command.line("HELO", self._relay.ehlo_name)
         if answer.code != 250:
-            raise self._trouble("the relay refuses EHLO", answer)
-        self.features = read_features(answer)
+            raise self._trouble(f"the relay refuses {'EHLO' if self._knows_ehlo else 'HELO'}", answer)
+        self.features = read_features(answer) if self._knows_ehlo else Features()
         wanted = not self.secure and self._relay.tls in (Tls.STARTTLS, Tls.OPPORTUNISTIC)
         if wanted and self.features.starttls:
             self.phase = Phase.STARTTLS
