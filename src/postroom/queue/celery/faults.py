@@ -26,7 +26,7 @@ def sentence(error: BaseException, connection: Any, *, patience: float) -> str:
         case TimeoutError():
             return f"{broker} did not answer within {patience:g} s; it is frozen, or short of memory or disk"
         case amqp_errors.MessageNacked():
-            return f"{broker} took no more wake-ups; is its queue full?"
+            return f"{broker} took no more wake-ups; is its queue full, or down? A queue that stays down: delete it"
         case OSError() if error.strerror:
             return f"{broker} cannot be reached ({error.strerror})"
     return f"{broker} failed ({type(error).__name__}: {text})"
