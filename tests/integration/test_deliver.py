@@ -1,24 +1,21 @@
 """A turn against a real store, with a transport that plays a script."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 
 import pytest
 
-from postroom.deliver import Terms, deliver
 from postroom.errors import StoreUnavailable
 from postroom.mail.email import Email, Lane, OnUncertain, Status
 from postroom.mail.outcome import Envelope, HandOff, Outcome, Phase, Verdict
-from postroom.mail.retry import RetryPolicy
-from postroom.mail.settling import Worker
 from postroom.store.base import Claim, Settlement
 from postroom.store.sqlite import SqliteStore
 from postroom.transport.base import Fence, Take
 from tests import make
+from tests.turns import turn
 
 Script = Callable[[Envelope], Verdict]
 
@@ -107,20 +104,6 @@ def store(tmp_path: Path) -> Iterator[Flaky]:
     store.close()
 
 
-def turn(
-    store: SqliteStore, transport: Scripted, *ids: str, refill: bool = False, **terms: object
-) -> Mapping[str, int]:
-    return deliver(
-        ids,
-        store=store,
-        transport=transport,
-        terms=replace(Terms(policy=RetryPolicy()), **terms),  # type: ignore[arg-type]
-        worker=Worker(name="w1"),
-        random=lambda: 0.5,
-        refill=refill,
-    )
-
-
 def stored(store: SqliteStore, count: int = 1, **changes: object) -> list[Email]:
     at = store.clock()
     return make.stored(store, at, *(make.email(at, **changes) for _ in range(count)))
@@ -156,15 +139,7 @@ def test_stopping_turn_takes_nothing_and_hands_back_what_waits(store: Flaky) -> 
     emails = stored(store, 5)
     transport = Scripted(capacity=1)
     stops = iter([False, True])
-    verdicts = deliver(
-        [e.id for e in emails],
-        store=store,
-        transport=transport,
-        terms=Terms(policy=RetryPolicy()),
-        worker=Worker(name="w1"),
-        random=lambda: 0.5,
-        stopping=lambda: next(stops, True),
-    )
+    verdicts = turn(store, transport, *[e.id for e in emails], stopping=lambda: next(stops, True))
     assert verdicts["accepted"] == 1
     assert [status(store, e) for e in emails] == [Status.SENT] + [Status.QUEUED] * 4
     later = store.get(emails[1].account, emails[1].id)
@@ -175,14 +150,12 @@ def test_stopping_turn_takes_nothing_and_hands_back_what_waits(store: Flaky) -> 
 def test_stop_out_of_patience_releases_before_the_fence(store: Flaky) -> None:
     (email,) = stored(store)
     stops = iter([False])
-    deliver(
-        [email.id],
-        store=store,
-        transport=Scripted(held_for=lambda _: 10**9),
-        terms=Terms(policy=RetryPolicy(), stop_limit=timedelta(milliseconds=1)),
-        worker=Worker(name="w1"),
-        random=lambda: 0.5,
+    turn(
+        store,
+        Scripted(held_for=lambda _: 10**9),
+        email.id,
         stopping=lambda: next(stops, True),
+        stop_limit=timedelta(milliseconds=1),
     )
     found = store.get(email.account, email.id)
     assert found
@@ -192,15 +165,7 @@ def test_stop_out_of_patience_releases_before_the_fence(store: Flaky) -> None:
 def test_stop_is_heard_while_the_store_is_away(store: Flaky) -> None:
     (email,) = stored(store)
     store.failures = 10**6
-    deliver(
-        [email.id],
-        store=store,
-        transport=Scripted(),
-        terms=Terms(policy=RetryPolicy(), stop_limit=timedelta(milliseconds=1)),
-        worker=Worker(name="w1"),
-        random=lambda: 0.5,
-        stopping=lambda: store.failures < 10**6 - 2,
-    )
+    turn(store, Scripted(), email.id, stopping=lambda: store.failures < 10**6 - 2, stop_limit=timedelta(milliseconds=1))
     assert status(store, email) is Status.SENDING
 
 

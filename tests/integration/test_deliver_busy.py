@@ -5,14 +5,12 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
-from postroom.deliver import Terms, deliver
 from postroom.mail.email import Status
-from postroom.mail.retry import RetryPolicy
-from postroom.mail.settling import Worker
 from postroom.store.sqlite import SqliteStore
 from tests import make
 from tests.sending import transports
 from tests.smtpd import Hold, Smtpd
+from tests.turns import turn
 
 
 def test_stop_is_heard_while_every_connection_is_busy(tmp_path: Path) -> None:
@@ -25,14 +23,12 @@ def test_stop_is_heard_while_every_connection_is_busy(tmp_path: Path) -> None:
         relay.script.on("rcpt", stalled)
         at = store.clock()
         emails = make.stored(store, at, make.email(at), make.email(at))
-        verdicts = deliver(
-            [email.id for email in emails],
-            store=store,
-            transport=make_transport(relay.url, connections=1),
-            terms=Terms(policy=RetryPolicy(), stop_limit=timedelta(milliseconds=1)),
-            worker=Worker(name="w1"),
-            random=lambda: 0.5,
+        verdicts = turn(
+            store,
+            make_transport(relay.url, connections=1),
+            *[email.id for email in emails],
             stopping=stalled.reached.is_set,
+            stop_limit=timedelta(milliseconds=1),
         )
         stalled.until.set()
         assert verdicts == {"released": 2}

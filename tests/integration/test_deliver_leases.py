@@ -1,21 +1,18 @@
 """A turn that outlasts the leases of what it holds."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from postroom.deliver import Terms, deliver
 from postroom.mail.email import Status
 from postroom.mail.outcome import Envelope, HandOff, Outcome, Phase, Verdict
-from postroom.mail.retry import RetryPolicy
-from postroom.mail.settling import Worker
 from postroom.store.sqlite import SqliteStore
 from postroom.transport.base import Fence, Take
 from tests import make
+from tests.turns import turn
 
 TICK = timedelta(seconds=10)
 SHORT, LONG = timedelta(seconds=40), timedelta(hours=1)
@@ -85,18 +82,6 @@ def stored(store: Ahead, count: int) -> list[str]:
     return [email.id for email in make.stored(store, at, *(make.email(at) for _ in range(count)))]
 
 
-def turn(store: Ahead, transport: Slow, *ids: str, refill: bool = True, **terms: object) -> Mapping[str, int]:
-    return deliver(
-        ids,
-        store=store,
-        transport=transport,
-        terms=replace(Terms(policy=RetryPolicy()), **terms),  # type: ignore[arg-type]
-        worker=Worker(name="w1"),
-        random=lambda: 0.5,
-        refill=refill,
-    )
-
-
 def lives(store: Ahead, *ids: str) -> set[tuple[Status, int, bool]]:
     """How these emails stand: status, crashes, whether they may have gone out twice."""
     found = [store.get(make.ACCOUNT, email_id) for email_id in ids]
@@ -110,7 +95,7 @@ def test_leases_are_renewed_in_time_whichever_is_the_shorter(
 ) -> None:
     ids = stored(store, 1)
     transport = Slow(store, after_the_dot=after_the_dot)
-    turn(store, transport, *ids, lease=lease, doubt_lease=doubt_lease)
+    turn(store, transport, *ids, refill=True, lease=lease, doubt_lease=doubt_lease)
     assert transport.recovered == 0
     assert lives(store, *ids) == {(Status.SENT, 0, False)}
 
@@ -118,7 +103,7 @@ def test_leases_are_renewed_in_time_whichever_is_the_shorter(
 def test_emails_that_wait_behind_others_are_held_for_longer_than_an_attempt_may_take(store: Ahead) -> None:
     ids = stored(store, 5)
     transport = Slow(store)
-    turn(store, transport, *ids, attempt_limit=timedelta(seconds=150), turn_age=LONG)
+    turn(store, transport, *ids, refill=True, attempt_limit=timedelta(seconds=150), turn_age=LONG)
     assert transport.recovered == 0
     assert sorted(transport.handed) == sorted(ids)
     assert lives(store, *ids) == {(Status.SENT, 0, False)}
@@ -127,7 +112,7 @@ def test_emails_that_wait_behind_others_are_held_for_longer_than_an_attempt_may_
 def test_attempt_that_takes_too_long_is_given_up(store: Ahead) -> None:
     ids = stored(store, 1)
     transport = Slow(store)
-    turn(store, transport, *ids, refill=False, attempt_limit=timedelta(seconds=30))
+    turn(store, transport, *ids, attempt_limit=timedelta(seconds=30))
     assert (transport.recovered, transport.handed) == (1, [])
     assert lives(store, *ids) == {(Status.QUEUED, 1, False)}
 
@@ -135,7 +120,15 @@ def test_attempt_that_takes_too_long_is_given_up(store: Ahead) -> None:
 def test_old_turn_hands_back_what_still_waits(store: Ahead) -> None:
     ids = stored(store, 5)
     transport = Slow(store)
-    turn(store, transport, *ids, claim_size=2, turn_age=timedelta(seconds=60), turn_limit=timedelta(seconds=60))
+    turn(
+        store,
+        transport,
+        *ids,
+        refill=True,
+        claim_size=2,
+        turn_age=timedelta(seconds=60),
+        turn_limit=timedelta(seconds=60),
+    )
     assert len(transport.handed) == 2
     assert lives(store, *transport.handed) == {(Status.SENT, 0, False)}
     assert lives(store, *(set(ids) - set(transport.handed))) == {(Status.QUEUED, 0, False)}
@@ -150,7 +143,7 @@ def test_email_whose_claim_lapsed_is_not_sent_again_beside_itself(store: Ahead, 
     ids = stored(store, 4)  # of which two wait, or none
     transport = Slow(store, capacity=capacity, at_tick=lapse)
     for _ in range(2):
-        turn(store, transport, turn_age=LONG)
+        turn(store, transport, refill=True, turn_age=LONG)
         store.ahead += LONG
     assert sorted(transport.handed) == sorted(ids)
     assert {status for status, _, _ in lives(store, *ids)} == {Status.SENT}

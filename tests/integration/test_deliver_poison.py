@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from postroom.deliver import Terms, deliver
 from postroom.mail.email import Email, Status
 from postroom.mail.outcome import HandOff, Outcome, Phase, Verdict
-from postroom.mail.retry import RetryPolicy
-from postroom.mail.settling import Worker
 from postroom.store.sqlite import SqliteStore
 from postroom.transport.base import Fence, Take
 from tests import make
+from tests.turns import turn
 
 POISON = "poison"
 ROUNDS = 200
@@ -85,15 +83,7 @@ def test_poison_fails_alone(store: Ahead, place: int) -> None:
 def _take_turn_and_perhaps_crash(store: Ahead) -> None:
     """What a worker does, and the sweep after its crash."""
     try:
-        deliver(
-            (),
-            store=store,
-            transport=Fragile(),
-            terms=Terms(policy=RetryPolicy()),
-            worker=Worker(name="w1"),
-            random=lambda: 0.5,
-            refill=True,
-        )
+        turn(store, Fragile(), refill=True)
     except Crash:
         store.recover(100, now=store.clock(), doubt_delay=timedelta(0), everything=True)
 

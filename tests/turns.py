@@ -1,0 +1,32 @@
+"""One turn of a worker, with the terms that a test wants changed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from postroom.deliver import Terms, deliver
+from postroom.mail.retry import RetryPolicy
+from postroom.mail.settling import Worker
+from postroom.store.base import Store
+from postroom.transport.base import Transport
+
+
+def turn(
+    store: Store,
+    transport: Transport,
+    *ids: str,
+    refill: bool = False,
+    stopping: Callable[[], bool] = lambda: False,
+    **terms: object,
+) -> Mapping[str, int]:
+    """Takes a turn with these ids, and with `refill` with whatever else is due; how many recipients had which verdict.
+    `terms` are members of `Terms`."""
+    return deliver(
+        ids,
+        store=store,
+        transport=transport,
+        terms=replace(Terms(policy=RetryPolicy()), **terms),  # type: ignore[arg-type]
+        worker=Worker(name="w1"),
+        random=lambda: 0.5,
+        stopping=stopping,
+        refill=refill,
+    )
