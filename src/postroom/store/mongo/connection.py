@@ -55,6 +55,7 @@ class Connection:
         self.emails_quickly = self.emails.with_options(write_concern=QUICK)
         self.contents = self.database["contents"]
         self.attachments = self.database["attachments"]
+        self.uploads = self.database["uploads"]
         self.leases_durably = self.database["leases"]
         self.leases = self.leases_durably.with_options(write_concern=QUICK)
         self.api_keys = self.database["api_keys"]

@@ -3,7 +3,7 @@ in the content of the submission's first email: that never changes, and a collec
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -15,7 +15,7 @@ from pymongo.read_concern import ReadConcern
 
 from postroom.errors import StoreUnavailable
 from postroom.store.base import Added, IdempotencyKey, KeyReused, Submission
-from postroom.store.mongo import documents, faults, transaction
+from postroom.store.mongo import documents, faults, transaction, uploads
 from postroom.store.mongo.connection import Connection
 from postroom.store.mongo.lives import Document
 
@@ -35,11 +35,12 @@ class _Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Writes:
-    """What a group writes, by collection."""
+    """What a group writes, by collection; of `uploaded` emails the attachments are there already."""
 
     emails: list[Document]
     contents: list[Document]
     attachments: list[Document]
+    uploaded: list[str]
 
 
 def add(
@@ -48,11 +49,14 @@ def add(
     """Stores what is new. Should a key be there already, or another process be about to store it, looks at what was
     stored with it, and stores the rest. Raises `PyMongoError` when nothing was written, or a `StoreError`."""
     earlier: Mapping[Key, _Taken] = {}
+    large = uploads.too_large([email for submission in submissions for email in submission.emails])
+    if large:
+        uploads.put(here, large, now=now)
     for tries, pause in enumerate(_PAUSES):
         fresh = _fresh(submissions, earlier)
         try:
             if fresh:
-                writes = _writes(fresh.values(), now, wake_up_at)
+                writes = _writes(fresh.values(), {email.id for email in large}, now, wake_up_at)
                 transaction.run(here, partial(_write, here, writes, now if tries else None))
         except PyMongoError as error:
             if not transaction.lost_race(error) and not faults.is_duplicate(error):
@@ -107,8 +111,8 @@ def _answers(
     return answers
 
 
-def _writes(fresh: Iterable[Submission], now: datetime, wake_up_at: datetime) -> _Writes:
-    writes = _Writes(emails=[], contents=[], attachments=[])
+def _writes(fresh: Iterable[Submission], uploaded: Collection[str], now: datetime, wake_up_at: datetime) -> _Writes:
+    writes = _Writes(emails=[], contents=[], attachments=[], uploaded=[])
     for submission in fresh:
         contents = [documents.of_content(email) for email in submission.emails]
         if key := _key_of(submission):
@@ -118,7 +122,10 @@ def _writes(fresh: Iterable[Submission], now: datetime, wake_up_at: datetime) ->
             at = email.life.next_attempt_at
             immediate = at is not None and at <= now
             writes.emails.append(documents.of_email(email, now=now, wake_up_at=wake_up_at if immediate else None))
-            writes.attachments.extend(documents.of_attachments(email))
+            if email.id in uploaded:
+                writes.uploaded.append(email.id)
+            else:
+                writes.attachments.extend(documents.of_attachments(email))
         writes.contents.extend(contents)
     return writes
 
@@ -136,6 +143,8 @@ def _of_key(key: Key, submission: Submission) -> Document:
 def _write(here: Connection, writes: _Writes, expired_by: datetime | None, session: ClientSession) -> None:
     """The contents come last: from there to the commit, nobody else can use the keys in them. Given a time, keys that
     have expired by then make room. The write fails if a key is taken."""
+    if writes.uploaded:
+        uploads.end(here, writes.uploaded, session)
     if writes.attachments:
         here.attachments.insert_many(writes.attachments, session=session)
     if writes.emails:

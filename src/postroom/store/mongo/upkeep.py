@@ -16,7 +16,7 @@ from pymongo.errors import ConnectionFailure, PyMongoError
 
 from postroom.mail import lifecycle
 from postroom.mail.email import Lane, OnUncertain, Status
-from postroom.store.mongo import documents, faults, leases, lives, reading, transaction
+from postroom.store.mongo import documents, faults, leases, lives, reading, transaction, uploads
 from postroom.store.mongo.connection import Connection
 from postroom.store.mongo.documents import SCHEMA
 from postroom.store.mongo.leases import Lease
@@ -98,6 +98,7 @@ def expire(here: Connection, limit: int, *, now: datetime) -> int:
 def prune(here: Connection, limit: int, *, now: datetime, finished_before: datetime) -> int:
     """Deletes finished emails with all that belongs to them. One with an idempotency key stays until that expires. What
     has large attachments goes in slices, for the server keeps all of a transaction in its cache."""
+    uploads.clear(here, now)
     deleted, began, more = 0, time.monotonic(), True
     while more and deleted < limit and time.monotonic() - began < _PRUNING_SECONDS:
         room = limit - deleted

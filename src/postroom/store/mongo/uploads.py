@@ -1,0 +1,58 @@
+"""Large attachments are stored before the transaction that accepts their emails, because the server keeps all that a
+transaction writes in its cache until it ends, and refuses what does not fit (code 388).
+
+An upload is a document that says that contents are there without an email. The transaction deletes it; so does the
+sweep where no transaction came, with the contents. Whoever is second finds it gone.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+from pymongo.client_session import ClientSession
+from pymongo.errors import ConnectionFailure, PyMongoError
+
+from postroom.errors import StoreUnavailable
+from postroom.mail.email import Email
+from postroom.store.mongo import documents, transaction
+from postroom.store.mongo.connection import Connection
+
+_IN_A_TRANSACTION = 8 * 1024 * 1024  # bytes of attachments
+_ABANDONED_AFTER = timedelta(minutes=1)  # no call takes so long, and one that was frozen is told so
+_CLEARED_AT_ONCE = 10
+
+
+def too_large(emails: Collection[Email]) -> list[Email]:
+    """Those with attachments, if all of these together are too much for a transaction."""
+    attached = [email for email in emails if email.attachments]
+    size = sum(attachment.size for email in attached for attachment in email.attachments)
+    return attached if size > _IN_A_TRANSACTION else []
+
+
+def put(here: Connection, emails: Sequence[Email], *, now: datetime) -> None:
+    """Stores the contents of their attachments, durably."""
+    here.uploads.insert_many([{"_id": email.id, "at": now} for email in emails])
+    for email in emails:
+        here.attachments.insert_many(documents.of_attachments(email))
+
+
+def end(here: Connection, ids: Collection[str], session: ClientSession) -> None:
+    """Within the transaction that stores their emails: these uploads are abandoned no more."""
+    if here.uploads.delete_many({"_id": {"$in": list(ids)}}, session=session).deleted_count < len(ids):
+        raise StoreUnavailable("storing the attachments took too long, and they were cleared away: try again")
+
+
+def clear(here: Connection, now: datetime) -> None:
+    """Deletes contents whose emails never came."""
+    old = here.uploads.find({"at": {"$lt": now - _ABANDONED_AFTER}}, {"_id": 1}, limit=_CLEARED_AT_ONCE)
+    for upload in list(old):
+        try:
+            transaction.run(here, partial(_clear, here, upload["_id"]))
+        except PyMongoError as error:
+            if not transaction.lost_race(error) or isinstance(error, ConnectionFailure):
+                raise
+
+
+def _clear(here: Connection, email_id: str, session: ClientSession) -> None:
+    if here.uploads.delete_one({"_id": email_id}, session=session).deleted_count:
+        here.attachments.delete_many(documents.attachments_of(email_id), session=session)

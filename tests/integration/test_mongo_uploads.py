@@ -1,0 +1,119 @@
+"""Attachments that are too large for a transaction: all are accepted, and none is left behind without its email."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo.database import Database
+
+from postroom.errors import StoreError, StoreUnavailable
+from postroom.mail.email import Email
+from postroom.store.mongo import MongoStore, uploads
+from postroom.store.mongo.connection import Connection
+from tests import make
+from tests.make import ACCOUNT, HOUR
+from tests.servers import mongodb as servers
+from tests.servers.link import Link
+from tests.servers.mongodb import MongoDB
+
+LARGE = bytes(9 * 1024 * 1024)
+MINUTES = timedelta(minutes=2)
+
+
+@pytest.fixture
+def name() -> str:
+    """A database of the test's own."""
+    return f"uploads_{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def database(mongodb: MongoDB, name: str) -> Iterator[Database[dict[str, Any]]]:
+    with mongodb.client() as client:
+        yield client[name]
+
+
+@pytest.fixture
+def store(mongodb: MongoDB, name: str) -> Iterator[MongoStore]:
+    with closing(MongoStore(mongodb.url(name))) as store:
+        yield store
+
+
+def large_email(at: datetime, content: bytes = LARGE) -> Email:
+    return make.email(at, attachments=(make.attachment(content),))
+
+
+def left_over(database: Database[dict[str, Any]]) -> int:
+    return sum(database[name].count_documents({}) for name in ("uploads", "attachments", "contents", "emails"))
+
+
+def test_large_attachments_are_accepted_one_after_the_other(tmp_path: Path) -> None:
+    with (
+        servers.started(tmp_path, cache_gb=0.25) as server,
+        closing(MongoStore(server.url())) as store,
+    ):
+        for _ in range(12):
+            now = store.clock()
+            [email] = make.stored(store, now, large_email(now, bytes(30 * 1024 * 1024)))
+        assert [len(content) for content in store.attachments(email.id)] == [30 * 1024 * 1024]
+
+
+def test_large_and_small_emails_of_one_submission_come_whole(
+    store: MongoStore, database: Database[dict[str, Any]]
+) -> None:
+    now = store.clock()
+    emails = make.stored(store, now, large_email(now), make.email(now), large_email(now, b"small"))
+    assert [store.attachments(email.id) for email in emails] == [[LARGE], [], [b"small"]]
+    assert database["uploads"].count_documents({}) == 0
+    store.prune(10, now=now + MINUTES, finished_before=now)
+    assert [store.attachments(email.id) for email in emails] == [[LARGE], [], [b"small"]]
+
+
+def test_attachments_whose_emails_never_came_are_cleared_away(
+    mongodb: MongoDB, name: str, store: MongoStore, database: Database[dict[str, Any]]
+) -> None:
+    link = Link(mongodb.port)
+    with closing(MongoStore(f"mongodb://127.0.0.1:{link.port}/{name}?directConnection=true")) as far_store:
+        now = far_store.clock()
+        link.cut_after(b"deletes", deliver=False, for_good=True)  # of the transaction
+        with pytest.raises(StoreError):
+            make.stored(far_store, now, large_email(now))
+    link.close()
+    assert left_over(database) > 0
+    store.prune(10, now=now, finished_before=now)
+    assert left_over(database) > 0
+    store.prune(10, now=now + MINUTES, finished_before=now)
+    assert left_over(database) == 0
+
+
+def test_submission_whose_attachments_were_cleared_away_meanwhile_is_refused_whole(
+    store: MongoStore, database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = uploads.put
+
+    def put_and_be_frozen(here: Connection, emails: list[Email], *, now: datetime) -> None:
+        put(here, emails, now=now)
+        store.prune(10, now=now + MINUTES, finished_before=now)
+
+    monkeypatch.setattr(uploads, "put", put_and_be_frozen)
+    now = store.clock()
+    with pytest.raises(StoreUnavailable, match="try again"):
+        make.stored(store, now, large_email(now))
+    assert left_over(database) == 0
+
+
+def test_repeated_submission_leaves_nothing_behind(store: MongoStore, database: Database[dict[str, Any]]) -> None:
+    now = store.clock()
+    first, second = (
+        make.submission(large_email(now), key=make.idempotency_key(now + HOUR), answer="the first") for _ in range(2)
+    )
+    for submission in (first, second):
+        [added] = store.add([submission], now=now, wake_up_at=now)
+        assert getattr(added, "answer", None) == "the first"
+    store.prune(10, now=now + MINUTES, finished_before=now)
+    assert store.get(ACCOUNT, second.emails[0].id) is None
+    assert store.attachments(second.emails[0].id) == []
+    assert store.attachments(first.emails[0].id) == [LARGE]
