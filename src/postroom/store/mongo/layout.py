@@ -43,7 +43,7 @@ INDEXES: Mapping[str, Sequence[IndexModel]] = {
         _index("by_key", ("idempotency.key", 1), where={"idempotency.key": {"$exists": True}}, unique=True),
     ),
     "attachments": (),
-    "uploads": (),
+    "uploads": (_index("by_age", ("at", 1)),),
     "api_keys": (
         _index("by_account", ("account", 1), ("created_at", 1), ("_id", 1)),
         _index("by_age", ("created_at", 1), ("_id", 1)),

@@ -44,8 +44,8 @@ def end(here: Connection, ids: Collection[str], session: ClientSession) -> None:
 
 def clear(here: Connection, now: datetime) -> None:
     """Deletes contents whose emails never came."""
-    old = here.uploads.find({"at": {"$lt": now - _ABANDONED_AFTER}}, {"_id": 1}, limit=_CLEARED_AT_ONCE)
-    for upload in list(old):
+    old = here.uploads.find({"at": {"$lt": now - _ABANDONED_AFTER}}, {"_id": 1}, hint="by_age")
+    for upload in list(old.limit(_CLEARED_AT_ONCE)):
         try:
             transaction.run(here, partial(_clear, here, upload["_id"]))
         except PyMongoError as error:
