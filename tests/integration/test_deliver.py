@@ -169,6 +169,21 @@ def test_stop_is_heard_while_the_store_is_away(store: Flaky) -> None:
     assert status(store, email) is Status.SENDING
 
 
+def test_email_whose_attachments_cannot_be_read_waits_a_little(store: Flaky, monkeypatch: pytest.MonkeyPatch) -> None:
+    emails = [*stored(store, attachments=(make.attachment(b"content"),)), *stored(store)]
+
+    def away(_: str) -> list[bytes]:
+        raise StoreUnavailable("away for a moment")
+
+    monkeypatch.setattr(store, "attachments", away)
+    assert turn(store, Scripted(), *(e.id for e in emails), refill=True) == {"released": 1, "accepted": 1}
+    found = store.get(make.ACCOUNT, emails[0].id)
+    assert found
+    assert (found.life.status, found.life.attempts, found.life.crash_count) == (Status.QUEUED, 0, 0)
+    assert found.life.next_attempt_at is not None
+    assert found.life.next_attempt_at > store.clock() + timedelta(seconds=2)
+
+
 def test_settlement_waits_until_the_store_is_back_and_nothing_new_is_sent_meanwhile(store: Flaky) -> None:
     first, second = stored(store, 2)
     store.failures = 1

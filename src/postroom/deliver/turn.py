@@ -21,6 +21,7 @@ from postroom.transport.base import Transport
 log = logging.getLogger(__name__)
 
 SUSPECT_PAUSE = timedelta(milliseconds=250)  # between two emails that must not be in the same hands
+STORE_PAUSE = timedelta(seconds=5)  # before an email whose attachments the store did not give
 LOOK_PAUSE = timedelta(milliseconds=100)  # after a look for due emails that found nothing, or one for urgent ones
 COMPANY_PAUSE = timedelta(
     milliseconds=50
@@ -167,7 +168,8 @@ class Turn:
             envelope = mime.envelope(email, contents, return_path=self.terms.return_path)
         except StoreError as error:
             _log_store(error, worker=self.worker.name)
-            self.settle([same_for_all(email, Verdict.RELEASED, Phase.CONNECT, "the store did not answer")])
+            unread = same_for_all(email, Verdict.RELEASED, Phase.CONNECT, "the store did not answer")
+            self.settle([unread], pause=STORE_PAUSE)
         except Exception:
             log.exception("unexpected error", extra={"email_id": email.id})
             self.settle([same_for_all(email, Verdict.REJECTED, Phase.CONNECT, "the message cannot be composed")])
@@ -211,12 +213,13 @@ class Turn:
 
     # -- ending ---------------------------------------------------------------------------------------------------
 
-    def settle(self, ended: Sequence[HandOff]) -> None:
-        """Turns outcomes into lives and writes them; what the store does not take now is kept for the next call."""
+    def settle(self, ended: Sequence[HandOff], *, pause: timedelta | None = None) -> None:
+        """Turns outcomes into lives and writes them; what the store does not take now is kept for the next call. With a
+        `pause`, the next attempts come after it."""
         now = self.store.clock()
         self.verdicts.update([str(outcome.verdict) for hand_off in ended for outcome in hand_off.outcomes])
         for hand_off in ended:
-            self._settle(hand_off, now)
+            self._settle(hand_off, now, again_at=now + pause if pause else None)
         self.write()
 
     def _settle(self, hand_off: HandOff, now: datetime, *, again_at: datetime | None = None) -> None:
