@@ -161,7 +161,9 @@ class Settings(BaseSettings):
     doubt_lease_seconds: Seconds = Field(
         120, ge=1, description="How long a claim lasts after the final dot; it is renewed."
     )
-    attempt_seconds: Seconds = Field(900, ge=1, description="How long one attempt may take before its claim lapses.")
+    attempt_seconds: float = Field(  # a turn of ten minutes with an attempt at its end must end before its task does
+        900, ge=1, le=1000, description="How long one attempt may take before its claim lapses."
+    )
     max_attempts: Count = Field(
         25, le=1000, description="Attempts before an email has failed, unless it says otherwise."
     )

@@ -7,7 +7,7 @@ from celery import Celery
 from postroom.queue.celery import tls, topology
 
 RESULTS_KEPT_SECONDS = 24 * 3600
-LONGEST_TASK_SECONDS = 1700  # below the 30 minutes after which RabbitMQ takes a message back
+LONGEST_TASK_SECONDS = 1700  # below the 30 minutes after which RabbitMQ takes a message back, above the longest turn
 
 SETTINGS: dict[str, Any] = {
     # queues: direct exchange, quorum queues, made by whoever comes first
