@@ -14,6 +14,7 @@ import pymongo
 from pymongo import UpdateMany, UpdateOne
 from pymongo.errors import PyMongoError
 
+from postroom.errors import StoreError
 from postroom.mail.email import Lane
 from postroom.store.base import Claim
 from postroom.store.mongo import faults, leases, reading
@@ -25,8 +26,9 @@ from postroom.store.mongo.lives import Document
 _ROUNDS = 3  # of looking for due emails, when others were faster to claim what was found
 _STEP_BYTES = 1024 * 1024  # of bodies, marked and read together; also a slow link carries as much in time
 _MOST_BYTES = 16 * 1024 * 1024
-_LAST_STEP_AFTER_SECONDS = 0.7  # of the call's beginning; by then something was claimed
+_LAST_STEP_AFTER_SECONDS = 0.7  # of the call's beginning, if something was claimed by then
 _READ_AFTER_SECONDS = 1.8  # all must be; the rest of the call's patience is for giving back
+_LEAST_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,16 @@ class Taking:
     lease: timedelta
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     began: float = field(default_factory=time.monotonic)
+
+    @property
+    def passed(self) -> float:
+        """Seconds since the call began."""
+        return time.monotonic() - self.began
+
+    @property
+    def in_haste(self) -> bool:
+        """Whether what was claimed must do."""
+        return self.passed > _LAST_STEP_AFTER_SECONDS
 
     @property
     def claimable(self) -> Document:
@@ -78,10 +90,15 @@ def claim_due(here: Connection, limit: int, lowest: Lane, taking: Taking) -> lis
     claims: list[Claim] = []
     for _ in range(_ROUNDS if limit > 0 else 0):
         room = limit - len(claims)
-        with faults.asking(here.where):
-            found = list(here.emails.find(due, sort=[("lane", -1), ("due_at", 1)], limit=room, hint="due"))
-        claims += _take(here, found, replace(taking, token=uuid.uuid4().hex))
-        if len(found) < room or len(claims) == limit:
+        try:
+            with faults.asking(here.where):
+                found = list(here.emails.find(due, sort=[("lane", -1), ("due_at", 1)], limit=room, hint="due"))
+            claims += _take(here, found, taking)
+        except (PyMongoError, StoreError):
+            if not claims:
+                raise
+            break
+        if len(found) < room or len(claims) == limit or (claims and taking.in_haste):
             break
     return claims
 
@@ -90,12 +107,11 @@ def _take(here: Connection, found: Sequence[Document], taking: Taking) -> list[C
     """Claims those of the emails that nobody has changed since they were found; large ones as long as there is time."""
     claims: list[Claim] = []
     for step in _steps(found):
-        passed = time.monotonic() - taking.began
-        if claims and passed > _LAST_STEP_AFTER_SECONDS:
+        if claims and taking.in_haste:
             break
         step_taking = replace(taking, token=uuid.uuid4().hex)
         try:
-            with pymongo.timeout(max(_READ_AFTER_SECONDS - passed, 0.1)):
+            with pymongo.timeout(max(_READ_AFTER_SECONDS - taking.passed, _LEAST_SECONDS)):
                 claims += _take_together(here, step, step_taking)
         except PyMongoError:
             _give_back(here, step, step_taking)

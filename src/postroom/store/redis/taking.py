@@ -82,7 +82,7 @@ def _claim(link: Link, named: Sequence[str], limit: int, taking: Taking) -> list
             break
         found += [Claim(email=records.email_of(record), token=taking.token) for record in read]
         size += sum(len(record.bodies or b"") for record in read)
-        if len(found) == limit:
+        if limit and len(found) == limit:
             break
     return found
 
