@@ -36,21 +36,26 @@ class CeleryQueue:
 
     def _publish(self, channel: Any, message: Any, lane: Lane) -> None:
         returned: list[Exception] = []
-        producer = Producer(
-            channel, serializer="json", auto_declare=False, on_return=lambda error, *_: returned.append(error)
-        )
-        producer.publish(
-            message.body,
-            exchange=topology.EXCHANGE.name,
-            routing_key=str(lane),
-            headers=message.headers,
-            delivery_mode=PERSISTENT,
-            mandatory=True,
-            retry=False,
-            timeout=self._confirm_seconds,
-            confirm_timeout=self._confirm_seconds,
-            **message.properties,
-        )
+
+        def keep(error: Exception, *_: object) -> None:
+            returned.append(error)
+
+        producer = Producer(channel, serializer="json", auto_declare=False, on_return=keep)
+        try:
+            producer.publish(
+                message.body,
+                exchange=topology.EXCHANGE.name,
+                routing_key=str(lane),
+                headers=message.headers,
+                delivery_mode=PERSISTENT,
+                mandatory=True,
+                retry=False,
+                timeout=self._confirm_seconds,
+                confirm_timeout=self._confirm_seconds,
+                **message.properties,
+            )
+        finally:
+            channel.events["basic_return"].discard(keep)  # or the channel keeps one for each wake-up, for ever
         if returned:
             raise returned[0]
 
