@@ -203,3 +203,9 @@ def test_broker_that_is_down_at_first_is_found_later(rabbitmq: RabbitMQ, open_qu
     publish_in_time(queue)
     assert queue.depth() == 1
     assert queue.dead_letters() == 0
+
+
+def test_nothing_is_kept_of_a_wake_up_that_was_published(queue: CeleryQueue) -> None:
+    for _ in range(3):
+        publish_in_time(queue)
+    assert not queue._line._channel.events["basic_return"]
