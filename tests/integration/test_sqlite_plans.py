@@ -11,6 +11,7 @@ from postroom.mail import lifecycle
 from postroom.mail.email import Lane, Status
 from postroom.store.base import Claim, Query
 from postroom.store.sqlite import claims, keys, listing, reading, schema, submission, upkeep, wishes
+from postroom.store.taking import Taking
 from tests import make
 from tests.make import ACCOUNT, HOUR, LEASE, SECOND
 
@@ -63,7 +64,7 @@ def added(plans: Plans, count: int = 5, **changes: object) -> list[str]:
 
 
 def claimed(plans: Plans, ids: list[str]) -> list[Claim]:
-    taking = claims.Taking(worker="w", now=NOW, lease=LEASE)
+    taking = Taking(worker="w", now=NOW, lease=LEASE)
     numbers = plans.run(claims.claim(ids, taking))
     assert isinstance(numbers, list)
     emails = claims.claimed(numbers, taking.token)(plans.connection)
@@ -80,7 +81,7 @@ def test_delivering_looks_through_nothing(plans: Plans) -> None:
     assert held
     assert plans.scans == []
     tokens = {claim.email.id: claim.token for claim in held}
-    taking = claims.Taking(worker="w", now=NOW, lease=LEASE)
+    taking = Taking(worker="w", now=NOW, lease=LEASE)
     for operation in (
         claims.claim_due(10, Lane.BULK, taking),
         claims.claimed([1, 2, 3], held[0].token),

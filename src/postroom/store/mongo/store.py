@@ -62,14 +62,14 @@ class MongoStore:
     def claim(self, ids: Sequence[str], *, worker: str, now: datetime, lease: timedelta) -> list[Claim]:
         """Claims those of the emails that may be claimed."""
         with self._in_time(faults.writing) as here:
-            return taking.claim(here, ids, taking.Taking(worker=worker, now=now, lease=lease))
+            return taking.claim(here, ids, taking.TimedTaking(worker=worker, now=now, lease=lease))
 
     def claim_due(
         self, limit: int, *, lowest: Lane = Lane.BULK, worker: str, now: datetime, lease: timedelta
     ) -> list[Claim]:
         """Claims what is due."""
         with self._in_time(faults.writing) as here:
-            return taking.claim_due(here, limit, lowest, taking.Taking(worker=worker, now=now, lease=lease))
+            return taking.claim_due(here, limit, lowest, taking.TimedTaking(worker=worker, now=now, lease=lease))
 
     def renew(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
         """Extends leases."""

@@ -8,7 +8,6 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 
 import pymongo
 from pymongo import UpdateMany, UpdateOne
@@ -22,6 +21,7 @@ from postroom.store.mongo.connection import Connection
 from postroom.store.mongo.documents import SCHEMA
 from postroom.store.mongo.leases import Lease, Term
 from postroom.store.mongo.lives import Document
+from postroom.store.taking import Taking
 
 _ROUNDS = 3  # of looking for due emails, when others were faster to claim what was found
 _STEP_BYTES = 1024 * 1024  # of bodies, marked and read together; also a slow link carries as much in time
@@ -32,13 +32,9 @@ _LEAST_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Taking:
-    """Who claims, when and for how long. Its token is new, and stands for all emails of one call."""
+class TimedTaking(Taking):
+    """One whose steps must be through in time."""
 
-    worker: str
-    now: datetime
-    lease: timedelta
-    token: str = field(default_factory=lambda: uuid.uuid4().hex)
     began: float = field(default_factory=time.monotonic)
 
     @property
@@ -72,10 +68,10 @@ class Taking:
 
     def lease_on(self, ids: Iterable[str]) -> Lease:
         """The lease that it begins with."""
-        return Lease(token=self.token, worker=self.worker, held=dict.fromkeys(ids, Term(self.now + self.lease)))
+        return Lease(token=self.token, worker=self.worker, held=dict.fromkeys(ids, Term(self.until)))
 
 
-def claim(here: Connection, ids: Sequence[str], taking: Taking) -> list[Claim]:
+def claim(here: Connection, ids: Sequence[str], taking: TimedTaking) -> list[Claim]:
     """Claims those of the emails that may be claimed, in the order of `ids`."""
     wanted = {"_id": {"$in": list(ids)}, **taking.claimable}
     with faults.asking(here.where):
@@ -83,7 +79,7 @@ def claim(here: Connection, ids: Sequence[str], taking: Taking) -> list[Claim]:
     return _take(here, [found[email_id] for email_id in dict.fromkeys(ids) if email_id in found], taking)
 
 
-def claim_due(here: Connection, limit: int, lowest: Lane, taking: Taking) -> list[Claim]:
+def claim_due(here: Connection, limit: int, lowest: Lane, taking: TimedTaking) -> list[Claim]:
     """Claims what is due in these lanes, in the order of service."""
     lanes = [lane.value for lane in Lane]
     due = {"lane": {"$in": lanes[: lanes.index(lowest) + 1]}, **taking.claimable}
@@ -103,7 +99,7 @@ def claim_due(here: Connection, limit: int, lowest: Lane, taking: Taking) -> lis
     return claims
 
 
-def _take(here: Connection, found: Sequence[Document], taking: Taking) -> list[Claim]:
+def _take(here: Connection, found: Sequence[Document], taking: TimedTaking) -> list[Claim]:
     """Claims those of the emails that nobody has changed since they were found; large ones as long as there is time."""
     claims: list[Claim] = []
     for step in _steps(found):
@@ -139,7 +135,7 @@ def _steps(found: Sequence[Document]) -> Iterator[Sequence[Document]]:
         yield step
 
 
-def _take_together(here: Connection, found: Sequence[Document], taking: Taking) -> list[Claim]:
+def _take_together(here: Connection, found: Sequence[Document], taking: TimedTaking) -> list[Claim]:
     """Claims emails that are then as they were found, but for the claim."""
     leases.grant(here, taking.lease_on(document["_id"] for document in found))
     updates = [
@@ -162,7 +158,7 @@ def _by_revision(found: Sequence[Document]) -> Mapping[int, list[str]]:
     return ids
 
 
-def _give_back(here: Connection, found: Sequence[Document], taking: Taking) -> None:
+def _give_back(here: Connection, found: Sequence[Document], taking: TimedTaking) -> None:
     """Makes those emails that were marked what they were when they were found."""
     updates: list[UpdateOne] = []
     for document in found:

@@ -23,6 +23,7 @@ from postroom.store.redis import claims, keys, listing, reading, server, submiss
 from postroom.store.redis.clock import ServerClock
 from postroom.store.redis.link import Link
 from postroom.store.redis.server import Durability
+from postroom.store.taking import Taking
 
 log = logging.getLogger(__name__)
 
@@ -77,13 +78,13 @@ class RedisStore:
 
     def claim(self, ids: Sequence[str], *, worker: str, now: datetime, lease: timedelta) -> list[Claim]:
         """Claims those of the emails that may be claimed."""
-        return taking.claim(self._link, ids, taking.Taking(worker=worker, now=now, lease=lease))
+        return taking.claim(self._link, ids, Taking(worker=worker, now=now, lease=lease))
 
     def claim_due(
         self, limit: int, *, lowest: Lane = Lane.BULK, worker: str, now: datetime, lease: timedelta
     ) -> list[Claim]:
         """Claims what is due."""
-        return taking.claim_due(self._link, limit, lowest, taking.Taking(worker=worker, now=now, lease=lease))
+        return taking.claim_due(self._link, limit, lowest, Taking(worker=worker, now=now, lease=lease))
 
     def renew(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
         """Extends leases."""

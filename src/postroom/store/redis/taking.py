@@ -5,10 +5,7 @@ and could not be read is given back.
 """
 
 import time
-import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from postroom.errors import StoreError
@@ -17,26 +14,12 @@ from postroom.store.base import Claim
 from postroom.store.redis import lives, records, scripts, times
 from postroom.store.redis.link import Link
 from postroom.store.redis.records import BODIES, LIVES, SUBMITTED, Record
-from postroom.store.redis.talk import Argument, Talk
+from postroom.store.redis.talk import Talk
+from postroom.store.taking import Taking
 
 _MOST_BYTES = 16 * 1024 * 1024  # of bodies, claimed by one call
 _LAST_STEP_SECONDS = 1.4  # with less time left, no other step begins
 _GIVING_BACK_SECONDS = 0.6  # are kept for that
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taking:
-    """Who claims, when and for how long. Its token is new, and stands for all emails of one call."""
-
-    worker: str
-    now: datetime
-    lease: timedelta
-    token: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-    @property
-    def arguments(self) -> tuple[Argument, ...]:
-        """What the script wants to know."""
-        return times.to_ms(self.now), times.to_ms(self.now + self.lease), self.token, self.worker
 
 
 class _Marked(NamedTuple):
@@ -89,7 +72,8 @@ def _claim(link: Link, named: Sequence[str], limit: int, taking: Taking) -> list
 
 def _mark(talk: Talk, named: Sequence[str], limit: int, taking: Taking) -> tuple[_Marked, Sequence[str]]:
     """Brings also the ids or lanes that are left for another step."""
-    done, *pairs = talk.run(scripts.CLAIM, *taking.arguments, limit, len(named), *named)
+    who = times.to_ms(taking.now), times.to_ms(taking.until), taking.token, taking.worker
+    done, *pairs = talk.run(scripts.CLAIM, *who, limit, len(named), *named)
     return _Marked(pairs[::2], pairs[1::2]), named[done:]
 
 

@@ -1,15 +1,14 @@
 """The claims of workers: taken, kept, fenced and settled, many at once, each by one conditional statement."""
 
 import sqlite3
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from postroom.mail.email import Email, Lane
 from postroom.store.base import Settlement
 from postroom.store.sqlite import decoding, encoding, rows
 from postroom.store.sqlite.rows import LANES, Value
+from postroom.store.taking import Taking
 
 _CLAIM = """
     UPDATE emails
@@ -53,25 +52,9 @@ _SETTLE_LATE = f"""
 """  # noqa: S608  # column names
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Taking:
-    """Who claims, when and for how long. Its token is new, and stands for all emails of one call."""
-
-    worker: str
-    now: datetime
-    lease: timedelta
-    token: str = field(default_factory=lambda: uuid.uuid4().hex)
-
-    @property
-    def values(self) -> dict[str, Value]:
-        """What the statements need to know."""
-        until = rows.to_ms(self.now + self.lease)
-        return {"token": self.token, "worker": self.worker, "now": rows.to_ms(self.now), "until": until}
-
-
 def claim(ids: Sequence[str], taking: Taking) -> Callable[[sqlite3.Connection], list[int]]:
     """Claims those of the emails that may be claimed; brings their row numbers."""
-    values = {**taking.values, "ids": rows.to_json(ids)}
+    values = {**_values(taking), "ids": rows.to_json(ids)}
     return lambda connection: [n for (n,) in connection.execute(_CLAIM, values).fetchall()]
 
 
@@ -81,7 +64,7 @@ def claim_due(limit: int, lowest: Lane, taking: Taking) -> Callable[[sqlite3.Con
     def operation(connection: sqlite3.Connection) -> list[int]:
         claimed: list[int] = []
         for rank in range(LANES.index(lowest) + 1):
-            values = {**taking.values, "lane": rank, "limit": limit - len(claimed)}
+            values = {**_values(taking), "lane": rank, "limit": limit - len(claimed)}
             claimed += [n for (n,) in connection.execute(_CLAIM_DUE, values).fetchall()]
         return claimed
 
@@ -122,3 +105,9 @@ def settle(
         return {s.email_id for s, count in zip(settlements, written, strict=True) if count}
 
     return operation
+
+
+def _values(taking: Taking) -> dict[str, Value]:
+    """What the statements need to know."""
+    now, until = rows.to_ms(taking.now), rows.to_ms(taking.until)
+    return {"token": taking.token, "worker": taking.worker, "now": now, "until": until}

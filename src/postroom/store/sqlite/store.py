@@ -24,6 +24,7 @@ from postroom.store.sqlite.clock import system_clock
 from postroom.store.sqlite.lock import StoreLock
 from postroom.store.sqlite.readers import Readers
 from postroom.store.sqlite.writer import Writer
+from postroom.store.taking import Taking
 
 _PRUNE_SLICE = 10  # emails; each may lead to a dozen pages all over the file, or to 30 MB of attachments
 _PULSE = "INSERT OR REPLACE INTO pulse (n, at) VALUES (1, ?)"
@@ -79,7 +80,7 @@ class SqliteStore:
 
     def claim(self, ids: Sequence[str], *, worker: str, now: datetime, lease: timedelta) -> list[Claim]:
         """Claims those of the emails that may be claimed."""
-        taking = claims.Taking(worker=worker, now=now, lease=lease)
+        taking = Taking(worker=worker, now=now, lease=lease)
         numbers = self._writer.run(claims.claim(ids, taking))
         place = {email_id: position for position, email_id in enumerate(ids)}
         return sorted(self._claimed(numbers, taking.token), key=lambda claim: place[claim.email.id])
@@ -88,7 +89,7 @@ class SqliteStore:
         self, limit: int, *, lowest: Lane = Lane.BULK, worker: str, now: datetime, lease: timedelta
     ) -> list[Claim]:
         """Claims what is due."""
-        taking = claims.Taking(worker=worker, now=now, lease=lease)
+        taking = Taking(worker=worker, now=now, lease=lease)
         return list(self._claimed(self._writer.run(claims.claim_due(limit, lowest, taking)), taking.token))
 
     def renew(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
