@@ -216,8 +216,10 @@ def expect_each_once(relay: Smtpd, ids: list[str]) -> None:
     assert received(relay) == Counter(ids)
 
 
-def publish_task(connection: Connection, args: list[object], *, task: str = "postroom.deliver") -> None:
+def publish_task(
+    connection: Connection, args: list[object], *, task: str = "postroom.deliver", **headers: object
+) -> None:
     """Publishes what a wake-up of another version might look like."""
     message = Celery(set_as_current=False).amqp.as_task_v2("00000000-0000-0000-0000-000000000001", task, args)
     producer = Producer(connection, routing_key="normal", exchange=Exchange("postroom", type="direct"))
-    producer.publish(message.body, serializer="json", headers=message.headers, **message.properties)
+    producer.publish(message.body, serializer="json", headers=message.headers | headers, **message.properties)

@@ -15,7 +15,9 @@ The keys, where they apply: `email_id`, `attempt`, `worker`, `relay`, `lane`, `c
 | emails expired        | warning | deadlines passed |
 | wake-up not published | warning | the broker did not confirm; the sweep will |
 | wake-up dead-lettered | error   | a worker cannot read a wake-up; it is kept in the queue `postroom.dead` |
-| broker refuses us     | error   | user, password, virtual host or arguments are wrong; work goes on without it |
+| broker unavailable    | error   | a worker cannot reach it; work goes on without it |
+| broker refuses us     | error   | user, password, virtual host, arguments or name are wrong; work goes on without it |
+| queue not consumed    | error   | a dashboard asked a worker to consume a queue that is not ours |
 | API process died      | error   | another one takes its place; or its parent was killed |
 | fence failed          | warning | the store did not answer before the final dot; it was not written |
 | email unreadable      | error   | a record is damaged or of a newer version; it is left alone |

@@ -94,6 +94,22 @@ def test_what_no_worker_can_read_goes_to_the_dead_letters(
     assert dead_letters() == 13
 
 
+@pytest.mark.parametrize(
+    "header", [{"timelimit": ["a", "b"]}, {"timelimit": "xx"}, {"eta": "yesterday"}, {"expires": ["x"]}]
+)
+def test_wake_up_with_limits_that_celery_cannot_read_is_a_wake_up(
+    start_fleet: StartFleet, rabbitmq: RabbitMQ, relay: Smtpd, header: dict[str, object]
+) -> None:
+    fleet = start_fleet(**PATIENT)
+    worker = fleet.worker()
+    ids = fleet.submit(1, publish=False)
+    with Connection(rabbitmq.url) as connection:
+        publish_task(connection, [{"v": 1, "ids": ids, "lane": "normal"}], **header)
+    fleet.wait_for_sent(1)
+    expect_each_once(relay, ids)
+    assert worker.process.poll() is None
+
+
 def test_urgent_email_overtakes_five_hundred_chunks_of_bulk(start_fleet: StartFleet) -> None:
     slow = {"simulated_min_seconds": "0.2", "simulated_max_seconds": "0.2", "simulated_capacity": "2"}
     fleet = start_fleet(relay_url="simulated://", chunk_size="4", **slow, **PATIENT)

@@ -1,11 +1,16 @@
 """The Celery worker while its broker or its store is away, refuses it, or forgets everything."""
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from amqp.exceptions import NotFound
+from celery import Celery
 from kombu import Connection, Exchange, Queue
 
 from postroom.errors import QueueUnavailable
@@ -46,11 +51,37 @@ def test_worker_delivers_without_a_broker_and_finds_it_later(
     expect_each_once(relay, ids)
 
 
+@pytest.mark.parametrize("absence", ["from the start", "later"])
+def test_children_killed_while_the_broker_is_away_are_replaced(
+    start_fleet: StartFleet, rabbitmq: RabbitMQ, relay: Smtpd, absence: str
+) -> None:
+    fleet = start_fleet(**QUICK)
+    if absence == "later":
+        worker = fleet.worker()
+        rabbitmq.kill()
+    else:
+        rabbitmq.kill()
+        worker = fleet.start("postroom", "worker")
+    fleet.wait(lambda: "broker unavailable" in worker.log, "the worker has noticed", worker)
+    killed = worker.children()
+    assert len(killed) == 2
+    for child in killed:
+        os.kill(child, signal.SIGKILL)
+    fleet.wait(lambda: len(set(worker.children()) - set(killed)) == 2, "the children are replaced", worker, seconds=20)
+    ids = fleet.submit(5, publish=False)
+    fleet.wait_for_sent(5)
+    rabbitmq.start()
+    fleet.wait(lambda: _is_consumed(rabbitmq.url, "postroom.bulk"), "the worker consumes", worker)
+    ids += fleet.submit(5)
+    fleet.wait_for_sent(10)
+    expect_each_once(relay, ids)
+
+
 def test_worker_stops_cleanly_while_the_broker_is_away(start_fleet: StartFleet, rabbitmq: RabbitMQ) -> None:
     fleet = start_fleet(**QUICK)
     worker = fleet.worker()
     rabbitmq.kill()
-    fleet.wait(lambda: "Cannot connect" in worker.log, "the worker has noticed", worker)
+    fleet.wait(lambda: "broker unavailable" in worker.log, "the worker has noticed", worker)
     assert worker.stop() == 0
 
 
@@ -85,8 +116,9 @@ def test_queues_deleted_again_and_again_do_not_end_the_worker(
 
 
 def _is_consumed(url: str, queue: str) -> bool:
-    with Connection(url) as connection:
+    with Connection(url) as connection, suppress(NotFound):
         return bool(connection.channel().queue_declare(queue, passive=True).consumer_count)
+    return False
 
 
 def test_queue_with_other_arguments_is_told_and_work_goes_on(
@@ -103,6 +135,39 @@ def test_queue_with_other_arguments_is_told_and_work_goes_on(
     assert "Traceback" not in worker.log
     rabbitmq.delete_queue("postroom.urgent")
     fleet.wait(lambda: " ready." in worker.log, "the worker consumes", worker)
+
+
+def test_second_worker_of_one_name_says_so_and_works_from_the_store(
+    start_fleet: StartFleet, rabbitmq: RabbitMQ, relay: Smtpd
+) -> None:
+    fleet = start_fleet(**QUICK)
+    first = fleet.start("postroom", "worker", "--hostname", "one@here")
+    fleet.wait(lambda: " ready." in first.log, "the first consumes", first)
+    second = fleet.start("postroom", "worker", "--hostname", "one@here")
+    fleet.wait(lambda: "has a worker of this name already" in second.log, "the second says why", second)
+    assert second.log.count("Connection to broker lost") == 1
+    first.kill()
+    fleet.wait(lambda: " ready." in second.log, "the second consumes", second)
+    ids = fleet.submit(5)
+    fleet.wait_for_sent(5)
+    expect_each_once(relay, ids)
+    assert "Traceback" not in second.log
+
+
+def test_dashboard_cannot_make_a_worker_consume_the_dead_letters(
+    start_fleet: StartFleet, rabbitmq: RabbitMQ, relay: Smtpd
+) -> None:
+    fleet = start_fleet(**PATIENT)
+    worker = fleet.worker()
+    with Celery(broker=rabbitmq.url, set_as_current=False) as dashboard:
+        dashboard.control.add_consumer("postroom.dead", reply=True)
+        fleet.wait(lambda: "postroom.dead is no lane of ours" in worker.log, "the worker refuses", worker)
+        dashboard.control.cancel_consumer("postroom.normal", reply=True)
+        dashboard.control.add_consumer("postroom.normal", reply=True)
+    ids = fleet.submit(5)
+    fleet.wait_for_sent(5)
+    expect_each_once(relay, ids)
+    assert "Connection to broker lost" not in worker.log
 
 
 def test_memory_alarm_does_not_keep_workers_from_their_work(

@@ -33,6 +33,7 @@ SETTINGS: dict[str, Any] = {
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     # processes
     "worker_consumer": "postroom.queue.celery.consumer:PatientConsumer",
+    "worker_pool": "postroom.queue.celery.pool:ChildPool",
     "worker_prefetch_multiplier": 1,
     "worker_max_tasks_per_child": 2000,
     "worker_max_memory_per_child": 300_000,

@@ -2,21 +2,20 @@
 nobody can read."""
 
 import logging
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from amqp.exceptions import ConsumerCancelled
 from celery.worker.consumer import Consumer
-from celery.worker.state import maybe_shutdown
 from kombu.exceptions import DecodeError
 
-from postroom.queue.celery import faults, topology
+from postroom.queue.celery import faults, topology, waiting
 
 log = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 10
 LOOK_SECONDS = 2.0
+LIMITS = ("timelimit", "eta", "expires")  # what Celery makes of bad ones ends the worker; a wake-up has none
 
 
 class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
@@ -25,26 +24,57 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
     Meanwhile the worker's child processes find their work in the store.
     """
 
+    _refusal: BaseException | None = None
+
     def connection_for_read(self, heartbeat: float | None = None) -> Any:
         """A connection to a broker that has all our queues."""
         while True:
             connection = self.app.connection_for_read(heartbeat=heartbeat)
             try:
+                self._wait_out_refusal(connection)
                 connection = self.ensure_connected(connection)
                 topology.declare(connection.default_channel)
             except faults.REFUSALS as error:
-                reason = faults.sentence(error, connection, patience=self.app.conf.broker_connection_timeout)
-                log.error("broker refuses us", extra={"reason": reason})
                 connection.collect()
-                _pause()
+                self._refusal = error
             else:
                 return connection
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """The same connection once it leads to a broker; tries again at least every 30 seconds, for ever."""
+        steps = self._wait()
+
+        def say(error: BaseException, _seconds: float) -> None:
+            reason = faults.sentence(error, conn, patience=self.app.conf.broker_connection_timeout)
+            log.error("broker unavailable", extra={"reason": reason})
+
+        conn.ensure_connection(say, callback=lambda: next(steps))
+        self.first_connection_attempt = False
+        return conn
+
+    def on_connection_error_after_connected(self, exc: BaseException) -> None:
+        """The connection is lost; or a broker that let us in refuses what we ask of it, and would do so again."""
+        if isinstance(exc, faults.REFUSALS):
+            self._refusal = exc
+        super().on_connection_error_after_connected(exc)
+
+    def _wait_out_refusal(self, connection: Any) -> None:
+        """Says that the broker refused us, and waits before the next try."""
+        error, self._refusal = self._refusal, None
+        if error is not None:
+            reason = faults.sentence(error, connection, patience=self.app.conf.broker_connection_timeout)
+            log.error("broker refuses us", extra={"reason": reason})
+            waiting.pause(PAUSE_SECONDS, self._wait())
+
+    def _wait(self) -> Iterator[None]:
+        return waiting.steps(self.pool, self.hub)
 
     # -- a deleted queue is noticed, whoever reads the broker's notice -----------------------------------------------
 
     def register_with_event_loop(self, hub: Any) -> None:
         """Also looks now and then whether every lane is still consumed."""
         super().register_with_event_loop(hub)
+        self.pool.maintain_pool()  # Celery gives up if it finds a dead child at its first start
         hub.call_repeatedly(LOOK_SECONDS, self._expect_to_consume)
 
     def _expect_to_consume(self) -> None:
@@ -57,6 +87,14 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
         if consumer and not set(consumer._active_tags.values()) <= set(consumer.channel.callbacks):
             raise ConsumerCancelled("a queue that we consumed was deleted")
 
+    def add_task_queue(self, queue: str, *arguments: Any, **options: Any) -> None:
+        """Consumes that lane again, at the wish of a dashboard. No other queue: it might be one that a broker refuses
+        to us, then and at every new connection."""
+        if queue in {lane.name for lane in topology.QUEUES}:
+            super().add_task_queue(queue, *arguments, **options)
+        else:
+            log.error("queue not consumed", extra={"reason": f"{queue} is no lane of ours"})
+
     # -- what nobody can read goes to the dead letters; Celery would forget some of it, and die of the rest ----------
 
     def create_task_handler(self, *arguments: Any, **options: Any) -> Callable[[Any], None]:
@@ -64,6 +102,8 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
         handle = super().create_task_handler(*arguments, **options)
 
         def handle_or_bury(message: Any) -> None:
+            for header in LIMITS:
+                message.headers.pop(header, None)
             try:
                 handle(message)
             except (AttributeError, DecodeError, LookupError, TypeError, ValueError) as error:
@@ -88,11 +128,3 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
         log.error("wake-up dead-lettered", extra={"reason": reason})
         if not message.acknowledged:
             message.reject_log_error(log, self.connection_errors)
-
-
-def _pause() -> None:
-    """Waits before the next try; ends the worker if it is told to stop meanwhile."""
-    deadline = time.monotonic() + PAUSE_SECONDS
-    while time.monotonic() < deadline:
-        maybe_shutdown()
-        time.sleep(0.2)

@@ -4,7 +4,12 @@ from typing import Any
 
 from amqp import exceptions as amqp_errors
 
-REFUSALS = (amqp_errors.AccessRefused, amqp_errors.NotAllowed, amqp_errors.PreconditionFailed)
+REFUSALS = (
+    amqp_errors.AccessRefused,
+    amqp_errors.NotAllowed,
+    amqp_errors.PreconditionFailed,
+    amqp_errors.ResourceLocked,
+)
 """The broker is there and does not want us; only people can change that."""
 
 
@@ -23,6 +28,8 @@ def sentence(error: BaseException, connection: Any, *, patience: float) -> str:
             return f"{broker} refuses this user or password ({text})"
         case amqp_errors.NotAllowed():
             return f"{broker} has no such virtual host, or this user may not use it ({text})"
+        case amqp_errors.ResourceLocked():
+            return f"{broker} has a worker of this name already; give this one another --hostname ({text})"
         case TimeoutError():
             return f"{broker} did not answer within {patience:g} s; it is frozen, or short of memory or disk"
         case amqp_errors.MessageNacked():
