@@ -242,7 +242,9 @@ def _values_from(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]
     fields = {_variable((name,)): name for name in Settings.model_fields}
     for variable in sorted(environ):
         setting = variable.removesuffix("_FILE")
-        if variable in fields:
+        if setting != variable and setting in fields and setting in environ:
+            problems.append(f"{variable}: {setting} is set as well; keep one of the two")
+        elif variable in fields:
             values[fields[variable]] = environ[variable]
         elif setting in fields:
             try:

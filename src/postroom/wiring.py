@@ -158,6 +158,26 @@ def require_shared(settings: Settings, command: str) -> None:
         raise SettingsError([f"POSTROOM_STORE_URL: `postroom {command}` {sentence}"])
 
 
+def check_parts(settings: Settings) -> None:
+    """Raises `SettingsError` for what a child process would find unusable in a URL or file; connects to nothing."""
+    open_transport(settings).close()
+    _check_shared_url("POSTROOM_STORE_URL", settings.store_url.get_secret_value())
+    _check_shared_url("CELERY_RESULT_BACKEND", _results_url(settings))
+
+
+def _check_shared_url(setting: str, url: str) -> None:
+    try:
+        if url.startswith("mongodb"):
+            from postroom.store.mongo import check_url
+        else:
+            from postroom.store.redis import check_url
+        check_url(url)
+    except ModuleNotFoundError as error:
+        raise _not_installed(error) from None
+    except ValueError as error:
+        raise SettingsError([f"{setting}: {error}"]) from None
+
+
 def _not_installed(error: ModuleNotFoundError) -> SettingsError:
     return SettingsError([f"POSTROOM_STORE_URL: needs the package {error.name}; pip install 'postroom[distributed]'"])
 

@@ -159,15 +159,24 @@ def test_emails_of_a_killed_worker_are_delivered_by_another(start_fleet: StartFl
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("group", [False, True], ids=["parent", "group"])
-def test_sigterm_under_load_loses_and_doubles_nothing(start_fleet: StartFleet, group: bool) -> None:
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGTERM to the group", "SIGQUIT", "Ctrl-C twice"])
+def test_stop_under_load_loses_and_doubles_nothing(start_fleet: StartFleet, how: str) -> None:
     times = {"simulated_min_seconds": "0.1", "simulated_max_seconds": "1", "simulated_capacity": "50"}
     fleet = start_fleet(relay_url="simulated://", **times, **PATIENT)
     worker = fleet.worker()
     ids = fleet.submit(2000)
     fleet.wait(lambda: fleet.count(Status.SENT) > 100, "delivery is under way")
     began = time.monotonic()
-    assert worker.stop(group=group) == 0
+    match how:
+        case "SIGTERM" | "SIGTERM to the group":
+            assert worker.stop(group="group" in how) == 0
+        case "SIGQUIT":
+            worker.process.send_signal(signal.SIGQUIT)
+        case "Ctrl-C twice":
+            for _ in range(2):
+                os.killpg(worker.process.pid, signal.SIGINT)
+                time.sleep(0.5)
+    worker.process.wait(60)
     assert time.monotonic() - began < 20
     assert fleet.count(Status.SENDING) == 0
     assert fleet.count(Status.QUEUED) > 0

@@ -85,6 +85,25 @@ def test_rebuild_without_a_broker_says_so(fleet: Fleet) -> None:
     assert re.fullmatch(r"postroom: the broker at \S+ \(CELERY_BROKER_URL\) cannot be reached .*\n", told.stderr)
 
 
+@pytest.mark.parametrize("command", ["serve", "worker"])
+@pytest.mark.parametrize(
+    ("setting", "url"),
+    [
+        ("POSTROOM_STORE_URL", "mongodb://ann:sesame@now@host/"),
+        ("POSTROOM_STORE_URL", "redis://:sesame@host/emails"),
+        ("CELERY_RESULT_BACKEND", "redis://:sesame@host/results"),
+        ("POSTROOM_RELAY_URL", "smtp://ann:sesame@host:many"),
+        ("POSTROOM_RELAY_CA_FILE", "no-such-file"),
+    ],
+)
+def test_unusable_url_or_file_is_refused_at_the_start(fleet: Fleet, command: str, setting: str, url: str) -> None:
+    told = fleet.run(command, **{"POSTROOM_PORT": "0", "POSTROOM_RELAY_URL": "smtps://host", setting: url})
+    assert told.returncode == 2
+    assert told.stderr.startswith(f"postroom: {setting}: ")
+    assert len(told.stderr.splitlines()) == 1
+    assert "sesame" not in told.stderr
+
+
 @pytest.mark.parametrize("command", ["serve", "worker", "sweep", "rebuild-queue"])
 def test_sqlite_is_refused_where_many_processes_share(fleet: Fleet, command: str, tmp_path: Path) -> None:
     told = fleet.run(command, POSTROOM_STORE_URL=f"sqlite:///{tmp_path}/store.sqlite3")

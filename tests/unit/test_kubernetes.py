@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from postroom import settings
-from postroom.queue.celery.app import SETTINGS
 from postroom.queue.celery.topology import QUEUES
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
@@ -81,9 +80,9 @@ def test_every_pod_is_confined(manifests: list[Manifest]) -> None:
         assert container["resources"]["limits"]["memory"]
 
 
-def test_worker_may_finish_its_soft_shutdown(manifests: list[Manifest]) -> None:
+def test_worker_may_finish_or_hand_back_what_is_in_hand(manifests: list[Manifest]) -> None:
     spec = pods(manifests)["postroom-worker"]["spec"]
-    assert spec["terminationGracePeriodSeconds"] > SETTINGS["worker_soft_shutdown_timeout"]
+    assert spec["terminationGracePeriodSeconds"] > 2 * settings.load({}).stop_seconds
 
 
 @pytest.mark.parametrize("name", ["postroom-worker", "postroom-sweep"])

@@ -35,6 +35,14 @@ def test_secret_is_read_from_a_file(tmp_path: Path) -> None:
     assert "secret" not in repr(loaded)
 
 
+def test_value_given_twice_is_refused_for_celery_would_take_the_other(tmp_path: Path) -> None:
+    path = tmp_path / "broker"
+    path.write_text("amqp://one:hunter2@one//")
+    with pytest.raises(SettingsError, match="CELERY_BROKER_URL_FILE: CELERY_BROKER_URL is set as well") as caught:
+        settings.load({"CELERY_BROKER_URL_FILE": str(path), "CELERY_BROKER_URL": "amqp://one:hunter2@two//"})
+    assert "hunter2" not in str(caught.value)
+
+
 def test_missing_secret_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="POSTROOM_RELAY_URL_FILE"):
         settings.load({"POSTROOM_RELAY_URL_FILE": str(tmp_path / "absent")})

@@ -33,6 +33,7 @@ def serve() -> None:
     """Serve the API; `postroom worker` and `postroom sweep` do the rest. SIGTERM finishes the requests under way."""
     settings = settings_module.load()
     wiring.require_shared(settings, "serve")
+    wiring.check_parts(settings)
     telemetry.set_up(settings.log_level, settings.log_format)
     with listening(settings) as listener:
         host, port = listener.getsockname()[:2]

@@ -26,6 +26,7 @@ LEAST_LEVELS = {  # what these say below it is said better by our own events, or
 def build(settings: Settings) -> Any:
     """The application with its task, its signals and its settings."""
     wiring.require_shared(settings, "worker")
+    wiring.check_parts(settings)
     app = wiring.open_celery(settings)
     app.set_current()
     stop = StopFlag()

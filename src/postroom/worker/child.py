@@ -24,6 +24,7 @@ from postroom.worker.duties import terms_of
 log = logging.getLogger(__name__)
 
 REST_SLICE_SECONDS = 0.5
+LONGEST_WAIT_SECONDS = 20.0  # a task waits so long for the turn that polling began, which finds its emails, too
 LONGEST_REST_SECONDS = 10.0  # a wake-up is held back so long while the relay rests, then left to the sweep
 
 
@@ -68,15 +69,20 @@ class Child:
         return self._closing.is_set() or self._asked_to_stop()
 
     def take_turn(self, ids: Sequence[str], *, task: str | None = None) -> Mapping[str, int]:
-        """Delivers these emails and what else is due; returns how many recipients had which verdict."""
-        with self._turn:
-            try:
-                return self._take_turn(ids, task)
-            except StoreError as error:
-                log.error("store unavailable", extra={"reason": str(error), "worker": self._name})
-                return {}
-            finally:
-                self._ended = time.monotonic()
+        """Delivers these emails and what else is due; returns how many recipients had which verdict.
+
+        None, if another turn lasts: a task that waited for the whole of one and then took its own might be killed.
+        """
+        if not self._turn.acquire(timeout=LONGEST_WAIT_SECONDS):
+            return {}
+        try:
+            return self._take_turn(ids, task)
+        except StoreError as error:
+            log.error("store unavailable", extra={"reason": str(error), "worker": self._name})
+            return {}
+        finally:
+            self._ended = time.monotonic()
+            self._turn.release()
 
     def _take_turn(self, ids: Sequence[str], task: str | None) -> Mapping[str, int]:
         store, transport = self._open()

@@ -1,11 +1,13 @@
 """Connections to one Redis: opened after a fork, checked, reused, and never trusted blindly before a write."""
 
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from redis.connection import AbstractConnection, Connection, parse_url
 from redis.exceptions import RedisError, ResponseError
@@ -23,12 +25,14 @@ PROBE_SECONDS = 1.2
 CALL_SECONDS = 2.8  # for all of one call
 LEAST_SECONDS = 0.1  # with less left, a new connection is not worth trying
 
+_DATABASE = re.compile(r"/?|/[0-9]{1,9}")
+
 
 class Link:
     """Where one Redis is, and the idle connections to it. Safe for threads and forks: nothing in it is locked."""
 
     def __init__(self, url: str, *, durability: Durability, clock: ServerClock) -> None:
-        """Connects to nothing yet. Raises `StoreError` when the URL makes no sense; the password is never repeated."""
+        """Connects to nothing yet. Raises `ValueError` as `check_url` does."""
         self._connection_class, self._options = _read(url)
         self.address = _address(self._options)
         self._durability = durability
@@ -156,16 +160,23 @@ def _asked(talk: Talk) -> Server:
     return server.read(replies)
 
 
+def check_url(url: str) -> None:
+    """Raises `ValueError` with one sentence that has no part of the URL in it, for a password may stand anywhere."""
+    _read(url)
+
+
 def _read(url: str) -> tuple[type[AbstractConnection], dict[str, Any]]:
     try:
+        if not url.startswith("unix://") and not _DATABASE.fullmatch(urlsplit(url).path):
+            raise ValueError  # the driver would take another database
         options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]  # the driver leaves it untyped
         connection_class = options.pop("connection_class", Connection)
         options |= {"client_name": "postroom", "driver_info": None, "protocol": 2}
         connection_class(**options)
     except (TypeError, ValueError, RedisError):
-        raise StoreError(
-            "the Redis URL makes no sense: give redis://[USER:PASSWORD@]HOST[:PORT][/NUMBER], rediss:// for TLS or "
-            "unix://PATH, special characters percent-encoded"
+        raise ValueError(
+            "must be redis://[USER:PASSWORD@]HOST[:PORT][/NUMBER], or rediss:// for TLS, special characters in the "
+            "password percent-encoded"
         ) from None  # the cause may hold the password
     return connection_class, options
 

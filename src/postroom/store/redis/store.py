@@ -35,6 +35,7 @@ class RedisStore:
     def __init__(self, url: str, *, durability: Durability = "strict") -> None:
         """Looks whether that Redis answers and keeps what it is given, and logs when it does not: each new connection
         looks again, and refuses one that is unfit. With `durability="relaxed"` what can be lost is only logged.
+        Raises `ValueError` for what is no URL of Redis.
         """
         self._clock = ServerClock()
         self._link = Link(url, durability=durability, clock=self._clock)
