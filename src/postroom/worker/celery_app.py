@@ -19,7 +19,6 @@ from postroom.worker.stop import StopFlag
 LEAST_LEVELS = {  # what these say below it is said better by our own events, or is no concern of anybody
     "celery.worker.strategy": logging.WARNING,
     "celery.app.trace": logging.WARNING,
-    "kombu.transport.native_delayed_delivery": logging.ERROR,  # we delay nothing in the broker
 }
 
 

@@ -16,7 +16,6 @@ SETTINGS: dict[str, Any] = {
     "task_default_exchange": topology.EXCHANGE.name,
     "task_default_routing_key": "normal",
     "task_create_missing_queues": False,
-    "broker_native_delayed_delivery_queue_type": "classic",  # never used (no eta, no countdown), yet always made
     # the broker may be away at any time, for any time
     "broker_heartbeat": 10,
     "broker_connection_timeout": 4,
