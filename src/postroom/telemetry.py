@@ -24,11 +24,14 @@ The keys, where they apply: `email_id`, `attempt`, `worker`, `relay`, `lane`, `c
 | store may lose emails | warning | Redis runs with `relaxed` durability |
 | store unavailable     | error   | the store did not answer; work goes on when it does |
 | unexpected error      | error   | a bug, with its traceback |
+
+What is away is asked again and again, by many: such a line is written once in five seconds, not for each question.
 """
 
 import json
 import logging
 import sys
+import time
 from typing import Any, Literal
 
 LEAST_LEVELS = {
@@ -39,6 +42,9 @@ LEAST_LEVELS = {
     "amqp": logging.INFO,
 }
 
+REPEATED = frozenset({"store unavailable", "wake-up not published"})
+QUIET_SECONDS = 5.0  # between two of these lines with one reason, in one process
+
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
@@ -46,6 +52,7 @@ def set_up(level: str, form: Literal["text", "json"]) -> None:
     """Sends all logging of the process to standard error, one event a line."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Lines() if form == "text" else _JsonLines())
+    handler.addFilter(_Repeats())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     quieten()
 
@@ -58,6 +65,24 @@ def quieten() -> None:
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
     return {key: value for key, value in vars(record).items() if key not in _PLAIN}
+
+
+class _Repeats(logging.Filter):
+    """Leaves out what was said just now."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[tuple[str, object], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        line, now = (record.getMessage(), _extra(record).get("reason")), time.monotonic()
+        if line[0] not in REPEATED:
+            return True
+        self._said = {said: at for said, at in self._said.items() if now - at < QUIET_SECONDS}
+        if line in self._said:
+            return False
+        self._said[line] = now
+        return True
 
 
 class _Lines(logging.Formatter):

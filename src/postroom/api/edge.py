@@ -1,7 +1,6 @@
 """The outermost layer: request ids, slashes, load, and an answer of the one shape for whatever goes wrong within."""
 
 import logging
-import time
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -18,7 +17,6 @@ from postroom.errors import StoreError
 
 log = logging.getLogger(__name__)
 
-QUIET_SECONDS = 5.0  # between two lines about a store that is away
 PUBLIC = frozenset({"/livez", "/healthz", "/readyz", "/health", "/docs", "/redoc", "/openapi.json"})
 
 
@@ -32,7 +30,6 @@ class Edge:
         self._routes = app.routes
         self._handlers = Routes(app.routes)
         self._desk = desk
-        self._told_at = -QUIET_SECONDS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -87,14 +84,8 @@ class Edge:
             log.error("unexpected error", exc_info=_nameless(error), extra={"request_id": exchange.request_id})
             return errors.unexpected()
         if isinstance(error, StoreError):
-            self._tell(error)
-        return refusal
-
-    def _tell(self, error: StoreError) -> None:
-        """Says why so many requests are refused, but not once for each."""
-        if time.monotonic() - self._told_at >= QUIET_SECONDS:
-            self._told_at = time.monotonic()
             log.error("store unavailable", extra={"reason": str(error)})
+        return refusal
 
     async def _astray(self, error: HTTPException, exchange: Exchange) -> Refusal:
         """What the router says of a path or a method that it does not know; the key is judged first."""

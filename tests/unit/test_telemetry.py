@@ -1,0 +1,45 @@
+"""What Postroom says about itself."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from postroom import telemetry
+
+log = logging.getLogger("postroom.test")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Takes away what a test has set up."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+
+
+def test_what_is_away_is_told_once_in_a_while_and_for_each_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(telemetry.time, "monotonic", lambda: now)
+    telemetry.set_up("info", "json")
+    for _ in range(50):
+        log.error("store unavailable", extra={"reason": "it is down"})
+        log.error("store unavailable", extra={"reason": "it is full"})
+        now += 0.1
+    now += telemetry.QUIET_SECONDS
+    log.error("store unavailable", extra={"reason": "it is down"})
+    told = [json.loads(line)["reason"] for line in capsys.readouterr().err.splitlines()]
+    assert told == ["it is down", "it is full", "it is down"]
+
+
+def test_what_happens_twice_is_told_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.set_up("info", "text")
+    for _ in range(2):
+        log.error("wake-up dead-lettered", extra={"reason": "not\nours"})
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert all(line.endswith(r"error wake-up dead-lettered reason=not\nours") for line in lines)
