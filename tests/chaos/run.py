@@ -140,7 +140,5 @@ def _timeline(stage: Rig, email_id: str) -> list[Mapping[str, Any]]:
 
 
 def _own_faults(log: str) -> list[str]:
-    """What only a mistake of ours can make a process say. (Celery tells of a killed child with a traceback, and gives
-    up, to be started again, where one was killed before the worker was ready.)"""
-    bad = [line for line in log.splitlines() if "unexpected error" in line or "Unrecoverable error" in line]
-    return [line for line in bad if "Could not start worker processes" not in line]
+    """What only a mistake of ours can make a process say."""
+    return [line for line in log.splitlines() if "unexpected error" in line or "Unrecoverable error" in line]

@@ -143,6 +143,23 @@ def test_chunk_of_a_killed_child_is_delivered_by_another(
     assert "before fork" not in worker.log  # MongoDB's client is not safe to copy
 
 
+def test_children_killed_while_their_worker_starts_do_not_end_it(start_fleet: StartFleet, relay: Smtpd) -> None:
+    fleet = start_fleet(**QUICK)
+    workers = [fleet.start("postroom", "worker") for _ in range(3)]
+    killed: set[int] = set()
+    while not all(" ready." in worker.log for worker in workers):
+        for child in {pid for worker in workers for pid in worker.children()} - killed:
+            if len(killed) < 30:  # so that the last ones live
+                os.kill(child, signal.SIGKILL)
+                killed.add(child)
+        time.sleep(0.02)
+    ids = fleet.submit(10)
+    fleet.wait_for_sent(10)
+    expect_each_once(relay, ids)
+    assert killed
+    assert [worker.process.poll() for worker in workers] == [None] * 3
+
+
 def test_emails_of_a_killed_worker_are_delivered_by_another(start_fleet: StartFleet, relay: Smtpd) -> None:
     fleet = start_fleet(**QUICK)
     fleet.start("postroom", "sweep")

@@ -83,7 +83,6 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
     def register_with_event_loop(self, hub: Any) -> None:
         """Also looks now and then whether every lane is still consumed."""
         super().register_with_event_loop(hub)
-        self.pool.maintain_pool()  # Celery gives up if it finds a dead child at its first start
         hub.call_repeatedly(LOOK_SECONDS, self._expect_to_consume)
 
     def _expect_to_consume(self) -> None:

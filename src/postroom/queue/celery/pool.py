@@ -1,4 +1,4 @@
-"""Celery's prefork pool, which sees the death of every child process."""
+"""Celery's prefork pool, made to see the death of every child process, and to survive it."""
 
 from typing import Any
 
@@ -13,6 +13,10 @@ class _Processes(AsynPool):  # type: ignore[misc]  # Celery has no types
         time it connects."""
         if not proc._is_alive():
             super()._event_process_exit(hub, proc)
+
+    def did_start_ok(self) -> bool:
+        """Yes: a child that has died by then is replaced like any other. Celery would end the worker, as if well."""
+        return True
 
 
 class ChildPool(TaskPool):  # type: ignore[misc]
