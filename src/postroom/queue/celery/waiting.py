@@ -13,7 +13,6 @@ STEP_SECONDS = 0.2
 def steps(pool: Any, hub: Any) -> Iterator[None]:
     """Endless; each step ends the worker if it is told to stop, and turns the event loop once for the child processes,
     so that dead ones are replaced and results are read."""
-    maybe_shutdown()
     pool.register_with_event_loop(hub)
     while True:
         maybe_shutdown()
