@@ -75,10 +75,12 @@ class _Repeats(logging.Filter):
         self._said: dict[tuple[str, object], float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        line, now = (record.getMessage(), _extra(record).get("reason")), time.monotonic()
-        if line[0] not in REPEATED:
+        event = record.getMessage()
+        if event not in REPEATED:
             return True
-        self._said = {said: at for said, at in self._said.items() if now - at < QUIET_SECONDS}
+        line, now = (event, getattr(record, "reason", None)), time.monotonic()
+        # Of a copy: other threads log meanwhile, and no lock is held here.
+        self._said = {said: at for said, at in self._said.copy().items() if now - at < QUIET_SECONDS}
         if line in self._said:
             return False
         self._said[line] = now

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import suppress
 
 import pymongo
 import pytest
@@ -147,12 +148,16 @@ def test_children_killed_while_their_worker_starts_do_not_end_it(start_fleet: St
     fleet = start_fleet(**QUICK)
     workers = [fleet.start("postroom", "worker") for _ in range(3)]
     killed: set[int] = set()
-    while not all(" ready." in worker.log for worker in workers):
+
+    def all_are_ready() -> bool:
         for child in {pid for worker in workers for pid in worker.children()} - killed:
             if len(killed) < 30:  # so that the last ones live
-                os.kill(child, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
                 killed.add(child)
-        time.sleep(0.02)
+        return all(" ready." in worker.log for worker in workers)
+
+    fleet.wait(all_are_ready, "all are ready", *workers)
     ids = fleet.submit(10)
     fleet.wait_for_sent(10)
     expect_each_once(relay, ids)

@@ -62,7 +62,7 @@ def leader(nodes: RabbitMQCluster) -> RabbitMQ:
 
 
 def consumers(nodes: RabbitMQCluster) -> int:
-    """How many workers listen to that queue over nodes that are left. It counts those of dead nodes, too."""
+    """How many workers listen to that queue over nodes that are left; its own count has those of dead nodes, too."""
     left = {node.name: node for node in nodes.nodes if node.running}
     listed = next(iter(left.values())).call("GET", "consumers").json()
     channels = [one["channel_details"] for one in listed if one["queue"]["name"] == f"postroom.{Lane.NORMAL}"]

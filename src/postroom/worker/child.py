@@ -71,7 +71,7 @@ class Child:
     def take_turn(self, ids: Sequence[str], *, task: str | None = None) -> Mapping[str, int]:
         """Delivers these emails and what else is due; returns how many recipients had which verdict.
 
-        None, if another turn lasts: a task that waited for the whole of one and then took its own might be killed.
+        Takes none if another turn lasts: a task that waited for the whole of one and then took its own might be killed.
         """
         if not self._turn.acquire(timeout=LONGEST_WAIT_SECONDS):
             return {}

@@ -37,7 +37,7 @@ SETTINGS: dict[str, Any] = {
     "worker_max_tasks_per_child": 2000,
     "worker_max_memory_per_child": 300_000,
     "worker_proc_alive_timeout": 30,
-    "worker_soft_shutdown_timeout": 0,  # a stop under way, and a second Ctrl-C, would wait for it
+    "worker_soft_shutdown_timeout": 0,  # it would be slept through, and children go on meanwhile
     "worker_enable_soft_shutdown_on_idle": False,
     "worker_redirect_stdouts": False,
     # JSON and nothing else

@@ -52,11 +52,9 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
         """The same connection once it leads to a broker; tries again at least every 30 seconds, for ever."""
         steps = self._wait()
 
-        def say(error: BaseException, _seconds: float) -> None:
-            reason = faults.sentence(error, conn, patience=self.app.conf.broker_connection_timeout)
-            log.error("broker unavailable", extra={"reason": reason})
-
-        conn.ensure_connection(say, callback=lambda: next(steps))
+        conn.ensure_connection(
+            lambda error, _seconds: self._tell("broker unavailable", error, conn), callback=lambda: next(steps)
+        )
         self.first_connection_attempt = False
         return conn
 
@@ -71,9 +69,12 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
         """Says that the broker refused us, and waits before the next try."""
         error, self._refusal = self._refusal, None
         if error is not None:
-            reason = faults.sentence(error, connection, patience=self.app.conf.broker_connection_timeout)
-            log.error("broker refuses us", extra={"reason": reason})
+            self._tell("broker refuses us", error, connection)
             waiting.pause(PAUSE_SECONDS, self._wait())
+
+    def _tell(self, event: str, error: BaseException, connection: Any) -> None:
+        reason = faults.sentence(error, connection, patience=self.app.conf.broker_connection_timeout)
+        log.error(event, extra={"reason": reason})
 
     def _wait(self) -> Iterator[None]:
         return waiting.steps(self.pool, self.hub)
