@@ -12,6 +12,7 @@ from kombu import Connection, Exchange, Queue
 from postroom.errors import QueueUnavailable
 from postroom.mail.email import Lane
 from postroom.queue.celery import CeleryQueue
+from postroom.queue.publisher import publish_chunks
 from tests.servers.rabbitmq import RabbitMQ
 
 LIMIT_SECONDS = 3.0  # two for the broker, the rest for a busy machine
@@ -203,6 +204,22 @@ def test_broker_that_is_down_at_first_is_found_later(rabbitmq: RabbitMQ, open_qu
     publish_in_time(queue)
     assert queue.depth() == 1
     assert queue.dead_letters() == 0
+
+
+def test_lane_whose_queue_is_full_holds_up_no_other(rabbitmq: RabbitMQ) -> None:
+    queue = CeleryQueue(rabbitmq.url, rest_seconds=60)
+    publish_in_time(queue)
+    full = {"pattern": "normal$", "apply-to": "queues", "definition": {"max-length": 1, "overflow": "reject-publish"}}
+    rabbitmq.call("PUT", f"policies/{quote(rabbitmq.vhost, safe='')}/full", full)
+    deadline = time.monotonic() + 20
+    while publish_chunks([(Lane.NORMAL, ["id"])], queue=queue, chunk_size=1):  # until the policy is in force
+        assert time.monotonic() < deadline
+    before = queue.depth()
+    due = [(lane, [f"{lane}-1", f"{lane}-2"]) for lane in (Lane.URGENT, Lane.NORMAL, Lane.BULK)]
+    assert publish_chunks(due, queue=queue, chunk_size=1) == 4
+    assert queue.depth() == before + 4
+    assert "is its queue full" in refusal(queue)
+    queue.close()
 
 
 def test_nothing_is_kept_of_a_wake_up_that_was_published(queue: CeleryQueue) -> None:

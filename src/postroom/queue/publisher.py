@@ -104,16 +104,17 @@ class Publisher:
 
 
 def publish_chunks(by_lane: Iterable[tuple[Lane, Sequence[str]]], *, queue: Queue, chunk_size: int) -> int:
-    """Publishes ids in chunks of one lane; returns how many. Stops at the first that the broker does not take: the
-    store still has them all, and their next wake-up time brings them back."""
+    """Publishes ids in chunks of one lane; returns how many. A lane ends at the first chunk that the broker does not
+    take, and the others go on, for its queue alone may be down or full. The store still has all of them, and their next
+    wake-up time brings them back."""
     published = 0
-    try:
-        for lane, ids in by_lane:
+    for lane, ids in by_lane:
+        try:
             for chunk in _chunks(ids, chunk_size):
                 queue.publish(chunk, lane)
                 published += len(chunk)
-    except QueueUnavailable as error:
-        log.warning("wake-up not published", extra={"reason": str(error)})
+        except QueueUnavailable as error:
+            log.warning("wake-up not published", extra={"lane": str(lane), "reason": str(error)})
     return published
 
 

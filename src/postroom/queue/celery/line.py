@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from amqp.exceptions import MessageNacked
 from kombu import Connection
 
 from postroom.errors import QueueUnavailable
@@ -59,6 +60,8 @@ class Line:
         began, fresh = time.monotonic(), self._channel is None
         try:
             return step(self._open())
+        except MessageNacked as error:  # a clear word on this message alone
+            raise QueueUnavailable(faults.sentence(error, self._connection, patience=self._patience)) from error
         except Exception as error:  # whatever it was, the channel cannot be trusted any more
             self._drop()
             if not fresh and time.monotonic() - began < self._patience / 4:
