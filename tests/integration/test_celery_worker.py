@@ -58,6 +58,26 @@ def test_plain_celery_command_delivers(start_fleet: StartFleet, relay: Smtpd) ->
     expect_each_once(relay, _sent(fleet, 10))
 
 
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_worker_without_child_processes_is_refused(start_fleet: StartFleet, pool: str) -> None:
+    worker = start_fleet(**PATIENT).start("celery", "-A", "postroom.worker.celery_app", "worker", "-P", pool)
+    assert worker.process.wait(20) == 1
+    assert "child processes only" in worker.log
+    assert "Traceback" not in worker.log
+
+
+def test_hangup_is_ignored_where_it_was_before(start_fleet: StartFleet, relay: Smtpd) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what nohup does; processes inherit it
+    try:
+        fleet = start_fleet(**PATIENT)
+        worker = fleet.worker()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    worker.process.send_signal(signal.SIGHUP)
+    expect_each_once(relay, _sent(fleet, 10))
+    assert worker.stop() == 0
+
+
 def test_worker_gives_way_to_others_as_far_as_it_is_told(start_fleet: StartFleet) -> None:
     fleet = start_fleet(**PATIENT, WORKER_NICENESS="3")
     worker = fleet.worker()
@@ -181,7 +201,7 @@ def test_emails_of_a_killed_worker_are_delivered_by_another(start_fleet: StartFl
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["SIGTERM", "SIGTERM to the group", "SIGQUIT", "Ctrl-C twice"])
+@pytest.mark.parametrize("how", ["SIGTERM", "SIGTERM to the group", "SIGHUP", "SIGQUIT", "Ctrl-C twice"])
 def test_stop_under_load_loses_and_doubles_nothing(start_fleet: StartFleet, how: str) -> None:
     times = {"simulated_min_seconds": "0.1", "simulated_max_seconds": "1", "simulated_capacity": "50"}
     fleet = start_fleet(relay_url="simulated://", **times, **PATIENT)
@@ -192,14 +212,14 @@ def test_stop_under_load_loses_and_doubles_nothing(start_fleet: StartFleet, how:
     match how:
         case "SIGTERM" | "SIGTERM to the group":
             assert worker.stop(group="group" in how) == 0
-        case "SIGQUIT":
-            worker.process.send_signal(signal.SIGQUIT)
+        case "SIGHUP" | "SIGQUIT":
+            worker.process.send_signal(signal.Signals[how])
         case "Ctrl-C twice":
             for _ in range(2):
                 os.killpg(worker.process.pid, signal.SIGINT)
                 time.sleep(0.5)
     worker.process.wait(50)  # Celery may wait some seconds for each reply of the broker
-    assert time.monotonic() - began < 20 or "SIGTERM" not in how
+    assert time.monotonic() - began < 20 or not how.startswith(("SIGTERM", "SIGHUP"))
     assert fleet.count(Status.SENDING) == 0
     assert fleet.count(Status.QUEUED) > 0
     fleet.worker()

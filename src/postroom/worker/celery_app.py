@@ -5,12 +5,16 @@ The parent process opens neither store nor relay: what a fork would copy breaks 
 
 import gc
 import logging
+import signal
+import sys
 from typing import Any
 
 from celery import signals
+from celery.concurrency import get_implementation
 
 from postroom import settings as settings_module
 from postroom import telemetry, wiring
+from postroom.queue.celery.pool import ChildPool
 from postroom.settings import Settings
 from postroom.worker import tasks
 from postroom.worker.child import Children
@@ -41,10 +45,25 @@ def _connect_signals(settings: Settings, stop: StopFlag, children: Children) -> 
         for name, level in LEAST_LEVELS.items():
             logging.getLogger(name).setLevel(level)
 
+    before = signal.getsignal(signal.SIGHUP)
     signals.setup_logging.connect(log_as_we_do, weak=False)
+    signals.worker_init.connect(_require_children, weak=False)
+    signals.worker_ready.connect(lambda **_: _hang_up(before), weak=False)
     signals.worker_shutting_down.connect(lambda **_: stop.set(), weak=False)
     signals.worker_process_init.connect(lambda **_: _begin(children), weak=False)
     signals.worker_process_shutdown.connect(lambda **_: children.mine().close(), weak=False)
+
+
+def _require_children(sender: Any, **_: object) -> None:
+    """Ends a worker that was told to deliver by other means than child processes, which would take wake-ups in vain."""
+    if not issubclass(get_implementation(sender.pool_cls), ChildPool):
+        sys.exit("error: emails are delivered by child processes only; leave --pool out")
+
+
+def _hang_up(before: Any) -> None:
+    """SIGHUP stops a worker as SIGTERM does, unless it was to be ignored (nohup). Celery would run its command anew,
+    which fails for `python -m`, and finds no time for what is in hand."""
+    signal.signal(signal.SIGHUP, before if before is signal.SIG_IGN else signal.getsignal(signal.SIGTERM))
 
 
 def _begin(children: Children) -> None:
