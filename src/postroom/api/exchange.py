@@ -7,7 +7,7 @@ import uuid_utils
 from starlette.types import Receive, Scope
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from postroom.api.http_cycle import Cycle
+from postroom.api.http.cycle import Cycle
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 

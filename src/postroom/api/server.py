@@ -8,7 +8,7 @@ from typing import cast
 import uvicorn
 from fastapi import FastAPI
 
-from postroom.api.http_protocol import GuardedProtocol, Limits
+from postroom.api.http.protocol import GuardedProtocol, Limits
 from postroom.settings import Settings
 
 GRACE_SECONDS = 15  # how long a stop waits for requests under way

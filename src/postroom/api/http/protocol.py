@@ -15,10 +15,11 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from postroom.api import errors, http_refusal, http_upgrade
+from postroom.api import errors
 from postroom.api.errors import Refusal
-from postroom.api.http_cycle import Cycle, Parting, Trailers
-from postroom.api.http_drain import SLOWEST_BYTES_A_SECOND, Drain
+from postroom.api.http import refusals, upgrade
+from postroom.api.http.cycle import Cycle, Parting, Trailers
+from postroom.api.http.drain import SLOWEST_BYTES_A_SECOND, Drain
 
 HEAD_BYTES = 32 * 1024
 MOST_HEADERS = 100
@@ -92,7 +93,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._deaf or self._parting:
             return
         if self._phase is not _Phase.BODY and self._has_bare_line_feed(data):
-            self._refuse(http_refusal.malformed("lines of a request head must end with CR LF"))
+            self._refuse(refusals.malformed("lines of a request head must end with CR LF"))
             return
         self._incoming = len(data)
         self._unset_keepalive_if_required()
@@ -106,10 +107,10 @@ class GuardedProtocol(HttpToolsProtocol):
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as offer:
                 data = memoryview(data)[offer.args[0] :]
-                self.parser = http_upgrade.go_on(self, self._framing)
+                self.parser = upgrade.go_on(self, self._framing)
                 self._framing = b""
             except httptools.HttpParserError:
-                self._refuse(self._refusal or http_refusal.malformed("this is not a valid HTTP/1.1 request"))
+                self._refuse(self._refusal or refusals.malformed("this is not a valid HTTP/1.1 request"))
                 return
             else:
                 return
@@ -190,14 +191,14 @@ class GuardedProtocol(HttpToolsProtocol):
         if size > HEAD_BYTES:
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > HEAD_BYTES or len(self.headers) > MOST_HEADERS:
-            self._refusal = http_refusal.head_too_large()
+            self._refusal = refusals.head_too_large()
             raise ValueError("head too large")
         names = dict(self.headers)
         if b"transfer-encoding" in names and b"content-length" in names:  # RFC 9112 §6.3: a sign of smuggling
-            self._refusal = http_refusal.malformed("a request has a Content-Length or a Transfer-Encoding, not both")
+            self._refusal = refusals.malformed("a request has a Content-Length or a Transfer-Encoding, not both")
             raise ValueError("two lengths")
         if self.parser.should_upgrade():
-            self._framing = http_upgrade.framing_of(self.headers)
+            self._framing = upgrade.framing_of(self.headers)
 
     def _has_bare_line_feed(self, data: bytes) -> bool:
         """Whether a line of the head ends with LF alone, which servers and proxies read differently."""
@@ -223,7 +224,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._phase is _Phase.HEAD:
             self._head_bytes += size
             if self._head_bytes > HEAD_BYTES:
-                self._refuse(http_refusal.head_too_large())
+                self._refuse(refusals.head_too_large())
                 return
         if self._timer is None:
             self._wait(self._limits.head_seconds, self._head_is_late)
@@ -251,14 +252,14 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._phase is _Phase.IDLE:
             self.transport.close()
         else:
-            self._refuse(http_refusal.too_slow("the request head took too long"))
+            self._refuse(refusals.too_slow("the request head took too long"))
 
     def _body_is_late(self) -> None:
         self._timer = None
         if self.flow.read_paused:  # it is we who do not read
             self._wait(self._limits.body_seconds, self._body_is_late)
         else:
-            self._refuse(http_refusal.too_slow("the request body took too long"))
+            self._refuse(refusals.too_slow("the request body took too long"))
 
     # -- parting ------------------------------------------------------------------------------------------------------
 
@@ -276,7 +277,7 @@ class GuardedProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
         if cycle is None or not cycle.response_complete or self._phase is not _Phase.BODY:
-            self.transport.write(http_refusal.written(refusal, self.server_state.default_headers))
+            self.transport.write(refusals.written(refusal, self.server_state.default_headers))
         self.part()
 
     def part(self) -> None:
