@@ -1,7 +1,8 @@
 """Settings in, a working Postroom out: the only place that picks adapters."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -91,7 +92,7 @@ def open_store(settings: Settings) -> Store:
     url = settings.store_url.get_secret_value()
     if url.startswith(SQLITE):
         return SqliteStore(Path(url.removeprefix(SQLITE)))
-    try:
+    with _blaming("POSTROOM_STORE_URL"):
         if url.startswith("mongodb"):
             from postroom.store.mongo import MongoStore
 
@@ -99,29 +100,21 @@ def open_store(settings: Settings) -> Store:
         from postroom.store.redis import RedisStore
 
         return RedisStore(url, durability=settings.redis_durability)
-    except ModuleNotFoundError as error:
-        raise _not_installed(error) from None
-    except ValueError as error:
-        raise SettingsError([f"POSTROOM_STORE_URL: {error}"]) from None
 
 
 def open_queue(settings: Settings) -> Queue:
     """In this process beside SQLite, else RabbitMQ; connects to nothing yet."""
     if is_embedded(settings):
         return MemoryQueue()
-    try:
+    with _blaming("POSTROOM_STORE_URL"):
         from postroom.queue.celery import CeleryQueue
-    except ModuleNotFoundError as error:
-        raise _not_installed(error) from None
     return CeleryQueue(settings.celery_broker_url.get_secret_value())
 
 
 def open_celery(settings: Settings) -> Any:
     """The Celery application, for workers and for whoever looks at them; connects to nothing yet."""
-    try:
+    with _blaming("POSTROOM_STORE_URL"):
         from postroom.queue.celery import create_app
-    except ModuleNotFoundError as error:
-        raise _not_installed(error) from None
     return create_app(settings.celery_broker_url.get_secret_value(), _results_url(settings))
 
 
@@ -166,20 +159,24 @@ def check_parts(settings: Settings) -> None:
 
 
 def _check_shared_url(setting: str, url: str) -> None:
-    try:
+    with _blaming(setting):
         if url.startswith("mongodb"):
             from postroom.store.mongo import check_url
         else:
             from postroom.store.redis import check_url
         check_url(url)
+
+
+@contextmanager
+def _blaming(setting: str) -> Iterator[None]:
+    """Says which setting a value is wrong in, or asks for a package that is not installed."""
+    try:
+        yield
     except ModuleNotFoundError as error:
-        raise _not_installed(error) from None
+        sentence = f"needs the package {error.name}; pip install 'postroom[distributed]'"
+        raise SettingsError([f"{setting}: {sentence}"]) from None
     except ValueError as error:
         raise SettingsError([f"{setting}: {error}"]) from None
-
-
-def _not_installed(error: ModuleNotFoundError) -> SettingsError:
-    return SettingsError([f"POSTROOM_STORE_URL: needs the package {error.name}; pip install 'postroom[distributed]'"])
 
 
 def open_transport(settings: Settings) -> Transport:
@@ -200,7 +197,7 @@ def open_transport(settings: Settings) -> Transport:
         body=settings.relay_body_seconds,
         dot=settings.relay_dot_seconds,
     )
-    try:
+    with _blaming("POSTROOM_RELAY_URL"):
         relay = Relay.parse(
             url,
             ehlo_name=settings.relay_ehlo_name,
@@ -208,12 +205,8 @@ def open_transport(settings: Settings) -> Transport:
             ca_file=str(settings.relay_ca_file) if settings.relay_ca_file else None,
             timeouts=timeouts,
         )
-    except ValueError as error:
-        raise SettingsError([f"POSTROOM_RELAY_URL: {error}"]) from None
-    try:
+    with _blaming("POSTROOM_RELAY_CA_FILE"):
         return SmtpTransport(relay)
-    except ValueError as error:
-        raise SettingsError([f"POSTROOM_RELAY_CA_FILE: {error}"]) from None
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:
