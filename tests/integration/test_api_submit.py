@@ -123,6 +123,10 @@ def test_tags_come_in_two_spellings(product: Product) -> None:
     [
         ({"content": base64.b64encode(b"abc").decode(), "filename": "a.pdf"}, ("a.pdf", "application/pdf", None, 3)),
         ({"content": "YW\r\nJj\n", "filename": "a.txt"}, ("a.txt", "text/plain", None, 3)),
+        (
+            {"content": {"type": "Buffer", "data": [97, 98, 99]}, "filename": "a.pdf"},
+            ("a.pdf", "application/pdf", None, 3),
+        ),
         ({"content": [0, 255, 10], "filename": False}, (None, "application/octet-stream", None, 3)),
         ({"content": "YWJj", "contentType": "image/png", "content_id": "logo"}, (None, "image/png", "logo", 3)),
         (

@@ -1,7 +1,7 @@
 """What clients send, as schemas: the shape is checked here, the meaning in `drafts`.
 
-Lenient where existing clients differ: a string or a list, null or absent, three spellings of headers, two of tags.
-Members that nobody knows are ignored. What is absent is None, whichever way it was left out.
+Lenient where existing clients differ: a string or a list, null or absent, three spellings of headers and of contents,
+two of tags. Members that nobody knows are ignored. What is absent is None, whichever way it was left out.
 """
 
 from typing import Annotated, Any, Literal
@@ -55,6 +55,13 @@ def _no_name(value: object) -> object:
     return None if value is False else value
 
 
+def _octets(value: object) -> object:
+    """A `Buffer` of Node in JSON, as older versions of its client send one, is the list of octets that it holds."""
+    if isinstance(value, dict) and value.get("type") == "Buffer" and isinstance(value.get("data"), list):
+        return value["data"]
+    return value
+
+
 _ADDRESS: JsonSchema = {"type": "string", "examples": ["Ann Example <ann@example.com>"], "maxLength": 5000}
 _ADDRESSES: JsonSchema = {"anyOf": [_ADDRESS, {"type": "array", "items": _ADDRESS}, {"type": "null"}]}
 _SOME: JsonSchema = {"anyOf": [_ADDRESS | {"minLength": 1}, {"type": "array", "items": _ADDRESS, "minItems": 1}]}
@@ -91,13 +98,21 @@ Metadata = Annotated[
         }
     ),
 ]
+_OCTETS: JsonSchema = {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}, "minItems": 1}
+_BUFFER: JsonSchema = {
+    "type": "object",
+    "required": ["type", "data"],
+    "properties": {"type": {"const": "Buffer"}, "data": _OCTETS},
+}
 Content = Annotated[
     Any,
+    BeforeValidator(_octets),
     WithJsonSchema(
         {
             "anyOf": [
                 {"type": "string", "contentEncoding": "base64", "minLength": 1},
-                {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}, "minItems": 1},
+                _OCTETS,
+                _BUFFER,
                 {"type": "null"},
             ]
         }
@@ -109,7 +124,7 @@ Nothing = Annotated[Any, WithJsonSchema({"type": "null"})]
 class AttachmentIn(Sent):
     """A file that goes with an email; with a `content_id` it is shown inline."""
 
-    content: Content = Field(None, description="Base64 text, or a list of octets. Required.")
+    content: Content = Field(None, description="Base64 text, a list of octets, or a `Buffer` of Node. Required.")
     filename: Annotated[str | None, BeforeValidator(_no_name)] = Field(None, examples=["invoice.pdf"])
     content_type: str | None = Field(
         None,
