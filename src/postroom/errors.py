@@ -3,6 +3,7 @@
 PostroomError
 ├── SettingsError          the configuration is wrong; `problems` lists every mistake
 ├── InvalidEmail           a submission breaks a rule; names the member, never repeats its value
+│   ├── NotOffered         … because it asks for what this service does not do
 │   ├── MissingMember      … because a required member is absent
 │   └── InvalidAttachment  … because of an attachment
 ├── EmailNotFound          no such email in this account
@@ -38,6 +39,13 @@ class InvalidEmail(PostroomError):
         super().__init__(f"{member}: {problem}" if member else problem)
         self.member = member
         self.problem = problem
+
+
+class NotOffered(InvalidEmail):
+    """A submission asks for what this service does not do. What is absent may be so because of it."""
+
+    def __init__(self, member: str) -> None:
+        super().__init__(member, "is not offered by this service")
 
 
 class MissingMember(InvalidEmail):

@@ -63,7 +63,7 @@ def test_details_list_every_problem(product: Product) -> None:
         "attachments": [{}],
         "template": {"id": "x"},
     }
-    body = assert_refused(product.request("POST", "/emails", json=email), 422, "missing_required_field")
+    body = assert_refused(product.request("POST", "/emails", json=email), 422, "validation_error")
     members = [detail["member"] for detail in body["details"]]
     assert set(members) == {
         "template",

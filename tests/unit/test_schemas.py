@@ -125,6 +125,16 @@ def test_missing_members_are_told_together() -> None:
     assert caught.value.message() == "Missing `scheduled_at` field: it is required."
 
 
+@pytest.mark.parametrize("member", ["template", "topic_id"])
+def test_what_is_not_offered_is_told_before_what_is_missing(member: str) -> None:
+    with pytest.raises(InvalidEmails) as caught:
+        drafts.draft({"from": "a@example.com", "to": "b@example.net", member: {"id": "x"}}, settings=SETTINGS, now=NOW)
+    refusal = refusal_of(caught.value)
+    assert refusal
+    assert (refusal.name, refusal.message) == ("validation_error", f"{member}: is not offered by this service.")
+    assert [problem.member for problem in caught.value.problems] == [member, "subject"]
+
+
 def test_attachments_share_one_limit() -> None:
     settings = Settings.model_validate({"max_attachment_bytes": 5})
     attachments = [{"content": [1, 2, 3]}, {"content": [4, 5]}]

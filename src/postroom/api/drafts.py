@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from postroom.api.errors import InvalidEmails
 from postroom.api.schemas import AttachmentIn, EmailIn
-from postroom.errors import InvalidAttachment, InvalidEmail, MissingMember
+from postroom.errors import InvalidAttachment, InvalidEmail, MissingMember, NotOffered
 from postroom.mail import address, attachments, headers, when
 from postroom.mail.draft import Draft
 from postroom.mail.email import Address, Attachment, Json, Lane, OnUncertain
@@ -33,8 +33,8 @@ _MEMBER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 class Problems:
     """Collects what is wrong, so that a client hears of everything at once."""
 
-    def __init__(self) -> None:
-        self.found: list[InvalidEmail] = []
+    def __init__(self, found: Iterable[InvalidEmail] = ()) -> None:
+        self.found = [*found]
 
     def guard(self, rule: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """What the rule returns; None, and a problem noted, when it raises."""
@@ -54,21 +54,22 @@ class Problems:
             raise InvalidEmails(self.found)
 
 
-def shaped(model: type[M], value: Json) -> M:
-    """The value as that schema. Raises `InvalidEmails` with every member that has the wrong shape."""
+def shaped(model: type[M], value: Json, found: Sequence[InvalidEmail] = ()) -> M:
+    """The value as that schema. Raises `InvalidEmails` with every member that has the wrong shape, after those that
+    were found before."""
     if not isinstance(value, dict):
         raise InvalidEmails([InvalidEmail("", "a JSON object is needed")])
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise InvalidEmails(_problems_of(error)) from None
+        raise InvalidEmails([*found, *_problems_of(error)]) from None
 
 
 def draft(value: Json, *, settings: Settings, now: datetime, lane: Lane = Lane.NORMAL) -> Draft:
     """A draft of one email; `lane` is what it gets when it names no priority. Raises `InvalidEmails`."""
-    sent = shaped(EmailIn, value)
-    problems = Problems()
-    _check_offered(sent, problems)
+    asked = _not_offered(value)
+    sent = shaped(EmailIn, value, asked)
+    problems = Problems(asked)
     sender = problems.guard(_sender, sent.sender) or _NOBODY
     to, cc, bcc, reply_to = _all_addresses(sent, settings, problems)
     html, text = _bodies(sent, settings, problems)
@@ -110,10 +111,12 @@ def scheduled_at(text: str, settings: Settings, now: datetime) -> datetime:
     return when.parse(text, member="scheduled_at", now=now, furthest=timedelta(days=settings.max_schedule_days))
 
 
-def _check_offered(sent: EmailIn, problems: Problems) -> None:
-    for member, given in (("template", sent.template), ("topic_id", sent.topic_id)):
-        if given is not None:
-            problems.note(InvalidEmail(member, "is not offered by this service"))
+def _not_offered(value: Json) -> list[InvalidEmail]:
+    """What this service does not do. It is told first: an email by template has no subject either, but
+    that is not why it is refused."""
+    if not isinstance(value, dict):
+        return []
+    return [NotOffered(member) for member in ("template", "topic_id") if value.get(member) is not None]
 
 
 def _all_addresses(sent: EmailIn, settings: Settings, problems: Problems) -> Sequence[tuple[Address, ...]]:

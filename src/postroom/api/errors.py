@@ -14,6 +14,7 @@ from postroom.errors import (
     InvalidAttachment,
     InvalidEmail,
     MissingMember,
+    NotOffered,
     OutcomeUnknown,
     Overloaded,
     StoreError,
@@ -70,7 +71,7 @@ class InvalidEmails(Exception):
         self.problems = problems
 
     def message(self) -> str:
-        """One sentence: what is absent comes first, because its name is what clients look for."""
+        """One sentence: what is not offered comes first, then what is absent, whose name is what clients look for."""
         return _sentence(_first(self.problems))
 
 
@@ -159,7 +160,11 @@ def _invalid(problems: Sequence[InvalidEmail]) -> Refusal:
 
 
 def _first(problems: Sequence[InvalidEmail]) -> InvalidEmail:
-    return next((p for p in problems if isinstance(p, MissingMember)), problems[0])
+    for kind in (NotOffered, MissingMember):
+        for problem in problems:
+            if isinstance(problem, kind):
+                return problem
+    return problems[0]
 
 
 def _sentence(problem: InvalidEmail) -> str:
