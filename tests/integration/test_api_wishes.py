@@ -33,7 +33,7 @@ def test_scheduled_email_moved_to_now_is_sent(delivering: Product) -> None:
     ("body", "name"),
     [
         ({}, "missing_required_field"),
-        ({"scheduled_at": None}, "validation_error"),
+        ({"scheduled_at": None}, "missing_required_field"),
         ({"scheduled_at": f"{CANARY} o'clock"}, "validation_error"),
         ({"scheduled_at": "in 60 days"}, "validation_error"),
         ({"scheduled_at": 1_800_000_000}, "validation_error"),

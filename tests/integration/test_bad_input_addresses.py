@@ -37,7 +37,7 @@ def test_row_36_recipient_that_is_none(product: Product, value: Any) -> None:
 
 def test_row_37_no_sender(product: Product) -> None:
     refused(product, "from", WITHOUT, "missing_required_field")
-    refused(product, "from", None)
+    refused(product, "from", None, "missing_required_field")
     refused(product, "from", "")
 
 

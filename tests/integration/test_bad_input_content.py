@@ -42,7 +42,7 @@ def test_row_52_neither_text_nor_html(product: Product, html: Any) -> None:
     [
         (WITHOUT, "missing_required_field"),
         ("", "missing_required_field"),
-        (None, "validation_error"),
+        (None, "missing_required_field"),
         ("   ", "validation_error"),
         (CANARY * 500, "validation_error"),
         *((f"{CANARY}{char}x", "validation_error") for char in "\t\r\n\v\f\x1c\x1d\x1e\x85\u2028\u2029\x7f\x01\x9f"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from postroom.api import drafts
 from postroom.api.errors import InvalidEmails, refusal_of
 from postroom.api.schemas import ScheduleIn
+from postroom.errors import InvalidEmail, MissingMember
 from postroom.mail.draft import Draft
 from postroom.mail.email import Address, Lane, OnUncertain
 from postroom.settings import Settings
@@ -123,6 +124,13 @@ def test_missing_members_are_told_together() -> None:
     with pytest.raises(InvalidEmails) as caught:
         drafts.shaped(ScheduleIn, {})
     assert caught.value.message() == "Missing `scheduled_at` field: it is required."
+
+
+def test_required_member_that_is_null_is_missing() -> None:
+    with pytest.raises(InvalidEmails) as caught:
+        drafts.draft({"from": None, "to": [None], "subject": None}, settings=SETTINGS, now=NOW)
+    found = {problem.member: type(problem) for problem in caught.value.problems}
+    assert found == {"from": MissingMember, "to[0]": InvalidEmail, "subject": MissingMember}
 
 
 @pytest.mark.parametrize("member", ["template", "topic_id"])

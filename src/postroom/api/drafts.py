@@ -8,6 +8,7 @@ from typing import ParamSpec, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from postroom.api.errors import InvalidEmails
 from postroom.api.schemas import AttachmentIn, EmailIn
@@ -244,8 +245,13 @@ def _attachment(sent: AttachmentIn, member: str, room: int) -> Attachment:
 
 
 def _problems_of(error: ValidationError) -> list[InvalidEmail]:
-    listed = error.errors(include_url=False, include_input=False)
-    return [_problem(one["type"], one["loc"], one.get("ctx", {})) for one in listed[:MOST_PROBLEMS]]
+    listed = error.errors(include_url=False)
+    return [_problem(_kind(one), one["loc"], one.get("ctx", {})) for one in listed[:MOST_PROBLEMS]]
+
+
+def _kind(one: ErrorDetails) -> str:
+    """A required member that is null is absent, as an optional one is."""
+    return "missing" if one["input"] is None and len(one["loc"]) == 1 else one["type"]
 
 
 def _problem(kind: str, location: Sequence[int | str], context: dict[str, object]) -> InvalidEmail:
