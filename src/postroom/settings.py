@@ -134,7 +134,9 @@ class Settings(BaseSettings):
     max_backlog: Count = Field(1_000_000, description="Unfinished emails in the store; with more, submissions get 503.")
     header_seconds: Seconds = Field(10, description="How long a client may take to send its request head.")
     body_seconds: Seconds = Field(15, description="How long a client may pause while it sends a body.")
-    keep_alive_seconds: Seconds = Field(5, description="How long an idle client connection is kept.")
+    keep_alive_seconds: Seconds = Field(  # longer than clients and proxies keep theirs: whoever reuses it closes it
+        65, description="How long an idle client connection is kept; clients and proxies should close theirs before."
+    )
     rate_limit: int = Field(0, ge=0, description="Requests per second that one API key may make; 0 for no limit.")
     idempotency_hours: Seconds = Field(24, description="How long an idempotency key is remembered, in hours.")
     commit_linger_ms: float = Field(

@@ -12,6 +12,11 @@ def test_defaults_need_no_environment() -> None:
     assert settings.load({}).port == 8022
 
 
+def test_idle_connections_are_kept_longer_than_clients_and_proxies_keep_theirs() -> None:
+    longest_of_theirs = 60  # nginx and .NET; Node keeps them for 4 to 5 seconds, httpx for 5
+    assert settings.load({}).keep_alive_seconds > longest_of_theirs
+
+
 def test_all_mistakes_are_reported_at_once_without_secret_values() -> None:
     environ = {
         "POSTROOM_PORT": "many",
