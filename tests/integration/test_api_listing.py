@@ -75,6 +75,7 @@ def test_before_is_adjacent_to_its_cursor(listed: tuple[Product, list[str]]) -> 
     product, ids = listed
     assert page(product, limit=3, before=ids[10]) == (ids[7:10], True)
     assert page(product, limit=3, before=ids[3]) == (ids[:3], False)
+    assert page(product, limit=3, before=ids[10].upper()) == (ids[7:10], True)
     assert page(product, limit=3, before=ids[0]) == ([], False)
     assert page(product, limit=3, after=ids[-1]) == ([], False)
 

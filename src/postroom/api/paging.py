@@ -78,8 +78,10 @@ def _limit(text: str | None) -> int:
 
 
 def _cursor(given: Mapping[str, str], name: str) -> str | None:
-    cursor = given.get(name)
-    if cursor is not None and not EMAIL_ID.fullmatch(cursor):
+    if name not in given:
+        return None
+    cursor = given[name].lower()  # as in a path: some languages write UUIDs in capitals
+    if not EMAIL_ID.fullmatch(cursor):
         raise invalid_parameter(name, "must be the id of an email")
     return cursor
 
