@@ -1,5 +1,6 @@
 """The OpenAPI document is true: what it promises is what the running product does."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from schemathesis.checks import CHECKS
 
 from postroom import status
 from postroom.api.answers import LastEvent
-from tests.product import Product
+from tests.engines import Engine
+from tests.product import Product, running
 from tests.refusals import NAMES
 
 
@@ -103,6 +105,24 @@ def test_refusals_are_declared_as_they_are(document: dict[str, Any]) -> None:
                 if code.startswith("4"):
                     content = answer["content"]["application/json"]
                     assert content["schema"] == {"$ref": "#/components/schemas/Refused"}
+
+
+@pytest.mark.one_engine
+def test_limits_are_those_that_are_set(engine: Engine, tmp_path: Path) -> None:
+    set_so = {"POSTROOM_MAX_RECIPIENTS": "7", "POSTROOM_MAX_ATTACHMENTS": "6", "POSTROOM_MAX_BATCH": "5"}
+    with running(engine, tmp_path, deliver=False, environ=set_so) as product:
+        document = product.request("GET", "/openapi.json", key="").json()
+    members = document["components"]["schemas"]["EmailIn"]["properties"]
+    told = [most_of(members[name]) for name in ("to", "cc", "bcc", "reply_to", "attachments")]
+    assert told == [7, 7, 7, 7, 6]
+    batch = document["paths"]["/emails/batch"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert batch["maxItems"] == 5
+
+
+def most_of(member: dict[str, Any]) -> int:
+    """How many a member takes where it takes a list."""
+    [found] = [choice["maxItems"] for choice in member["anyOf"] if choice["type"] == "array"]
+    return int(found)
 
 
 @pytest.mark.one_engine

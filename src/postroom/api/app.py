@@ -45,7 +45,7 @@ def create_app(postroom: Postroom) -> FastAPI:
         commits=Commits(postroom.intake),
         reads=Reads(postroom.store),
     )
-    app.openapi = openapi.document(app)  # type: ignore[method-assign]  # the way that FastAPI documents
+    app.openapi = openapi.document(app, settings)  # type: ignore[method-assign]  # the way that FastAPI documents
     _route_submissions(app)
     _route_emails(app)
     _route_keys(app)

@@ -12,6 +12,7 @@ from postroom.api import paging
 from postroom.api.answers import Refused
 from postroom.api.schemas import ApiKeyIn, EmailIn, ScheduleIn
 from postroom.mail.email import Status
+from postroom.settings import Settings
 
 Json = dict[str, Any]
 
@@ -57,7 +58,7 @@ def refusals(*codes: int) -> dict[int | str, Json]:
 def takes(model: type[BaseModel], *, many: bool = False) -> Json:
     """The body of an operation, for `openapi_extra`."""
     one: Json = {"$ref": _REFERENCE + model.__name__}
-    schema = {"type": "array", "items": one, "minItems": 1, "maxItems": 100} if many else one
+    schema = {"type": "array", "items": one, "minItems": 1} if many else one
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
@@ -85,8 +86,8 @@ EMAIL_ID = in_path("id", _UUID)
 KEY_ID = in_path("id", {"type": "string", "pattern": "^[0-9a-f]{12}$"})
 IDEMPOTENCY = header(
     "Idempotency-Key",
-    "Your word for this request. Sent again within 24 hours with the same payload, it brings the first answer back"
-    " and sends nothing anew.",
+    "Your word for this request. Sent again with the same payload, within 24 hours unless set otherwise, it brings the"
+    " first answer back and sends nothing anew.",
     {"type": "string", "pattern": "^[!-~]([ -~]{0,254}[!-~])?$"},
 )
 PREFER = header("Prefer", "`respond-async` asks for 202 in place of 200.", {"type": "string"})
@@ -112,8 +113,8 @@ PAGE = (
 )
 
 
-def document(app: FastAPI) -> Callable[[], Json]:
-    """Makes the document when it is first asked for."""
+def document(app: FastAPI, settings: Settings) -> Callable[[], Json]:
+    """Makes the document when it is first asked for, with the limits that are set."""
 
     def made() -> Json:
         if not app.openapi_schema:
@@ -121,6 +122,7 @@ def document(app: FastAPI) -> Callable[[], Json]:
                 title="Postroom", version=__version__, description=DESCRIPTION.strip(), routes=app.routes
             )
             _complete(found)
+            _limit(found, settings)
             app.openapi_schema = found
         return app.openapi_schema
 
@@ -139,6 +141,17 @@ def _complete(found: Json) -> None:
         for operation in path.values():
             if "401" in operation["responses"]:
                 operation["security"] = [{"key": []}]
+
+
+def _limit(found: Json, settings: Settings) -> None:
+    members = found["components"]["schemas"][EmailIn.__name__]["properties"]
+    most = dict.fromkeys(("to", "cc", "bcc", "reply_to"), settings.max_recipients)
+    for name, count in {**most, "attachments": settings.max_attachments}.items():
+        for choice in members[name]["anyOf"]:
+            if choice["type"] == "array":
+                choice["maxItems"] = count
+    batch = found["paths"]["/emails/batch"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    batch["maxItems"] = settings.max_batch
 
 
 def schema_of(answer: Any) -> Mapping[str, Any]:
