@@ -1,4 +1,4 @@
-"""Every store: the sweep publishes what is due, brings back what was lost, ends what is too old and deletes it."""
+"""Every store: the sweep publishes what is due, brings back what was lost and ends what is too old."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,7 +11,7 @@ from postroom.mail import lifecycle
 from postroom.mail.email import Email, Lane, OnUncertain, RecipientStatus, Status
 from postroom.store.base import Claim, Store
 from tests import make
-from tests.make import ACCOUNT, HOUR, LEASE, SECOND
+from tests.make import HOUR, LEASE, SECOND
 
 DELAY = 60 * SECOND
 
@@ -181,6 +181,13 @@ def test_recover_takes_no_more_than_the_limit_and_drops_none(store: Store) -> No
     assert store.counts()[Status.QUEUED] == 5
 
 
+def test_claims_that_lapsed_each_by_itself_are_all_recovered_at_once(store: Store) -> None:
+    now = store.clock()
+    for email in make.stored(store, now, *(make.email(now) for _ in range(120))):
+        make.claimed(store, now, email)
+    assert store.recover(1000, now=now + HOUR, doubt_delay=DELAY) == 120
+
+
 def test_email_that_crashes_its_worker_every_time_fails_in_the_end(store: Store) -> None:
     now = store.clock()
     email = one(store, now)
@@ -225,75 +232,3 @@ def test_expire_takes_no_more_than_the_limit(store: Store) -> None:
     now = store.clock()
     make.stored(store, now, *(make.email(now) for _ in range(5)))
     assert [store.expire(2, now=now + 100 * HOUR) for _ in range(4)] == [2, 2, 1, 0]
-
-
-# -- prune
-
-
-def test_only_emails_that_ended_before_the_time_are_deleted(store: Store) -> None:
-    now = store.clock()
-    old, recent, waiting = one(store, tags=(("kind", "a"),)), one(store), one(store)
-    store.cancel(ACCOUNT, old.id, now=now)
-    store.cancel(ACCOUNT, recent.id, now=now + SECOND)
-    assert store.prune(10, now=now + HOUR, finished_before=now + SECOND) == 1
-    assert store.get(ACCOUNT, old.id) is None
-    assert found(store, recent)
-    assert found(store, waiting)
-    assert sum(store.counts().values()) == 2
-
-
-def test_email_that_waits_for_a_decision_is_never_deleted(store: Store) -> None:
-    now = store.clock()
-    email, claim = claimed(store, now, on_uncertain=OnUncertain.HOLD)
-    store.fence({email.id: claim.token}, now=now, lease=LEASE)
-    store.recover(10, now=now + HOUR, doubt_delay=DELAY)
-    assert found(store, email).life.status is Status.UNCERTAIN
-    assert store.prune(10, now=now + 9000 * HOUR, finished_before=now + 8000 * HOUR) == 0
-
-
-def test_email_retried_by_hand_is_not_deleted(store: Store) -> None:
-    now = store.clock()
-    email = one(store)
-    store.cancel(ACCOUNT, email.id, now=now)
-    store.retry(ACCOUNT, email.id, now=now, max_age=HOUR, wake_up_at=now)
-    assert store.prune(10, now=now + HOUR, finished_before=now + HOUR) == 0
-
-
-def test_prune_takes_no_more_than_the_limit(store: Store) -> None:
-    now = store.clock()
-    life = make.new_life(now, status=Status.SUPPRESSED, next_attempt_at=None)
-    make.stored(store, now, *(make.email(now, life=life) for _ in range(5)))
-    assert [store.prune(2, now=now, finished_before=now + HOUR) for _ in range(4)] == [2, 2, 1, 0]
-
-
-def test_prune_takes_emails_with_large_attachments_too(store: Store) -> None:
-    now = store.clock()
-    life = make.new_life(now, status=Status.SUPPRESSED, next_attempt_at=None)
-    large = make.attachment(b"content", size=20 * 1024 * 1024)  # it is what is told of it that counts
-    make.stored(store, now, *(make.email(now, life=life, attachments=(large,)) for _ in range(25)))
-    assert store.prune(20, now=now, finished_before=now + HOUR) == 20
-    assert store.prune(20, now=now, finished_before=now + HOUR) == 5
-    assert sum(store.counts().values()) == 0
-
-
-def test_pruned_email_leaves_nothing_behind(store: Store) -> None:
-    now = store.clock()
-    attachment = make.attachment(b"content")
-    email = one(store, tags=(("kind", "a"),), attachments=(attachment,))
-    store.cancel(ACCOUNT, email.id, now=now)
-    store.prune(10, now=now + HOUR, finished_before=now + HOUR)
-    assert store.attachments(email.id) == []
-    again = replace(email, created_at=email.created_at + SECOND)
-    make.stored(store, now, again)
-    assert found(store, again).created_at == again.created_at
-
-
-def test_expired_keys_are_deleted_and_others_kept(store: Store) -> None:
-    now = store.clock()
-    kept = make.idempotency_key(now + 2 * HOUR, key="kept")
-    gone = make.idempotency_key(now + SECOND, key="gone")
-    store.add([make.submission(key=kept, answer="1"), make.submission(key=gone, answer="2")], now=now, wake_up_at=now)
-    assert store.prune(10, now=now + HOUR, finished_before=now) == 0
-    repeated = [make.submission(key=replace(key, expires_at=now + 9 * HOUR), answer="3") for key in (kept, gone)]
-    answers = store.add(repeated, now=now + HOUR, wake_up_at=now)
-    assert [(a.answer, a.replayed) for a in answers] == [("1", True), ("3", False)]  # type: ignore[union-attr]

@@ -3,6 +3,7 @@
 What needs a whole life is read, changed by the rules in `lifecycle`, and written unless anybody was quicker.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
@@ -11,6 +12,8 @@ from postroom.mail.email import Lane, Life
 from postroom.store.redis import records, scripts, times
 from postroom.store.redis.records import Record
 from postroom.store.redis.talk import Argument, Talk
+
+_SECONDS = 1.0  # after which the rest is left to the next step
 
 
 def due(talk: Talk, limit: int, *, now: datetime, wake_up_again_at: datetime) -> Mapping[Lane, list[str]]:
@@ -23,32 +26,48 @@ def due(talk: Talk, limit: int, *, now: datetime, wake_up_again_at: datetime) ->
 
 def recover(talk: Talk, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool) -> int:
     """Ends lapsed claims, or all."""
-    lapsed = _pick(talk, "leases", "+inf" if everything else times.to_ms(now), limit)
-    return _rewrite(talk, lapsed, lambda record: _after_lapse(record, now, doubt_delay), now)
+
+    def end(lapsed: Sequence[Record]) -> int:
+        return _rewrite(talk, lapsed, lambda record: _after_lapse(record, now, doubt_delay), now)
+
+    return _each(talk, "leases", "+inf" if everything else times.to_ms(now), limit, end)
 
 
 def expire(talk: Talk, limit: int, *, now: datetime) -> int:
     """Fails what has waited past its deadline."""
-    expired = _pick(talk, "deadlines", times.to_ms(now), limit)
-    return _rewrite(talk, expired, lambda record: lifecycle.expire(records.life_of(record), now=now), now)
+
+    def fail(expired: Sequence[Record]) -> int:
+        return _rewrite(talk, expired, lambda record: lifecycle.expire(records.life_of(record), now=now), now)
+
+    return _each(talk, "deadlines", times.to_ms(now), limit, fail)
 
 
 def prune(talk: Talk, limit: int, *, finished_before: datetime) -> int:
     """Deletes finished emails with all that belongs to them. Expired idempotency keys Redis deletes by itself."""
     before = times.to_ms(finished_before)
-    arguments: list[Argument] = []
-    for record in _pick(talk, "finished", before - 1, limit):
-        terms = records.terms(records.email_of(record))
-        arguments += [record.id, len(terms), *terms]
-    pruned: int = talk.run(scripts.PRUNE, before, *arguments) if arguments else 0
-    return pruned
+
+    def delete(finished: Sequence[Record]) -> int:
+        arguments: list[Argument] = []
+        for record in finished:
+            terms = records.terms(records.email_of(record))
+            arguments += [record.id, len(terms), *terms]
+        pruned: int = talk.run(scripts.PRUNE, before, *arguments)
+        return pruned
+
+    return _each(talk, "finished", before - 1, limit, delete)
 
 
-def _pick(talk: Talk, index: str, highest: int | str, limit: int) -> list[Record]:
-    while True:
-        more, found = talk.run(scripts.PICK, index, highest, limit)
-        if found or not more:
-            return [Record(*record) for record in found]
+def _each(talk: Talk, index: str, highest: int | str, limit: int, work: Callable[[Sequence[Record]], int]) -> int:
+    """Does the work on what the index has up to there, and returns on how many. A look goes through a few rows only, in
+    which there may be one email each; so it looks again and again, as long as there is time."""
+    count, more, began = 0, True, time.monotonic()
+    while more and count < limit and time.monotonic() - began < _SECONDS:
+        more, found = talk.run(scripts.PICK, index, highest, limit - count)
+        done = work([Record(*record) for record in found]) if found else 0
+        if found and not done:
+            break  # others do the same
+        count += done
+    return count
 
 
 def _rewrite(
