@@ -35,8 +35,9 @@ def test_unknown_key_is_none(store: Store) -> None:
 
 def test_key_is_added_once(store: Store) -> None:
     store.add_key(make.api_key())
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError) as caught:
         store.add_key(make.api_key(name="other"))
+    assert type(caught.value) is StoreError  # it would be no use to try again
     found = store.find_key(make.api_key().id)
     assert found
     assert found.name == "test"

@@ -11,6 +11,7 @@ from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
     ConfigurationError,
+    DuplicateKeyError,
     OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
@@ -65,7 +66,7 @@ def twice(write: Callable[[], Result]) -> Result:
 def is_duplicate(error: PyMongoError) -> bool:
     """Whether a write was refused because a document with its id is there already."""
     refused = (error.details or {}).get("writeErrors", []) if isinstance(error, BulkWriteError) else []
-    return any(refusal["code"] == _DUPLICATE for refusal in refused)
+    return isinstance(error, DuplicateKeyError) or any(refusal["code"] == _DUPLICATE for refusal in refused)
 
 
 def unknown(where: str) -> OutcomeUnknown:
