@@ -42,9 +42,9 @@ def test_claims_come_in_the_order_that_was_asked(store: Store) -> None:
 
 
 def test_unknown_and_repeated_ids_are_passed_over(store: Store) -> None:
-    email = one(store)
-    wanted = ["not an id", email.id, make.email_id(store.clock()), email.id]
-    assert ids(store.claim(wanted, worker="w", now=store.clock(), lease=LEASE)) == [email.id]
+    first, second = one(store), one(store)
+    wanted = ["not an id", first.id, make.email_id(store.clock()), second.id, first.id]
+    assert ids(store.claim(wanted, worker="w", now=store.clock(), lease=LEASE)) == [first.id, second.id]
     assert store.claim([], worker="w", now=store.clock(), lease=LEASE) == []
 
 

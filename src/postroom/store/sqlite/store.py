@@ -82,8 +82,8 @@ class SqliteStore:
         """Claims those of the emails that may be claimed."""
         taking = Taking(worker=worker, now=now, lease=lease)
         numbers = self._writer.run(claims.claim(ids, taking))
-        place = {email_id: position for position, email_id in enumerate(ids)}
-        return sorted(self._claimed(numbers, taking.token), key=lambda claim: place[claim.email.id])
+        place = {email_id: position for position, email_id in enumerate(reversed(ids))}  # of one named twice, the first
+        return sorted(self._claimed(numbers, taking.token), key=lambda claim: place[claim.email.id], reverse=True)
 
     def claim_due(
         self, limit: int, *, lowest: Lane = Lane.BULK, worker: str, now: datetime, lease: timedelta
