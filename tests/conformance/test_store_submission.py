@@ -24,6 +24,8 @@ from postroom.store.base import Added, IdempotencyKey, KeyReused, Store, Submiss
 from tests import make
 from tests.make import HOUR, LEASE, SECOND
 
+LARGE = 20 * 1024 * 1024  # bytes of attachments, as they are told
+
 
 def maximal(store: Store) -> Email:
     """An email in which every member has a value of its own, with characters from all over."""
@@ -220,6 +222,26 @@ def test_refused_group_does_not_use_up_its_keys(store: Store) -> None:
     with pytest.raises(StoreError):
         add(store, make.submission(key=key), make.submission(twice, twice))
     assert add(store, make.submission(key=key, answer="now")) == [Added(answer="now", replayed=False)]
+
+
+def test_large_email_is_stored_by_itself_after_its_group_was_refused(store: Store) -> None:
+    now = store.clock()
+    [there] = make.stored(store, now, make.email(now))
+    email = make.email(now, attachments=(make.attachment(b"content", size=LARGE),))
+    with pytest.raises(StoreError):
+        store.add([make.submission(email), make.submission(there)], now=now, wake_up_at=now)
+    [added] = store.add([make.submission(email)], now=now, wake_up_at=now)
+    assert added == Added(answer=make.submission(email).answer, replayed=False)
+    assert store.attachments(email.id) == [b"content"]
+
+
+def test_large_email_that_is_there_keeps_its_attachments_when_it_comes_again(store: Store) -> None:
+    now = store.clock()
+    [email] = make.stored(store, now, make.email(now, attachments=(make.attachment(b"content", size=LARGE),)))
+    with pytest.raises(StoreError):
+        store.add([make.submission(email)], now=now, wake_up_at=now)
+    store.prune(10, now=now + HOUR, finished_before=now)
+    assert store.attachments(email.id) == [b"content"]
 
 
 def test_fifty_threads_with_one_key_store_one_email(store: Store) -> None:

@@ -48,15 +48,26 @@ def add(
 ) -> list[Added | KeyReused]:
     """Stores what is new. Should a key be there already, or another process be about to store it, looks at what was
     stored with it, and stores the rest. Raises `PyMongoError` when nothing was written, or a `StoreError`."""
-    earlier: Mapping[Key, _Taken] = {}
     large = uploads.too_large([email for submission in submissions for email in submission.emails])
-    if large:
-        uploads.put(here, large, now=now)
+    if not large:
+        return _add(here, submissions, (), now, wake_up_at)
+    uploads.put(here, large, now=now)
+    try:
+        return _add(here, submissions, {email.id for email in large}, now, wake_up_at)
+    except Exception:
+        uploads.take_back(here, large)
+        raise
+
+
+def _add(
+    here: Connection, submissions: Sequence[Submission], uploaded: Collection[str], now: datetime, wake_up_at: datetime
+) -> list[Added | KeyReused]:
+    earlier: Mapping[Key, _Taken] = {}
     for tries, pause in enumerate(_PAUSES):
         fresh = _fresh(submissions, earlier)
         try:
             if fresh:
-                writes = _writes(fresh.values(), {email.id for email in large}, now, wake_up_at)
+                writes = _writes(fresh.values(), uploaded, now, wake_up_at)
                 transaction.run(here, partial(_write, here, writes, now if tries else None))
         except PyMongoError as error:
             if not transaction.lost_race(error) and not faults.is_duplicate(error):

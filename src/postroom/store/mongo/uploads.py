@@ -5,16 +5,17 @@ An upload is a document that says that contents are there without an email. The 
 sweep where no transaction came, with the contents. Whoever is second finds it gone.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
 from pymongo.client_session import ClientSession
 from pymongo.errors import ConnectionFailure, PyMongoError
 
-from postroom.errors import StoreUnavailable
+from postroom.errors import StoreError, StoreUnavailable
 from postroom.mail.email import Email
-from postroom.store.mongo import documents, transaction
+from postroom.store.mongo import documents, faults, transaction
 from postroom.store.mongo.connection import Connection
 
 _IN_A_TRANSACTION = 8 * 1024 * 1024  # bytes of attachments
@@ -33,7 +34,20 @@ def put(here: Connection, emails: Sequence[Email], *, now: datetime) -> None:
     """Stores the contents of their attachments, durably."""
     here.uploads.insert_many([{"_id": email.id, "at": now} for email in emails])
     for email in emails:
-        here.attachments.insert_many(documents.of_attachments(email))
+        try:
+            here.attachments.insert_many(documents.of_attachments(email))
+        except PyMongoError as error:
+            if faults.is_duplicate(error):  # what is there belongs to an email, and must not be cleared away
+                here.uploads.delete_one({"_id": email.id})
+            raise
+
+
+def take_back(here: Connection, emails: Iterable[Email]) -> None:
+    """Deletes what was stored for a transaction that has failed, as far as it can be done now, so that each of these
+    may be stored anew. Does nothing to an email that is stored after all."""
+    with suppress(PyMongoError, StoreError):
+        for email in emails:
+            transaction.run(here, partial(_clear, here, email.id))
 
 
 def end(here: Connection, ids: Collection[str], session: ClientSession) -> None:
