@@ -147,6 +147,20 @@ def test_ping_notices_that_the_file_was_moved_away(tmp_path: Path) -> None:
     store.close()
 
 
+def test_what_no_reader_can_be_opened_for_is_claimed_all_the_same(tmp_path: Path) -> None:
+    path, away = tmp_path / "store.sqlite3", tmp_path / "away.sqlite3"
+    store = SqliteStore(path)
+    now = store.clock()
+    [email] = make.stored(store, now, make.email(now))
+    path.rename(away)
+    with pytest.raises(StoreUnavailable):
+        store.get(ACCOUNT, email.id)
+    claims = store.claim_due(1, worker="w", now=now, lease=LEASE)
+    away.rename(path)
+    assert [claim.email for claim in claims] == [store.get(ACCOUNT, email.id)]
+    store.close()
+
+
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
