@@ -45,6 +45,19 @@ def test_settled_life_is_kept_whole(store: Store) -> None:
     assert store.get(ACCOUNT, email.id) == replace(email, life=settlement.life)
 
 
+def test_lives_with_much_to_tell_are_settled_at_once(store: Store) -> None:
+    now = store.clock()
+    addresses = [f"{number}@example.com" for number in range(1000)]
+    emails = make.stored(store, now, *(make.email(now, to=addresses) for _ in range(30)))
+    settlements = [make.retrying(claim, now, now + HOUR) for claim in make.claimed(store, now, *emails)]
+    told = [
+        replace(s, life=replace(s.life, recipients=tuple(replace(r, message="x" * 500) for r in s.life.recipients)))
+        for s in settlements
+    ]
+    assert store.settle(told, now=now) == {email.id for email in emails}
+    assert life(store, emails[-1]) == told[-1].life
+
+
 def test_many_are_settled_at_once_and_only_the_holders(store: Store) -> None:
     now = store.clock()
     emails = make.stored(store, now, *(make.email(now) for _ in range(4)))

@@ -13,6 +13,7 @@ _STATUS = {status.value: status for status in Status}  # four times as fast as t
 _RECIPIENT_STATUS = {status.value: status for status in RecipientStatus}
 _KIND = {kind.value: kind for kind in Kind}
 _SHARE_AN_UPDATE = 100  # emails at most: each looks for its place among them all
+_LINES_OF_AN_UPDATE = 5000  # recipients and events at most, of up to 2.5 KB each: an update must stay under 16 MiB
 _KEPT: Document = {  # of a main document when its life is replaced, in this order; all else belongs to the life
     "_id": "$_id",
     "schema": "$schema",
@@ -66,11 +67,25 @@ def replacing(lives: Mapping[str, Document]) -> Iterator[tuple[Document, list[Do
     The server plans and parses each update anew, which costs more than to carry it out; so emails share one, in which
     each finds its own new fields by its place among the ids.
     """
-    ids = list(lives)
-    for some in (ids[start : start + _SHARE_AN_UPDATE] for start in range(0, len(ids), _SHARE_AN_UPDATE)):
+    for some in _sharing_an_update(lives):
         new = [without_gaps(lives[email_id]) for email_id in some]
         mine = {"$arrayElemAt": [{"$literal": new}, {"$indexOfArray": [{"$literal": some}, "$_id"]}]}
         yield {"_id": {"$in": some}}, [{"$replaceWith": {"$mergeObjects": [_KEPT, mine]}}]
+
+
+def _sharing_an_update(lives: Mapping[str, Document]) -> Iterator[list[str]]:
+    """The ids in groups."""
+    group: list[str] = []
+    lines = 0
+    for email_id, fields in lives.items():
+        more = len(fields["recipients"]) + len(fields["timeline"])
+        if group and (len(group) == _SHARE_AN_UPDATE or lines + more > _LINES_OF_AN_UPDATE):
+            yield group
+            group, lines = [], 0
+        group.append(email_id)
+        lines += more
+    if group:
+        yield group
 
 
 def life_of(document: Document) -> Life:
