@@ -1,7 +1,9 @@
 """Every store: one email, pages of them by every filter, and the books."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from threading import Event
 
 import pytest
 
@@ -122,6 +124,27 @@ def test_filter_by_status_takes_several(store: Store) -> None:
     assert ids(store, status=[Status.CANCELED]) == [emails[1].id, emails[0].id]
     assert ids(store, status={Status.SENDING, Status.CANCELED}) == [emails[i].id for i in (2, 1, 0)]
     assert ids(store, status=[Status.FAILED]) == []
+
+
+def test_filter_by_status_shows_no_other_while_emails_change(store: Store) -> None:
+    emails, done = stored(store, 20), Event()
+
+    def change() -> None:
+        while not done.is_set():
+            for email in emails:
+                now = store.clock()
+                store.cancel(ACCOUNT, email.id, now=now)
+                store.retry(ACCOUNT, email.id, now=now, max_age=HOUR, wake_up_at=now)
+
+    with ThreadPoolExecutor(1) as pool:
+        changing = pool.submit(change)
+        query = Query(account=ACCOUNT, limit=10, status={Status.CANCELED})
+        try:
+            pages = [store.list(query) for _ in range(100)]
+        finally:
+            done.set()
+    changing.result()
+    assert {email.life.status for page in pages for email in page.emails} <= {Status.CANCELED}
 
 
 def test_filter_by_recipient_finds_every_kind_in_any_letter_case(store: Store) -> None:

@@ -4,12 +4,12 @@ Only the status stands with the emails; what else can be asked for stands with t
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from postroom.errors import EmailNotFound
-from postroom.mail.email import Email
+from postroom.mail.email import Email, Status
 from postroom.store.base import Page, Query
 from postroom.store.mongo import documents, reading
 from postroom.store.mongo.connection import Connection
@@ -67,16 +67,23 @@ def page(here: Connection, query: Query) -> Page:
     cursor = query.after or query.before
     if cursor and reading.find(here, query.account, cursor, {"account": 1}) is None:
         raise EmailNotFound(f"no email {cursor}")
-    found = _found(here, query)
-    return Page(emails=_emails(here, found[: query.limit]), has_more=len(found) > query.limit)
+    while True:
+        found = _found(here, query)
+        ids, has_more = found[: query.limit], len(found) > query.limit
+        emails = _emails(here, ids, query.status)
+        if emails or not has_more:
+            return Page(emails=emails, has_more=has_more)
+        query = replace(query, before=ids[-1]) if query.before else replace(query, after=ids[-1])
 
 
-def _emails(here: Connection, ids: Sequence[str]) -> tuple[Email, ...]:
-    """These emails, newest first; one that was pruned meanwhile is left out."""
+def _emails(here: Connection, ids: Sequence[str], status: Collection[Status]) -> tuple[Email, ...]:
+    """These emails, newest first; one that was pruned meanwhile, or has got another status, is left out."""
     which, at_most = {"_id": {"$in": list(ids)}}, len(ids)
     main = {d["_id"]: d for d in here.emails.find(which, _LIFE_NOT_SHOWN, batch_size=at_most + 1)} if ids else {}
     content = {d["_id"]: d for d in here.contents.find(which, _NOT_SHOWN, batch_size=at_most + 1)} if ids else {}
-    newest_first = sorted(main.keys() & content.keys(), reverse=True)
+    newest_first = sorted(
+        (i for i in main.keys() & content.keys() if not status or main[i]["status"] in status), reverse=True
+    )
     return tuple([documents.email_of(main[email_id], content[email_id]) for email_id in newest_first])
 
 
