@@ -19,6 +19,7 @@ from postroom.store.base import Store
 log = logging.getLogger(__name__)
 
 STEP = 1000  # emails per duty and step
+LONG_STEP_SECONDS = 1.0  # after so long a store leaves the rest to the next step
 LONGEST_STEP_SECONDS = 120.0  # every wait for a store or a broker ends long before
 LONG_QUEUE = 1000  # wake-ups; behind so many, more would help nobody: every turn also looks for what is due
 
@@ -110,10 +111,11 @@ class Sweep:
 
     def _repeat(self, number: int, duty: Callable[[], int], pause_seconds: float) -> None:
         while not self._stop.is_set():
-            self._step_began[number] = self._clock()
-            busy = _attempted(duty) >= STEP
+            began = self._step_began[number] = self._clock()
+            done = _attempted(duty)
             del self._step_began[number]
-            self._stop.wait(0.01 if busy else pause_seconds)
+            more = done >= STEP or (done > 0 and self._clock() - began >= LONG_STEP_SECONDS)
+            self._stop.wait(0.01 if more else pause_seconds)
 
 
 def _attempted(duty: Callable[[], int]) -> int:

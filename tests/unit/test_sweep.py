@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Callable
 
+import pytest
+
 from postroom import sweep
 
 
@@ -44,3 +46,22 @@ def test_sweep_does_not_turn_while_one_of_its_duties_is_stuck() -> None:
     free.set()
     assert in_a_while(sweeping.turning)
     sweeping.close()
+
+
+@pytest.mark.parametrize(
+    ("done", "seconds", "steps"),
+    [(sweep.STEP, 0.0, 3), (1, sweep.LONG_STEP_SECONDS, 3), (1, 0.0, 1), (0, sweep.LONG_STEP_SECONDS, 1)],
+)
+def test_sweep_goes_on_at_once_where_a_step_has_left_something(done: int, seconds: float, steps: int) -> None:
+    now, taken = [0.0], [0]
+
+    def duty() -> int:
+        taken[0] += 1
+        now[0] += seconds
+        return done if taken[0] < 3 else 0
+
+    sweeping = sweep.Sweep([(duty, 3600)], clock=lambda: now[0])
+    sweeping.start()
+    assert in_a_while(lambda: taken[0] == steps)
+    sweeping.close()
+    assert taken[0] == steps
