@@ -139,8 +139,8 @@ class Store(Protocol):
         """Extends the leases of these claims (email id -> token) that still hold."""
 
     def fence(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> set[str]:
-        """Notes that the final dot is about to be written. Returns the ids whose claims still hold; the caller must not
-        write the dot for any other. From here on a lapse means doubt."""
+        """Durably notes that the final dot is about to be written. Returns the ids whose claims still hold; the caller
+        must not write the dot for any other. From here on a lapse means doubt."""
 
     def settle(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
         """Durably ends these claims with their new lives; returns the ids that were written. A claim whose token has

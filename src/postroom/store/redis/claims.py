@@ -15,7 +15,7 @@ def renew(talk: Talk, tokens: Mapping[str, str], *, now: datetime, lease: timede
 
 
 def fence(talk: Talk, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> set[str]:
-    """Marks the claims that hold as fenced and extends their leases; brings their ids."""
+    """Marks the claims that hold as fenced, durably, and extends their leases; brings their ids."""
     return _hold(talk, "fence", tokens, now, lease)
 
 
@@ -32,5 +32,6 @@ def _hold(
     talk: Talk, purpose: Literal["renew", "fence"], tokens: Mapping[str, str], now: datetime, lease: timedelta
 ) -> set[str]:
     pairs = [argument for pair in tokens.items() for argument in pair]
-    held: list[bytes] = talk.run(scripts.HOLD, purpose, times.to_ms(now), times.to_ms(now + lease), *pairs)
+    span, durable = (times.to_ms(now), times.to_ms(now + lease)), purpose == "fence"
+    held: list[bytes] = talk.run(scripts.HOLD, purpose, *span, *pairs, durable=durable)
     return {email_id.decode() for email_id in held}
