@@ -63,6 +63,13 @@ class Hold:
 
 Action = Say | Raw | Accept | Silence | Cut | Hold
 
+BROKEN_HANDSHAKES: Mapping[str, tuple[Action, ...]] = {
+    "alert": (Raw(b"\x15\x03\x03\x00\x02\x02\x28"), Cut()),
+    "garbage": (Raw(b"not TLS at all, sorry\r\n"), Silence()),
+    "cut": (Cut(),),
+    "silence": (Silence(),),
+}
+
 
 @dataclass(slots=True, kw_only=True)
 class Rule:

@@ -10,6 +10,7 @@ The keys, where they apply: `email_id`, `attempt`, `worker`, `relay`, `lane`, `c
 | turn ended            | info    | a worker finished a chunk: counts by verdict |
 | email failed          | warning | Postroom stopped trying |
 | relay down / relay up | error / info | the circuit breaker opened or closed |
+| relay not encrypted   | warning | STARTTLS does not work where it is opportunistic; left out for so many seconds |
 | claim had lapsed      | warning | a worker finished what had been taken from it meanwhile |
 | claims recovered      | warning | claims lapsed and went back |
 | emails expired        | warning | deadlines passed |

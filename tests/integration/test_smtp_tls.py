@@ -21,7 +21,7 @@ from tests import certificates, corpus
 from tests.certificates import Certificates
 from tests.sending import QUICK, envelope, send, subject, transports, verdicts
 from tests.servers import free_port
-from tests.smtpd import Accept, Action, Cut, Offer, Raw, Say, Silence, Smtpd
+from tests.smtpd import BROKEN_HANDSHAKES, Accept, Action, Cut, Offer, Say, Smtpd
 
 STARTTLS = Offer(starttls=True)
 IMPLICIT = Offer(implicit_tls=True)
@@ -108,16 +108,7 @@ def test_certificate_that_proves_nothing_is_the_routes_trouble(
 
 
 @pytest.mark.parametrize("offer", [STARTTLS, IMPLICIT], ids=["starttls", "implicit"])
-@pytest.mark.parametrize(
-    "actions",
-    [
-        (Raw(b"\x15\x03\x03\x00\x02\x02\x28"), Cut()),
-        (Raw(b"not TLS at all, sorry\r\n"), Silence()),
-        (Cut(),),
-        (Silence(),),
-    ],
-    ids=["alert", "garbage", "cut", "silence"],
-)
+@pytest.mark.parametrize("actions", BROKEN_HANDSHAKES.values(), ids=BROKEN_HANDSHAKES)
 def test_handshake_that_fails_is_the_routes_trouble(
     tls: Certificates, opened: Open, offer: Offer, actions: tuple[Action, ...]
 ) -> None:
@@ -125,6 +116,7 @@ def test_handshake_that_fails_is_the_routes_trouble(
         server.script.on("handshake", *actions)
         outcome = outcome_of(opened(url(server), timeouts=QUICK))
         assert (outcome.verdict, outcome.phase) == (Verdict.ROUTE, Phase.STARTTLS)
+        assert not server.has_heard("MAIL")
 
 
 def test_encryption_where_none_is_spoken_is_the_routes_trouble(tls: Certificates, opened: Open) -> None:
@@ -140,13 +132,6 @@ def test_reply_injected_before_the_handshake_is_ignored(tls: Certificates, opene
         server.script.on("starttls", Say("220 2.0.0 Go ahead\r\n250-injected\r\n250 SIZE 1"), times=1)
         assert outcome_of(opened(url(server))).verdict is Verdict.ACCEPTED
         assert server.violations == []
-
-
-def test_opportunistic_encryption_takes_any_certificate_or_none(tls: Certificates, opened: Open) -> None:
-    for offer in (STARTTLS, Offer()):
-        with Smtpd(offer, context=tls.other_name) as server:
-            assert outcome_of(opened(server.url, ca_file=None)).verdict is Verdict.ACCEPTED
-            assert server.has_heard("STARTTLS") is offer.starttls
 
 
 def test_link_cut_after_the_encrypted_dot_is_uncertain(tls: Certificates, opened: Open) -> None:

@@ -2,7 +2,10 @@
 
 import pytest
 
+from postroom.mail.outcome import Phase, Reply
+from postroom.transport.smtp.opening import RouteTrouble
 from postroom.transport.smtp.relay import Relay, Tls
+from postroom.transport.smtp.route import Route
 
 
 @pytest.mark.parametrize(
@@ -75,6 +78,27 @@ def test_unusable_url_is_refused_without_telling_the_password(url: str) -> None:
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("url", "may"),
+    [
+        ("smtp://mail.example.com?tls=opportunistic", True),
+        ("smtp://localhost", True),
+        ("smtp://u:p@localhost?tls=opportunistic", True),
+        ("smtp://u:p@mail.example.com?tls=opportunistic", False),
+        ("smtp://mail.example.com", False),
+        ("smtp://localhost?tls=starttls", False),
+        ("smtps://localhost", False),
+    ],
+)
+@pytest.mark.parametrize("reply", [None, Reply(code=421, enhanced=None, text="busy")])
+def test_encryption_that_fails_is_left_out_only_where_it_is_opportunistic_and_guards_no_password(
+    url: str, may: bool, reply: Reply | None
+) -> None:
+    route = Route(Relay.parse(url), None, random=lambda: 0.5)
+    trouble = RouteTrouble(Phase.STARTTLS, "the TLS handshake failed", reply=reply)
+    assert route.goes_unencrypted(trouble, now=1.0) is (may and reply is None)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a\r\nMAIL", "ä.example", "-x", "[127.0.0.1"])

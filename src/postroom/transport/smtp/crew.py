@@ -173,6 +173,8 @@ class Crew:
             self._idle.append(connection)
             return
         self.drop(connection)
+        if self._route.goes_unencrypted(trouble, now):
+            return self._open((connection.address, *connection.other_addresses), now)
         self._try_next(connection.other_addresses if trouble.phase is Phase.CONNECT else (), trouble, now)
 
     def _fail(self, trouble: RouteTrouble, now: float) -> None:

@@ -72,6 +72,13 @@ class Opening:
         self.wants_tls = False
         self.is_done = False
 
+    @property
+    def failed_at(self) -> Phase:
+        """Where trouble without a reply belongs. Until EHLO is answered encrypted, encryption does not work: a relay
+        that wants a certificate of ours says so when the handshake is over for us (RFC 8446 §4.4.2.4)."""
+        in_doubt = self._wants_starttls and self.secure and self.phase is Phase.EHLO
+        return Phase.STARTTLS if in_doubt else self.phase
+
     def connected(self) -> None:
         """The connection stands; the relay greets now, or after the handshake where that comes first."""
         self.wants_tls = self._relay.tls is Tls.IMPLICIT
@@ -96,6 +103,10 @@ class Opening:
             return b""
         return self._ehlo()
 
+    @property
+    def _wants_starttls(self) -> bool:
+        return self._relay.tls in (Tls.STARTTLS, Tls.OPPORTUNISTIC)
+
     def _greeted(self, answer: Answer) -> bytes:
         if answer.code != 220:
             raise self._trouble("the relay does not greet us", answer)
@@ -112,7 +123,7 @@ class Opening:
         if answer.code != 250:
             raise self._trouble(f"the relay refuses {'EHLO' if self._knows_ehlo else 'HELO'}", answer)
         self.features = read_features(answer) if self._knows_ehlo else Features()
-        wanted = not self.secure and self._relay.tls in (Tls.STARTTLS, Tls.OPPORTUNISTIC)
+        wanted = not self.secure and self._wants_starttls
         if wanted and self.features.starttls:
             self.phase = Phase.STARTTLS
             return command.line("STARTTLS")

@@ -22,6 +22,8 @@ def ping(route: Route, *, clock: Callable[[], float]) -> None:
             try:
                 return _open(route, addresses, clock, give_up_at)
             except RouteTrouble as trouble:
+                if route.goes_unencrypted(trouble, clock()):
+                    continue
                 addresses = addresses[1:]
                 if trouble.phase is not Phase.CONNECT or not addresses:
                     raise

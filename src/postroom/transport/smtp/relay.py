@@ -18,7 +18,7 @@ class Tls(StrEnum):
 
     STARTTLS = "starttls"  # after STARTTLS (RFC 3207), which must be offered
     IMPLICIT = "implicit"  # from the first byte (RFC 8314)
-    OPPORTUNISTIC = "opportunistic"  # after STARTTLS if it is offered, else not at all; the certificate proves nothing
+    OPPORTUNISTIC = "opportunistic"  # after STARTTLS if that is offered and works, else not at all (RFC 7435)
     NONE = "none"  # never
 
 
@@ -126,11 +126,14 @@ class Relay:
         return is_loopback(self.host)
 
     @property
+    def may_go_unencrypted(self) -> bool:
+        """Whether to do without encryption where it does not work: never with a password that leaves this machine."""
+        return self.tls is Tls.OPPORTUNISTIC and (self.username is None or self.is_loopback)
+
+    @property
     def verifies_certificate(self) -> bool:
-        """Opportunistic encryption proves nothing about the other side, so that only a password makes it verify."""
-        if self.tls is Tls.OPPORTUNISTIC and (self.username is None or self.is_loopback):
-            return False
-        return self.verify
+        """Not where a relay could as well offer no encryption."""
+        return self.verify and not self.may_go_unencrypted
 
 
 def is_loopback(host: str) -> bool:

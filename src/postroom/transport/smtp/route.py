@@ -1,18 +1,23 @@
 """What all sends of one process share about the relay: idle connections, the circuit breaker, the relay's addresses."""
 
+import logging
 import os
 import ssl
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from postroom.mail.outcome import Phase
 from postroom.transport.breaker import Breaker
 from postroom.transport.smtp.connection import IDLE_SECONDS, Connection, limits
 from postroom.transport.smtp.lookup import Address, Lookup
 from postroom.transport.smtp.opening import RouteTrouble
-from postroom.transport.smtp.relay import Relay
+from postroom.transport.smtp.relay import Relay, Tls
+
+log = logging.getLogger(__name__)
 
 EMAILS_PER_CONNECTION = 100
+UNENCRYPTED_SECONDS = 300.0  # before encryption that did not work is tried again
 
 
 class Route:
@@ -24,16 +29,33 @@ class Route:
         self.breaker = Breaker(relay.name, random=random)
         self.lookup = Lookup(relay.host, relay.port, limit_seconds=relay.timeouts.connect)
         self._context = context
+        self._unencrypted = replace(relay, tls=Tls.NONE) if relay.may_go_unencrypted else relay
+        self._unencrypted_until = 0.0
         self._limits = limits(relay.timeouts)
         self._lock = threading.Lock()
         self._idle: list[tuple[float, Connection]] = []  # since when; the newest last
 
     def connect(self, addresses: Sequence[Address], now: float) -> Connection:
         """Starts to connect to the first of these addresses. Raises `RouteTrouble` where no socket can be had."""
+        relay = self._unencrypted if now < self._unencrypted_until else self.relay
         try:
-            return Connection(self.relay, self._context, addresses, self._limits, now=now)
+            return Connection(relay, self._context, addresses, self._limits, now=now)
         except OSError as exc:
             raise RouteTrouble(Phase.CONNECT, f"cannot connect: {exc.strerror}") from exc
+
+    def goes_unencrypted(self, trouble: RouteTrouble, now: float) -> bool:
+        """Whether to connect once more after this trouble: encryption was opportunistic and did not work. The relay is
+        used without it for five minutes then, and only the first to find out says so."""
+        if trouble.phase is not Phase.STARTTLS or trouble.reply or not self.relay.may_go_unencrypted:
+            return False
+        with self._lock:
+            is_news = now >= self._unencrypted_until
+            if is_news:
+                self._unencrypted_until = now + UNENCRYPTED_SECONDS
+        if is_news:
+            extra = {"relay": self.relay.name, "seconds": UNENCRYPTED_SECONDS, "reason": str(trouble)}
+            log.warning("relay not encrypted", extra=extra)
+        return True
 
     def borrow(self, now: float) -> Connection | None:
         """An idle connection that is still good, if there is one."""
