@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from postroom.mail.address import parse
 from postroom.mail.outcome import Outcome, Phase, Reply, Verdict
 from tests.dialogue import ALL, EMAIL, GO, PIPELINED, STEPWISE, TWO, dot, dotted, outcomes, ready, verdicts
 
@@ -112,6 +113,14 @@ def test_message_with_bare_line_ends_never_reaches_the_wire(data: bytes) -> None
     assert dialogue.begin(replace(EMAIL, data=data)) == b""
     assert verdicts(dialogue) == [Verdict.REJECTED]
     assert not dialogue.broken
+
+
+@pytest.mark.parametrize("text", ["نمی\u200cشود@example.com", "क्\u200dष@example.com"])
+def test_address_with_joiners_that_is_accepted_reaches_the_wire(text: str) -> None:
+    addr = parse(text, member="to").addr
+    dialogue = ready(*ALL)
+    written = dialogue.begin(replace(EMAIL, rcpt_to=(addr,), smtputf8=True))
+    assert f"RCPT TO:<{text}>\r\n".encode() in written
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,6 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"')
 _ESCAPED = re.compile(r"\\(.)")
 _SPECIALS = re.compile(r'[()<>\[\]:;@\\,."]')
 _LOCAL_TOO_LONG = f"has a local part (before the @) longer than {MAX_LOCAL} octets"
-_JOINERS = frozenset("\u200c\u200d")  # invisible, but part of Persian and Indic spelling
 
 
 def parse(text: str, *, member: str) -> Address:
@@ -129,7 +128,7 @@ def _local_part(local: str, member: str) -> str:
 
 
 def _visible(local: str) -> bool:
-    return all(char.isprintable() or char in _JOINERS for char in local)
+    return local.translate(characters.JOINERS).isprintable()
 
 
 def _domain(domain: str, member: str) -> str:

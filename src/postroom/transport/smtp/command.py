@@ -2,7 +2,7 @@
 
 import base64
 
-from postroom.mail import lines
+from postroom.mail import characters, lines
 
 LONGEST_LINE = 1000
 LONGEST_AUTH = 512  # with an initial response, for which there is no longer line than for other commands (RFC 4954 §4)
@@ -15,14 +15,18 @@ DOT = b".\r\n"
 
 def line(verb: str, *arguments: str, longest: int = LONGEST_LINE) -> bytes:
     """One command line. Raises `ValueError`, without repeating the argument, where one holds a space, a control or any
-    other invisible character, a lone surrogate, or is too long."""
+    other invisible character but for joiners, a lone surrogate, or is too long."""
     text = " ".join((verb, *arguments))
-    if not text.isprintable() or text.count(" ") != len(arguments):
+    if text.count(" ") != len(arguments) or not (text.isprintable() or _is_printable_but_for_joiners(text)):
         raise ValueError(f"not sent: a space or control character in an argument of {verb}")
     written = text.encode("utf-8") + b"\r\n"
     if len(written) > longest:
         raise ValueError(f"not sent: an argument of {verb} is too long")
     return written
+
+
+def _is_printable_but_for_joiners(text: str) -> bool:
+    return text.translate(characters.JOINERS).isprintable()
 
 
 def path(prefix: str, address: str, *, smtputf8: bool) -> str:
