@@ -147,15 +147,20 @@ class Session(Protocol):
 
 
 class Smtpd:
-    """Listens on a free loopback port while the `with` lasts. All lists are safe to read from the test's thread.
+    """Listens on loopback while the `with` lasts, on a free port if none is named. All lists are safe to read from the
+    test's thread.
 
     `violations` names everything that a strict server would object to; `commands` holds each line with its session.
     """
 
-    host = "127.0.0.1"
-
     def __init__(
-        self, offer: Offer | None = None, *, context: ssl.SSLContext | None = None, drip: bool = False
+        self,
+        offer: Offer | None = None,
+        *,
+        context: ssl.SSLContext | None = None,
+        drip: bool = False,
+        host: str = "127.0.0.1",
+        port: int = 0,
     ) -> None:
         self.offer = offer or Offer()
         self.context = context
@@ -166,7 +171,8 @@ class Smtpd:
         self.commands: list[tuple[int, str]] = []
         self.sessions = 0
         self.followed = 0  # emails that began before the reply to the final dot of the one before them
-        self.port = 0
+        self.host = host
+        self.port = port
         self._changed = threading.Condition()
         self._sessions: set[Session] = set()
         self._threads: list[threading.Thread] = []
@@ -186,7 +192,8 @@ class Smtpd:
 
     def start(self) -> None:
         """Begins to listen, on the same port as before if there was one."""
-        self._listener = socket.create_server((self.host, self.port), backlog=200)
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._listener = socket.create_server((self.host, self.port), family=family, backlog=200)
         self.port = self._listener.getsockname()[1]
         self._run(self._accept, self._listener)
 

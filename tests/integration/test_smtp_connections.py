@@ -8,7 +8,8 @@ import pytest
 
 from postroom.mail.outcome import Phase, Verdict
 from postroom.transport.smtp.relay import Timeouts
-from tests.sending import Caller, Clock, OpenSmtp, envelope, send, subject, verdicts
+from tests.sending import QUICK, Caller, Clock, OpenSmtp, envelope, send, subject, verdicts
+from tests.servers import has_ipv6_loopback, require
 from tests.smtpd import Accept, Cut, Hold, Offer, Say, Silence, Smtpd
 
 OK = [Verdict.ACCEPTED]
@@ -191,6 +192,27 @@ def test_name_with_several_addresses_is_down_only_when_all_refuse(server: Smtpd,
     server.stop()
     (hand_off,) = send(transport, envelope())
     assert (hand_off.outcomes[0].verdict, hand_off.outcomes[0].phase) == (Verdict.ROUTE, Phase.CONNECT)
+
+
+@pytest.mark.parametrize("actions", [(Say("421 4.3.2 busy"), Cut()), (Cut(),), (Silence(),)])
+def test_address_that_lets_nobody_in_does_not_hide_another_that_does(
+    server: Smtpd, opened: OpenSmtp, actions: tuple[Say | Cut | Silence, ...]
+) -> None:
+    require(has_ipv6_loopback(), "there is no ::1")
+    server.script.on("connect", *actions)
+    with Smtpd(host="::1", port=server.port) as other:
+        transport = opened(f"smtp://localhost:{server.port}", timeouts=QUICK)
+        assert verdicts(send(transport, envelope())[0]) == OK
+        assert len(other.received) == 1
+        assert transport.resting() == 0
+
+
+def test_relay_is_told_by_what_it_said_not_by_an_address_that_nobody_answers(server: Smtpd, opened: OpenSmtp) -> None:
+    server.script.on("connect", Say("554 5.7.1 You are on a list"), Cut())
+    transport = opened(f"smtp://localhost:{server.port}")
+    assert "on a list" in send(transport, envelope())[0].outcomes[0].message
+    with pytest.raises(ConnectionError, match="on a list"):
+        transport.ping()
 
 
 def test_name_is_looked_up_without_holding_anything_up(server: Smtpd, opened: OpenSmtp) -> None:

@@ -3,7 +3,6 @@
 import selectors
 from collections.abc import Collection, Sequence
 
-from postroom.mail.outcome import Phase
 from postroom.transport.breaker import State
 from postroom.transport.smtp.connection import Connection
 from postroom.transport.smtp.lookup import Address
@@ -28,7 +27,7 @@ class Crew:
         self._selector = selectors.DefaultSelector()
         self._all: set[Connection] = set()
         self._idle: list[Connection] = []
-        self._opening: set[Connection] = set()
+        self._opening: dict[Connection, RouteTrouble | None] = {}  # with what was wrong at the addresses before
         self._grow_at = 0.0
         self._at_once = OPENING_AT_ONCE
         self._check_at = 0.0
@@ -145,19 +144,19 @@ class Crew:
         self._is_probing = breaker.state is State.PROBING
         return addresses
 
-    def _open(self, addresses: Sequence[Address], now: float) -> None:
+    def _open(self, addresses: Sequence[Address], now: float, before: RouteTrouble | None = None) -> None:
         try:
             connection = self._route.connect(addresses, now)
         except RouteTrouble as trouble:
-            self._try_next(addresses[1:], trouble, now)
+            self._try_next(addresses[1:], trouble.or_rather(before), now)
         else:
-            self._opening.add(connection)
+            self._opening[connection] = before
             self._join(connection)
 
     def _try_next(self, addresses: Sequence[Address], trouble: RouteTrouble, now: float) -> None:
-        """This address cannot be connected to; only if it was the last one, the relay cannot."""
-        if addresses:
-            self._open(addresses, now)
+        """This address does not let us in; only if it was the last one, the relay does not."""
+        if addresses and not trouble.lasting:
+            self._open(addresses, now, trouble)
         else:
             self._fail(trouble, now)
 
@@ -165,7 +164,7 @@ class Crew:
         trouble = connection.dialogue.trouble
         if trouble is None and not connection.dialogue.is_open:
             return
-        self._opening.remove(connection)
+        before = self._opening.pop(connection)
         if trouble is None:
             self._is_probing = False
             self._route.breaker.connected()
@@ -174,8 +173,8 @@ class Crew:
             return
         self.drop(connection)
         if self._route.goes_unencrypted(trouble, now):
-            return self._open((connection.address, *connection.other_addresses), now)
-        self._try_next(connection.other_addresses if trouble.phase is Phase.CONNECT else (), trouble, now)
+            return self._open((connection.address, *connection.other_addresses), now, before)
+        self._try_next(connection.other_addresses, trouble.or_rather(before), now)
 
     def _fail(self, trouble: RouteTrouble, now: float) -> None:
         """A relay that serves our other connections is not down: it allows no more of them for now."""

@@ -22,6 +22,12 @@ class RouteTrouble(Exception):
         self.reply = reply
         self.lasting = lasting
 
+    def or_rather(self, before: "RouteTrouble | None") -> "RouteTrouble":
+        """Which to tell of: what was said at another address says more than that this one cannot be connected to."""
+        if before is not None and before.phase is not Phase.CONNECT and self.phase is Phase.CONNECT:
+            return before
+        return self
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:

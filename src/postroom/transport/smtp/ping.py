@@ -3,7 +3,6 @@
 import selectors
 from collections.abc import Callable, Sequence
 
-from postroom.mail.outcome import Phase
 from postroom.transport.smtp.connection import Connection
 from postroom.transport.smtp.lookup import Address
 from postroom.transport.smtp.opening import RouteTrouble
@@ -18,15 +17,16 @@ def ping(route: Route, *, clock: Callable[[], float]) -> None:
     give_up_at = clock() + route.relay.timeouts.connect + route.relay.timeouts.greeting
     try:
         addresses: Sequence[Address] = _find(route, clock, give_up_at)
+        before: RouteTrouble | None = None
         while True:
             try:
                 return _open(route, addresses, clock, give_up_at)
             except RouteTrouble as trouble:
                 if route.goes_unencrypted(trouble, clock()):
                     continue
-                addresses = addresses[1:]
-                if trouble.phase is not Phase.CONNECT or not addresses:
-                    raise
+                addresses, before = addresses[1:], trouble.or_rather(before)
+                if trouble.lasting or not addresses:
+                    raise before from None
     except RouteTrouble as trouble:
         raise ConnectionError(f"{route.relay.name} cannot be used: {trouble}") from trouble
 
