@@ -181,6 +181,15 @@ def test_hostile_length_is_answered_at_once(text: str) -> None:
     )  # seconds; a millisecond or so, but the tables of IDNA load at first use
 
 
+def test_quotation_marks_without_a_pair_take_no_time() -> None:
+    text = '"\\' * 2_490 + " <a@example.com>"  # escaped, all but the first
+    started = time.process_time()
+    for _ in range(20):  # one request may bring a hundred, one batch thousands
+        with pytest.raises(InvalidEmail, match="quotation mark"):
+            parse(text)
+    assert time.process_time() - started < 0.5  # seconds; a tenth of it
+
+
 @given(st.text(st.characters(), max_size=60) | st.text('ab@.<>",;=?q \\\u0308ü-', max_size=40))
 def test_any_text_is_an_address_or_invalid(text: str) -> None:
     try:

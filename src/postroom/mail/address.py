@@ -27,7 +27,7 @@ _DOT_ATOM = re.compile(
 )
 _DOMAIN = re.compile(rf"(?:{_LABEL}\.)+{_LABEL}")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")  # a last label that makes some resolvers see an IP address
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"')
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)("?+)')  # closed or not: looking again at each mark takes quadratic time
 _ESCAPED = re.compile(r"\\(.)")
 _SPECIALS = re.compile(r'[()<>\[\]:;@\\,."]')
 _LOCAL_TOO_LONG = f"has a local part (before the @) longer than {MAX_LOCAL} octets"
@@ -71,7 +71,7 @@ def domain_of(addr: str) -> str:
 def _parse_carefully(text: str, member: str) -> Address:
     if characters.DECEIVING.search(text):
         raise InvalidEmail(member, "holds a control character")
-    unquoted = _QUOTED.sub("", text)
+    unquoted = _outside_quotes(text)
     if unquoted.count("@") > 1 and ("," in unquoted or ";" in unquoted):
         raise InvalidEmail(member, "holds several addresses; write them as a list")
     phrase, addr = _split(text.strip(" "), member)
@@ -92,8 +92,12 @@ def _split(text: str, member: str) -> tuple[str, str]:
     return phrase.strip(" "), addr
 
 
+def _outside_quotes(text: str) -> str:
+    return _QUOTED.sub(lambda quoted: "" if quoted[2] else quoted[0], text)
+
+
 def _name(phrase: str, member: str) -> str:
-    unquoted = _QUOTED.sub("", phrase)
+    unquoted = _outside_quotes(phrase)
     if '"' in unquoted:
         raise InvalidEmail(member, "has a quotation mark without its pair in the name")
     if "<" in unquoted or ">" in unquoted:
