@@ -17,6 +17,7 @@ FOLD_AT = 78  # RFC 5322 §2.1.1: should
 _ADDR = re.compile(r'[^\x00-\x20\x7f-\xa0()<>\[\]:;,\\"@\ud800-\udfff]+@[A-Za-z0-9.-]+')
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]+>")
+_ANGLED = re.compile(r"<[!-;=?-~]{1,900}>")
 _LONE_SPACE = re.compile(r"(?<![ \t]) (?![ \t])")
 _SURE_FILENAME = re.compile(r"[A-Za-z0-9 ._()+@,-]{1,255}")  # what every parser reads alike inside quotation marks
 _DOUBTFUL = re.compile(r"[^A-Za-z0-9 ._()+@,-]")
@@ -37,7 +38,7 @@ def text(name: str, value: str) -> str:
         raise ValueError(f"{name} holds a control character")
     words = _LONE_SPACE.split(value)  # the only places where folding changes nothing for any reader
     if _must_encode(value) or len(name) + 2 + len(max(words, key=len)) > lines.LONGEST:
-        words = encoded_word.encode(value, room=max(_LEAST_ROOM, FOLD_AT - 2 - len(name) - 2))
+        words = _encoded(value, room=max(_LEAST_ROOM, FOLD_AT - 2 - len(name) - 2))
     return _fold(name, words)
 
 
@@ -107,6 +108,15 @@ def disposition(kind: str, filename: str | None) -> str:
 
 def _must_encode(value: str) -> bool:
     return not value.isascii() or value.strip() != value or encoded_word.looks_encoded(value)
+
+
+def _encoded(value: str, *, room: int) -> list[str]:
+    """As encoded words, but for an id or address in angle brackets at the end, for which the readers of List-Id and the
+    like look (RFC 2919 §3, RFC 2047 §5)."""
+    phrase, _, last = value.rpartition(" ")
+    if phrase.rstrip() == phrase != "" and _ANGLED.fullmatch(last) and not encoded_word.looks_encoded(last):
+        return [*encoded_word.encode(phrase, room=room), last]
+    return encoded_word.encode(value, room=room)
 
 
 def _phrase(name: str) -> list[str]:

@@ -1,0 +1,30 @@
+"""Header fields that programs read: what they look for stays as it is."""
+
+import pytest
+
+from postroom.mail import mime
+from tests import corpus
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("Zoë and News <news.example.org>", "=?utf-8?q?Zo=C3=AB_and_News?= <news.example.org>"),
+        ("日本語 <a@example.org>", "=?utf-8?b?5pel5pys6Kqe?= <a@example.org>"),
+        ("Zoë and the News  <b>", "=?utf-8?q?Zo=C3=AB_and_the_News__=3Cb=3E?="),
+        ("日本語 <=?utf-8?q?b?=>", "=?utf-8?b?5pel5pys6KqeIDw9P3V0Zi04P3E/Yj89Pg==?="),
+    ],
+)
+def test_id_in_angle_brackets_behind_a_name_is_not_encoded(value: str, written: str) -> None:
+    email = corpus.letter(text=".", custom=[("List-Id", value)])
+    message = mime.compose(email, [])
+    assert f"\r\nList-Id: {written}\r\n".encode() in message
+    corpus.same(email, [], message)
+
+
+def test_long_name_before_an_id_is_folded() -> None:
+    email = corpus.letter(text=".", custom=[("List-Id", "Zoë " * 60 + "<news.example.org>")])
+    message = mime.compose(email, [])
+    assert max(map(len, message.split(b"\r\n"))) <= 78
+    assert b" <news.example.org>\r\n" in message
+    corpus.same(email, [], message)
