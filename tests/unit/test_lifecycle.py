@@ -1,7 +1,7 @@
 """The moves of an email's life, one by one, and what holds after any series of them."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -144,6 +144,13 @@ def test_retry_by_hand_starts_anew_for_those_who_did_not_get_it(status: Status) 
     assert (fresh.attempts, fresh.crash_count, fresh.last_error) == (0, 0, None)
     assert (fresh.next_attempt_at, fresh.expires_at) == (NOW + HOUR, NOW + 2 * HOUR)
     assert fresh.possible_duplicate is (status is Status.UNCERTAIN)
+
+
+@pytest.mark.parametrize(("scheduled", "after"), [(None, None), (-HOUR, -HOUR), (2 * HOUR, HOUR)])
+def test_retry_by_hand_waits_for_no_schedule(scheduled: timedelta | None, after: timedelta | None) -> None:
+    old = life(Status.CANCELED, R.CANCELED, scheduled_at=None if scheduled is None else NOW + scheduled)
+    fresh = lifecycle.retry(old, now=NOW + HOUR, max_age=HOUR)
+    assert fresh.scheduled_at == (None if after is None else NOW + after)
 
 
 @pytest.mark.parametrize("status", sorted(set(Status) - RETRYABLE))

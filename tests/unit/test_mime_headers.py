@@ -1,5 +1,8 @@
 """Header fields that programs read: what they look for stays as it is."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
+
 import pytest
 
 from postroom.mail import mime
@@ -20,6 +23,12 @@ def test_id_in_angle_brackets_behind_a_name_is_not_encoded(value: str, written: 
     message = mime.compose(email, [])
     assert f"\r\nList-Id: {written}\r\n".encode() in message
     corpus.same(email, [], message)
+
+
+def test_scheduled_email_has_the_date_for_which_it_was_scheduled() -> None:
+    email = corpus.letter(text=".")
+    email = replace(email, life=replace(email.life, scheduled_at=datetime(2027, 1, 9, 8, tzinfo=UTC)))
+    assert b"\r\nDate: Sat, 09 Jan 2027 08:00:00 +0000\r\n" in mime.compose(email, [])
 
 
 def test_long_name_before_an_id_is_folded() -> None:

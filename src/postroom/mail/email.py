@@ -161,9 +161,10 @@ class Email:
     """What a client submitted, which never changes, and its `life`, which does.
 
     `id` is a canonical lower-case UUID, version 7, so that ids sort by acceptance. `message_id` is the Message-ID with
-    angle brackets, the same on every attempt; `created_at` is its Date. `headers` are the custom ones that survived
-    validation. `html`, `text`, `headers`, the life's timeline and attachment contents are left out by a listing, never
-    by a claim (but for attachment contents, which `Store.attachments` brings).
+    angle brackets, the same on every attempt; so is the Date, the time for which it was scheduled, or `created_at`.
+    `headers` are the custom ones that survived validation. `html`, `text`, `headers`, the life's timeline and
+    attachment contents are left out by a listing, never by a claim (but for attachment contents, which
+    `Store.attachments` brings).
     """
 
     id: str

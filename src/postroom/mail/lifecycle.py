@@ -117,6 +117,7 @@ def retry(life: Life, *, now: datetime, max_age: timedelta) -> Life:
         life,
         S.QUEUED,
         recipients=recipients,
+        scheduled_at=min(life.scheduled_at, now) if life.scheduled_at else None,
         next_attempt_at=now,
         expires_at=now + max_age,
         attempts=0,

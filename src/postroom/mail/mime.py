@@ -53,7 +53,7 @@ def _fields(email: Email) -> list[str]:
         if addresses:
             fields.append(mime_headers.mailboxes(name, addresses))
     fields.append(mime_headers.text("Subject", email.subject))
-    fields.append(mime_headers.date(email.created_at))
+    fields.append(mime_headers.date(email.life.scheduled_at or email.created_at))
     fields.append(mime_headers.message_id("Message-ID", email.message_id))
     for name, value in email.headers:
         fields.append(_custom_field(name, value))
