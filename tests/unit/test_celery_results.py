@@ -8,16 +8,25 @@ from postroom.queue.celery import create_app
 
 
 @pytest.mark.parametrize(
-    ("url", "source"),
+    ("url", "database", "source"),
     [
-        ("mongodb://u:p@one,two/postroom?replicaSet=rs0", "postroom"),
-        ("mongodb://u:p@one/postroom?authSource=admin", "admin"),
-        ("mongodb://u:p@one/", "admin"),
-        ("mongodb://one/postroom", None),
+        ("mongodb://u:p@one,two/postroom?replicaSet=rs0", "postroom", "postroom"),
+        ("mongodb://u:p@one/postroom?authSource=admin", "postroom", "admin"),
+        ("mongodb://u:p@one/", "celery", "admin"),
+        ("mongodb://one/postroom", "postroom", None),
     ],
 )
-def test_results_log_in_where_the_store_does(url: str, source: str | None) -> None:
-    assert create_app("amqp://broker", url).backend.options.get("authSource") == source
+def test_results_log_in_where_the_store_does(url: str, database: str, source: str | None) -> None:
+    results = create_app("amqp://broker", url).backend.database
+    credentials = results.client.options.pool_options._credentials
+    assert results.name == database
+    assert (credentials.source if credentials else None) == source
+
+
+def test_results_ask_the_dns_when_they_are_kept_and_not_before() -> None:
+    app = create_app("amqp://broker", "mongodb+srv://u:hunter2@results.invalid/postroom")
+    assert app.backend.database.name == "postroom"
+    assert "hunter2" not in app.backend.as_uri()
 
 
 @pytest.mark.parametrize(

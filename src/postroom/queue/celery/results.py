@@ -5,11 +5,12 @@ import contextlib
 import os
 import uuid
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from celery.backends.mongodb import MongoBackend
 from celery.states import SUCCESS
+from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
-from pymongo.uri_parser import parse_uri
 from redis.exceptions import RedisError
 
 from postroom.errors import ResultsUnavailable
@@ -32,14 +33,26 @@ def ping(app: Any, where: str) -> None:
 
 
 class MongoResults(MongoBackend):  # type: ignore[misc]  # Celery has no types
-    """Chunk results in `celery_taskmeta`. A client that was opened before a fork is never used after it."""
+    """Chunk results in `celery_taskmeta`. A client that was opened before a fork is never used after it.
+
+    The URL is left to the driver. Celery would take it apart, ask the DNS about `mongodb+srv://…` before the worker has
+    begun, and end it where there is no answer; and with the URL goes the database that its user belongs to.
+    """
 
     _opened: tuple[int, Any] | None = None
+    _connection: Any = None
+    database_name = "celery"  # unless the URL names one
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, *arguments: Any, url: str, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        if self.user:  # Celery takes the URL apart, and with it goes the database that the user belongs to
-            self.options.setdefault("authSource", parse_uri(self.url)["database"] or "admin")
+        self.url = url
+        self.database_name = unquote(urlsplit(url).path.removeprefix("/")) or self.database_name
+
+    def _get_connection(self) -> Any:
+        """A client of this process; it connects at the first use."""
+        if self._connection is None:
+            self._connection = MongoClient(self.url, connect=False, **self.options)
+        return self._connection
 
     @property
     def collection(self) -> Any:
