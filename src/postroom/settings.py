@@ -48,10 +48,12 @@ def _checked_redis(url: SecretStr) -> SecretStr:
 
 
 def _known_broker(url: SecretStr) -> SecretStr:
-    if not url.get_secret_value().startswith(("amqp://", "amqps://")):
-        raise ValueError("must begin with amqp:// or amqps:// (RabbitMQ)")
-    _check_ports(url.get_secret_value())
-    return url
+    brokers = url.get_secret_value().split(";")
+    for scheme in ("amqp://", "amqps://"):
+        if all(broker.startswith(scheme) for broker in brokers):
+            _check_ports(url.get_secret_value())
+            return url
+    raise ValueError("must begin with amqp:// or amqps:// (RabbitMQ); of several, with ; between them, all alike")
 
 
 def _known_results(url: SecretStr | None) -> SecretStr | None:
