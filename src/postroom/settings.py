@@ -77,6 +77,12 @@ def _known_address(text: str | None) -> str | None:
         raise ValueError(f"must be one address such as bounces@example.com; this {error.problem}") from None
 
 
+def _named_host(text: str) -> str:
+    if not text.strip():
+        raise ValueError("is empty; for every address of this machine write 0.0.0.0")
+    return text
+
+
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 366)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -111,7 +117,9 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field("text", description="One event a line, for people or for machines.")
 
     # -- the API
-    host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    host: Annotated[str, AfterValidator(_named_host)] = Field(
+        "127.0.0.1", description="Address that the API listens on."
+    )
     port: int = Field(8022, ge=0, le=65_535, description="Port that the API listens on.")
     api_processes: int = Field(2, ge=1, le=64, description="Processes of `postroom serve`.")
     docs: bool = Field(True, description="Whether `/docs`, `/redoc` and `/openapi.json` are served.")
