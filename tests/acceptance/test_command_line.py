@@ -150,6 +150,21 @@ def test_arguments_that_http_cannot_carry_are_told_from_a_service_that_is_away(s
     assert "HTTP 404" in err
 
 
+@pytest.mark.parametrize("command", [(*SEND[:-1], "-"), ("keys", "add")])
+def test_input_that_is_no_text_is_one_sentence(tmp_path: Path, command: tuple[str, ...]) -> None:
+    strict = {"PYTHONIOENCODING": "utf-8:strict", "POSTROOM_API_KEY": "x"}  # as in a locale such as en_US.UTF-8
+    done = subprocess.run(
+        [sys.executable, "-m", "postroom", *command],
+        cwd=tmp_path,
+        env=environment({}) | strict,
+        input=b"\xff\xfe",
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stderr == b"postroom: standard input is not UTF-8\n"
+
+
 @pytest.mark.parametrize("wrong", ["corrupt", "folder", "newer"])
 def test_unusable_database_is_one_sentence(tmp_path: Path, wrong: str) -> None:
     path = tmp_path / "data.sqlite3"

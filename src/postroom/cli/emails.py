@@ -1,7 +1,6 @@
 """Commands about emails, over the API: send, status, list, cancel, retry."""
 
 import base64
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import click
 
 from postroom.cli.client import call, key_option, path_of, url_option
-from postroom.cli.output import as_json, clear_errors, show
+from postroom.cli.output import as_json, clear_errors, show, standard_input
 
 ENDED = frozenset({"sent", "delivered", "bounced", "complained", "failed", "canceled", "suppressed", "uncertain"})
 
@@ -56,7 +55,7 @@ def _body(
 
 
 def _content(option: str | None) -> str | None:
-    return sys.stdin.read() if option == "-" else option
+    return standard_input() if option == "-" else option
 
 
 def _wait(email_id: str, *, url: str, key: str | None) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Commands about API keys. They open the store; while a running Postroom owns it, they ask that one over the API."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +10,7 @@ from postroom import keyring, wiring
 from postroom import settings as settings_module
 from postroom.api import render
 from postroom.cli.client import call, key_option, path_of, url_option
-from postroom.cli.output import as_json, clear_errors, fail, show
+from postroom.cli.output import as_json, clear_errors, fail, show, standard_input
 from postroom.errors import StoreLocked
 from postroom.mail import api_key
 from postroom.store.base import Store
@@ -74,7 +73,7 @@ def mint() -> None:
 @clear_errors
 def add(name: str) -> None:
     """Make the full-access key on standard input valid, unless the store knows it already."""
-    token = sys.stdin.read().strip()
+    token = standard_input().strip()
     with _own_store() as store:
         if store is None:
             fail("a running Postroom owns the store: stop it first, or use `postroom keys create`")

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NoReturn, ParamSpec
@@ -26,6 +27,14 @@ def _times(value: object) -> str:
     if not isinstance(value, datetime):
         raise TypeError(type(value).__name__)
     return value.isoformat()
+
+
+def standard_input() -> str:
+    """All of standard input. Ends the process with a sentence where it is not text."""
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError:
+        fail("standard input is not UTF-8", code=2)
 
 
 def fail(sentence: str, *, code: int = 1) -> NoReturn:
