@@ -20,6 +20,15 @@ def test_printed_line_works_when_pasted_and_email_is_sent_within_five_seconds(st
     assert [event["event"] for event in email["timeline"]] == ["queued", "attempt", "sent"]
 
 
+def test_documentation_is_named_where_it_is_served(start: Start) -> None:
+    service = start()
+    assert f"{service.address}/docs)" in service.output
+    service.stop()
+    without = start(docs="false")
+    assert "/docs" not in without.output
+    assert without.request("GET", "/docs", key=service.key).status_code == 404
+
+
 def test_key_is_shown_once_and_kept_only_as_a_hash(start: Start) -> None:
     service = start()
     assert service.stop() == 0

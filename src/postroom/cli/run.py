@@ -68,13 +68,18 @@ def listening(settings: Settings) -> socket.socket:
         )
 
 
+def greeting(address: str, settings: Settings) -> str:
+    """Where it serves, for people."""
+    return f"Postroom serves {address}" + (f"   (documentation: {address}/docs)" if settings.docs else "")
+
+
 def _greet(postroom: wiring.Postroom, listener: socket.socket) -> None:
     """Tells where it serves; at the first start also the key, and a line to paste."""
     host, port = listener.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     log.info("started", extra={"version": __version__, "address": address, "relay": postroom.transport.relay})
     token = keyring.create_first(store=postroom.store)
-    click.echo(f"\nPostroom serves {address}   (documentation: {address}/docs)")
+    click.echo(f"\n{greeting(address, postroom.settings)}")
     click.echo(f"Emails go to {postroom.transport.relay}")
     if token is None:
         click.echo("Your API key is the one shown at the first start; `postroom keys create` makes another.\n")

@@ -17,7 +17,7 @@ from postroom import settings as settings_module
 from postroom.api.app import create_app
 from postroom.api.server import serve as serve_until_stopped
 from postroom.cli.output import clear_errors
-from postroom.cli.run import listening
+from postroom.cli.run import greeting, listening
 from postroom.errors import PostroomError
 from postroom.settings import Settings
 
@@ -39,7 +39,7 @@ def serve() -> None:
         host, port = listener.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         log.info("started", extra={"version": __version__, "address": address, "count": settings.api_processes})
-        click.echo(f"Postroom serves {address}   (documentation: {address}/docs)")
+        click.echo(greeting(address, settings))
         _Processes(settings, listener).run()
     log.info("stopped")
 
