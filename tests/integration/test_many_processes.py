@@ -36,6 +36,15 @@ def test_submitted_email_is_delivered_by_a_worker(fleet: Fleet) -> None:
     assert api.process.stop() == 0
 
 
+def test_machines_are_told_events_and_nothing_else(fleet: Fleet) -> None:
+    machine = {"POSTROOM_LOG_FORMAT": "json", "PYTHONWARNINGS": "ignore"}  # Celery warns who runs it as root
+    fleet.variables |= machine
+    members = [fleet.worker(), fleet.start("postroom", "sweep"), Api(fleet).process]
+    fleet.wait(lambda: all("started" in member.log for member in members[1:]), "they have started", *members)
+    for member in members:
+        assert all(json.loads(line)["event"] for line in member.log.splitlines())
+
+
 def test_api_process_that_dies_is_replaced(fleet: Fleet) -> None:
     api = Api(fleet)
     before = api.process.children()

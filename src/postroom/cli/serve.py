@@ -39,7 +39,8 @@ def serve() -> None:
         host, port = listener.getsockname()[:2]
         address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         log.info("started", extra={"version": __version__, "address": address, "count": settings.api_processes})
-        click.echo(greeting(address, settings))
+        if settings.log_format == "text":
+            click.echo(greeting(address, settings))
         _Processes(settings, listener).run()
     log.info("stopped")
 

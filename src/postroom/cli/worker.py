@@ -22,6 +22,7 @@ def worker(concurrency: int | None, hostname: str | None) -> None:
     os.nice(settings.worker_niceness)
     processes = concurrency or settings.worker_processes
     name = hostname or f"postroom-{os.getpid()}@%h"  # the broker locks out a second worker of the same name
+    quiet = ["--quiet"] if settings.log_format == "json" else []  # Celery's banner is for people
     app.worker_main(
-        ["worker", f"--concurrency={processes}", f"--hostname={name}", "--without-gossip", "--without-mingle"]
+        [*quiet, "worker", f"--concurrency={processes}", f"--hostname={name}", "--without-gossip", "--without-mingle"]
     )
