@@ -33,6 +33,7 @@ import json
 import logging
 import sys
 import time
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 LEAST_LEVELS = {
@@ -99,10 +100,11 @@ class _Lines(logging.Formatter):
 
 
 class _JsonLines(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object a line; times in UTC, whatever the host's zone."""
 
     def format(self, record: logging.LogRecord) -> str:
-        entry = {"at": self.formatTime(record), "level": record.levelname.lower(), "event": record.getMessage()}
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        entry = {"at": at, "level": record.levelname.lower(), "event": record.getMessage()}
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
         return json.dumps({**entry, **_extra(record)}, default=str)

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -43,3 +45,17 @@ def test_what_happens_twice_is_told_twice(capsys: pytest.CaptureFixture[str]) ->
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert all(line.endswith(r"error wake-up dead-lettered reason=not\nours") for line in lines)
+
+
+def test_machines_are_told_times_that_say_their_zone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    telemetry.set_up("info", "json")
+    log.info("started")
+    monkeypatch.undo()
+    time.tzset()
+    at = datetime.fromisoformat(json.loads(capsys.readouterr().err)["at"])
+    assert at.utcoffset() == timedelta(0)
+    assert abs(datetime.now(UTC) - at) < timedelta(minutes=1)
