@@ -117,7 +117,7 @@ class Connections:
     def _connect(self) -> Connection:
         try:
             made = Connection(self._url, self.where, clock_sync_seconds=self._clock_sync_seconds)
-        except (PyMongoError, ValueError) as error:
+        except (OSError, PyMongoError, ValueError) as error:  # the first: a certificate file that is gone by now
             raise StoreUnavailable(f"the options in the store's URL do not suit MongoDB at {self.where}") from error
         kept = self._by_process.setdefault(os.getpid(), made)
         if kept is not made:  # another thread was faster
@@ -132,6 +132,8 @@ def check_url(url: str) -> None:
             raise ValueError  # a password with a slash and an @ in it: the host would be a part of it
         if not url.startswith("mongodb+srv://"):  # that one takes a look into the DNS
             parse_uri(url)
+    except OSError as error:
+        raise ValueError(f"names a certificate file that cannot be read ({error.strerror})") from None
     except (PyMongoError, ValueError):
         form = "mongodb://[user:password@]host[:port][,host[:port]…]/[database][?options]"
         raise ValueError(f"must be {form}, special characters in the password percent-encoded") from None
