@@ -6,6 +6,7 @@ The keys, where they apply: `email_id`, `attempt`, `worker`, `relay`, `lane`, `c
 | event                 | level   | when |
 | --- | --- | --- |
 | started / stopped     | info    | a process begins to serve, or has handed everything back |
+| key created           | info    | an API key was made over the API |
 | key revoked           | info    | an API key was revoked over the API |
 | turn ended            | info    | a worker finished a chunk: counts by verdict |
 | email failed          | warning | Postroom stopped trying |
@@ -23,6 +24,9 @@ The keys, where they apply: `email_id`, `attempt`, `worker`, `relay`, `lane`, `c
 | fence failed          | warning | the store did not answer before the final dot; it was not written |
 | email unreadable      | error   | a record is damaged or of a newer version; it is left alone |
 | store may lose emails | warning | Redis runs with `relaxed` durability |
+| store not rolled back | error   | SQLite could not undo a write that failed; the next one tries again |
+| store not checkpointed | warning | SQLite's log stays for the next start to read; harmless |
+| cannot touch POSTROOM_WORKER_ALIVE_FILE | warning | a health check will take this process for dead |
 | store unavailable     | error   | the store did not answer; work goes on when it does |
 | unexpected error      | error   | a bug, with its traceback |
 

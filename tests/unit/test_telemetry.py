@@ -2,9 +2,11 @@
 
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -59,3 +61,14 @@ def test_machines_are_told_times_that_say_their_zone(
     at = datetime.fromisoformat(json.loads(capsys.readouterr().err)["at"])
     assert at.utcoffset() == timedelta(0)
     assert abs(datetime.now(UTC) - at) < timedelta(minutes=1)
+
+
+def test_every_event_is_in_the_catalogue() -> None:
+    assert telemetry.__doc__
+    told = set(re.findall(r"^\| (.+?) +\|", telemetry.__doc__, re.MULTILINE))
+    listed = {event for entry in told for event in entry.split(" / ")}
+    for path in Path(telemetry.__file__).parent.rglob("*.py"):
+        logged = re.findall(
+            r'\blog\.(?:debug|info|warning|error|exception)\(\s*"(.+?)"', path.read_text(encoding="utf-8")
+        )
+        assert set(logged) <= listed, path
