@@ -105,6 +105,8 @@ def test_reserve_refuses_submissions_and_lets_accepted_emails_finish(small_disk:
     assert stored
     with pytest.raises(StoreUnavailable, match="kept to finish accepted emails"):
         make.stored(store, store.clock(), refused)
+    with pytest.raises(StoreUnavailable, match="kept to finish accepted emails"):
+        store.ping()
     now = store.clock()
     claims = store.claim_due(MOST, worker="w", now=now, lease=HOUR)
     assert len(claims) == len(stored)

@@ -201,11 +201,12 @@ class SqliteStore:
     # -- housekeeping ------------------------------------------------------------------------------------------------
 
     def ping(self) -> None:
-        """Writes to the file, and sees that it is still in its place."""
+        """Writes to the file, and sees that it is still in its place, and that there is room for submissions."""
         now = rows.to_ms(self.clock())
         self._writer.run(lambda connection: connection.execute(_PULSE, (now,)).close())
         if filesystem.identity(self._path) != self._identity:
             raise StoreUnavailable(f"{self._path} was moved or replaced while in use: put it back, or restart Postroom")
+        filesystem.refuse_without_room(self._path, self._reserve_bytes)
 
     def close(self) -> None:
         """Finishes waiting writes and closes the file."""
