@@ -112,6 +112,13 @@ def test_check_says_that_the_relay_is_down(tmp_path: Path) -> None:
     assert "relay   WRONG" in out
 
 
+def test_check_says_what_is_missing_once(tmp_path: Path) -> None:
+    away = {"POSTROOM_STORE_URL": "redis://127.0.0.1:1", "CELERY_BROKER_URL": "amqp://127.0.0.1:1"}
+    code, out, err = postroom("check", folder=tmp_path, **away)
+    assert (code, err) == (1, "")
+    assert out.count("Redis at 127.0.0.1:1") == 1
+
+
 def test_check_names_the_file_that_cannot_be_read_and_goes_on(tmp_path: Path) -> None:
     relay = {"POSTROOM_RELAY_URL": "smtps://127.0.0.1:1", "POSTROOM_RELAY_CA_FILE": "/nonexistent"}
     code, out, err = postroom("check", folder=tmp_path, **relay)

@@ -3,6 +3,8 @@
 Exit codes: 0 done; 1 refused or failed, with a sentence on standard error; 2 wrong usage or wrong settings.
 """
 
+import logging
+
 import click
 
 from postroom import __version__
@@ -19,6 +21,8 @@ def main() -> None:
     `send`, `status`, `list`, `cancel` and `retry` talk to a running Postroom, whose address and key they take from
     POSTROOM_API_URL (default http://127.0.0.1:8022) and POSTROOM_API_KEY.
     """
+    # What a short command has to say it prints; events are for those that set up their logging.
+    logging.getLogger("postroom").addHandler(logging.NullHandler())
 
 
 main.add_command(run.run)
