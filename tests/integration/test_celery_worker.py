@@ -4,7 +4,8 @@ import os
 import signal
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pymongo
 import pytest
@@ -67,15 +68,22 @@ def test_worker_without_child_processes_is_refused(start_fleet: StartFleet, pool
 
 
 def test_hangup_is_ignored_where_it_was_before(start_fleet: StartFleet, relay: Smtpd) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what nohup does; processes inherit it
-    try:
-        fleet = start_fleet(**PATIENT)
+    fleet = start_fleet(**PATIENT)
+    with _hangup_is(signal.SIG_IGN):
         worker = fleet.worker()
-    finally:
-        signal.signal(signal.SIGHUP, before)
     worker.process.send_signal(signal.SIGHUP)
     expect_each_once(relay, _sent(fleet, 10))
     assert worker.stop() == 0
+
+
+@contextmanager
+def _hangup_is(action: signal.Handlers) -> Iterator[None]:
+    """What SIGHUP does to processes that are started meanwhile, whatever it does to this one: nohup has it ignored."""
+    before = signal.signal(signal.SIGHUP, action)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_worker_gives_way_to_others_as_far_as_it_is_told(start_fleet: StartFleet) -> None:
@@ -205,7 +213,8 @@ def test_emails_of_a_killed_worker_are_delivered_by_another(start_fleet: StartFl
 def test_stop_under_load_loses_and_doubles_nothing(start_fleet: StartFleet, how: str) -> None:
     times = {"simulated_min_seconds": "0.1", "simulated_max_seconds": "1", "simulated_capacity": "50"}
     fleet = start_fleet(relay_url="simulated://", **times, **PATIENT)
-    worker = fleet.worker()
+    with _hangup_is(signal.SIG_DFL):
+        worker = fleet.worker()
     ids = fleet.submit(2000)
     fleet.wait(lambda: fleet.count(Status.SENT) > 100, "delivery is under way")
     began = time.monotonic()
