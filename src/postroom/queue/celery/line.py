@@ -39,6 +39,7 @@ class Line:
         self._patience = patience
         self._rest = rest
         self._channel: Any = None
+        self._opened_at = 0.0
         self._lock = threading.Lock()
         self._fault: tuple[float, str] | None = None  # until when to rest, and why
         self._closed = threading.Event()
@@ -60,7 +61,9 @@ class Line:
         began, fresh = time.monotonic(), self._channel is None
         try:
             return step(self._open())
-        except MessageNacked as error:  # a clear word on this message alone
+        except MessageNacked as error:  # a clear word on this message alone; still, a new channel may do better
+            if time.monotonic() - self._opened_at > self._rest:
+                self._drop()
             raise QueueUnavailable(faults.sentence(error, self._connection, patience=self._patience)) from error
         except Exception as error:  # whatever it was, the channel cannot be trusted any more
             self._drop()
@@ -81,6 +84,7 @@ class Line:
             channel = self._connection.channel()
             topology.declare(channel)
             self._channel = channel
+            self._opened_at = time.monotonic()
             self._fault = None
             self._keep_alive()
         return self._channel
