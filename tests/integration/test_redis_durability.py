@@ -128,6 +128,7 @@ def test_write_waits_for_the_disk_where_the_server_can(server: RedisServer, stor
     submission = make.submission(key=make.idempotency_key(now + SECOND))
     for _ in range(2):  # a replayed answer, too, is given only when what it promises is on disk
         assert _waited(server, lambda: store.add([submission], now=now, wake_up_at=now))
+    now = store.clock()  # the email is due by now
     [claim] = store.claim_due(1, worker="w", now=now, lease=HOUR)
     tokens = {claim.email.id: claim.token}
     assert not _waited(server, lambda: store.renew(tokens, now=now, lease=HOUR))

@@ -73,7 +73,7 @@ def test_durable_server_is_accepted_without_a_word(start_redis: Start, caplog: p
 
 
 def test_cluster_is_refused(start_redis: Start) -> None:
-    assert "not a single server" in refusal(start_redis(cluster_enabled="yes").url)
+    assert "name a single server" in refusal(start_redis(cluster_enabled="yes").url)
 
 
 def test_replica_is_refused(start_redis: Start) -> None:
