@@ -112,11 +112,25 @@ def stored(store: Store, at: datetime, *emails: Email) -> list[Email]:
     return list(emails)
 
 
+def one(store: Store, at: datetime | None = None, **changes: Any) -> Email:
+    """Stores one email, now if no time is given, and returns it."""
+    at = at or store.clock()
+    [made] = stored(store, at, email(at, **changes))
+    return made
+
+
+def found(store: Store, email: Email) -> Email:
+    """That email as it is by now."""
+    email_now = store.get(email.account, email.id)
+    assert email_now
+    return email_now
+
+
 def claimed(store: Store, at: datetime, *emails: Email, worker: str = "w1") -> list[Claim]:
     """Claims these emails, which must be due."""
-    found = store.claim([e.id for e in emails], worker=worker, now=at, lease=LEASE)
-    assert len(found) == len(emails)
-    return found
+    claims = store.claim([e.id for e in emails], worker=worker, now=at, lease=LEASE)
+    assert len(claims) == len(emails)
+    return claims
 
 
 def sent(claim: Claim, at: datetime) -> Settlement:

@@ -6,16 +6,10 @@ from threading import Barrier
 
 import pytest
 
-from postroom.mail.email import Email, Lane, Status
+from postroom.mail.email import Lane, Status
 from postroom.store.base import Claim, Store
 from tests import make
-from tests.make import HOUR, LEASE, SECOND
-
-
-def one(store: Store, **changes: object) -> Email:
-    now = store.clock()
-    [email] = make.stored(store, now, make.email(now, **changes))
-    return email
+from tests.make import HOUR, LEASE, SECOND, one
 
 
 def ids(claims: list[Claim]) -> list[str]:

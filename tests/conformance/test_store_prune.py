@@ -2,22 +2,10 @@
 
 from dataclasses import replace
 
-from postroom.mail.email import Email, OnUncertain, Status
+from postroom.mail.email import OnUncertain, Status
 from postroom.store.base import Store
 from tests import make
-from tests.make import ACCOUNT, HOUR, LEASE, SECOND
-
-
-def one(store: Store, **changes: object) -> Email:
-    now = store.clock()
-    [email] = make.stored(store, now, make.email(now, **changes))
-    return email
-
-
-def found(store: Store, email: Email) -> Email:
-    email_now = store.get(email.account, email.id)
-    assert email_now
-    return email_now
+from tests.make import ACCOUNT, HOUR, LEASE, SECOND, found, one
 
 
 def test_only_emails_that_ended_before_the_time_are_deleted(store: Store) -> None:

@@ -8,19 +8,11 @@ import pytest
 from postroom.mail.email import Email, Life, OnUncertain, Status
 from postroom.store.base import Claim, Settlement, Store
 from tests import make
-from tests.make import ACCOUNT, HOUR, LEASE, SECOND
-
-
-def one(store: Store, at: datetime | None = None, **changes: object) -> Email:
-    now = at or store.clock()
-    [email] = make.stored(store, now, make.email(now, **changes))
-    return email
+from tests.make import ACCOUNT, HOUR, LEASE, SECOND, found, one
 
 
 def life(store: Store, email: Email) -> Life:
-    found = store.get(email.account, email.id)
-    assert found
-    return found.life
+    return found(store, email).life
 
 
 def in_doubt(store: Store, now: datetime, **changes: object) -> tuple[Email, Claim]:

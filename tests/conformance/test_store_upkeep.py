@@ -11,21 +11,9 @@ from postroom.mail import lifecycle
 from postroom.mail.email import Email, Lane, OnUncertain, RecipientStatus, Status
 from postroom.store.base import Claim, Store
 from tests import make
-from tests.make import HOUR, LEASE, SECOND
+from tests.make import HOUR, LEASE, SECOND, found, one
 
 DELAY = 60 * SECOND
-
-
-def one(store: Store, at: datetime | None = None, **changes: object) -> Email:
-    now = at or store.clock()
-    [email] = make.stored(store, now, make.email(now, **changes))
-    return email
-
-
-def found(store: Store, email: Email) -> Email:
-    email_now = store.get(email.account, email.id)
-    assert email_now
-    return email_now
 
 
 def published(store: Store, now: datetime, limit: int = 100, again: timedelta = 15 * SECOND) -> list[str]:
