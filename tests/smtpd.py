@@ -192,8 +192,7 @@ class Smtpd:
 
     def start(self) -> None:
         """Begins to listen, on the same port as before if there was one."""
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        self._listener = socket.create_server((self.host, self.port), family=family, backlog=200)
+        self._listener = socket.create_server((self.host, self.port), backlog=200)
         self.port = self._listener.getsockname()[1]
         self._run(self._accept, self._listener)
 

@@ -1,5 +1,6 @@
 """How connections to the relay are opened, kept, reused and given up."""
 
+import socket
 import subprocess
 import sys
 import threading
@@ -9,7 +10,6 @@ import pytest
 from postroom.mail.outcome import Phase, Verdict
 from postroom.transport.smtp.relay import Timeouts
 from tests.sending import QUICK, Caller, Clock, OpenSmtp, envelope, send, subject, verdicts
-from tests.servers import has_ipv6_loopback, require
 from tests.smtpd import Accept, Cut, Hold, Offer, Say, Silence, Smtpd
 
 OK = [Verdict.ACCEPTED]
@@ -196,12 +196,13 @@ def test_name_with_several_addresses_is_down_only_when_all_refuse(server: Smtpd,
 
 @pytest.mark.parametrize("actions", [(Say("421 4.3.2 busy"), Cut()), (Cut(),), (Silence(),)])
 def test_address_that_lets_nobody_in_does_not_hide_another_that_does(
-    server: Smtpd, opened: OpenSmtp, actions: tuple[Say | Cut | Silence, ...]
+    server: Smtpd, opened: OpenSmtp, monkeypatch: pytest.MonkeyPatch, actions: tuple[Say | Cut | Silence, ...]
 ) -> None:
-    require(has_ipv6_loopback(), "there is no ::1")
+    both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, server.port)) for host in ("127.0.0.1", "127.0.0.2")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
     server.script.on("connect", *actions)
-    with Smtpd(host="::1", port=server.port) as other:
-        transport = opened(f"smtp://localhost:{server.port}", timeouts=QUICK)
+    with Smtpd(host="127.0.0.2", port=server.port) as other:
+        transport = opened(f"smtp://relay.example:{server.port}?tls=none", timeouts=QUICK)
         assert verdicts(send(transport, envelope())[0]) == OK
         assert len(other.received) == 1
         assert transport.resting() == 0

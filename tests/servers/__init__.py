@@ -46,12 +46,3 @@ def is_free(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def has_ipv6_loopback() -> bool:
-    """Whether this machine has ::1."""
-    try:
-        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
-    except OSError:
-        return False
-    return True
