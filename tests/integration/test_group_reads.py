@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Coroutine, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -52,16 +52,20 @@ async def reached(store: GatedStore) -> None:
     assert await asyncio.to_thread(store.reached.wait, WAIT_SECONDS)
 
 
+def one_read(reads: Reads, email_id: str, seconds: float = WAIT_SECONDS) -> Coroutine[None, None, Email]:
+    return reads.read(ACCOUNT, email_id, seconds=seconds)
+
+
 def test_those_who_wait_share_a_look_up_and_each_gets_its_own(store: GatedStore) -> None:
     emails = stored(store, 3 * MOST_IN_A_GROUP)
     [other] = make.stored(store, store.clock(), make.email(account="other"))
 
     async def read() -> None:
         reads = Reads(store)
-        first = asyncio.create_task(reads.read(ACCOUNT, emails[0].id))
+        first = asyncio.create_task(one_read(reads, emails[0].id))
         await reached(store)
-        rest = [asyncio.create_task(reads.read(ACCOUNT, email.id)) for email in emails]
-        strangers = [asyncio.create_task(reads.read(ACCOUNT, one)) for one in (other.id, make.email_id(make.now()))]
+        rest = [asyncio.create_task(one_read(reads, email.id)) for email in emails]
+        strangers = [asyncio.create_task(one_read(reads, one)) for one in (other.id, make.email_id(make.now()))]
         await asyncio.sleep(0)
         store.gate.set()
         assert await first == emails[0]
@@ -77,10 +81,10 @@ def test_read_sees_what_was_stored_before_it_although_a_look_up_is_under_way(sto
 
     async def read() -> Email:
         reads = Reads(store)
-        under_way = asyncio.create_task(reads.read(ACCOUNT, early.id))
+        under_way = asyncio.create_task(one_read(reads, early.id))
         await reached(store)
         [late] = stored(store, 1)
-        task = asyncio.create_task(reads.read(ACCOUNT, late.id))
+        task = asyncio.create_task(one_read(reads, late.id))
         await asyncio.sleep(0)
         store.gate.set()
         await under_way
@@ -97,7 +101,7 @@ def test_email_that_cannot_be_read_is_no_trouble_to_its_neighbours(store: GatedS
 
     async def read() -> list[Email | BaseException]:
         reads = Reads(store)
-        return await asyncio.gather(*(reads.read(ACCOUNT, email.id) for email in emails), return_exceptions=True)
+        return await asyncio.gather(*(one_read(reads, email.id) for email in emails), return_exceptions=True)
 
     found = asyncio.run(read())
     assert (found[0], found[2]) == (emails[0], emails[2])
@@ -108,14 +112,14 @@ def test_slow_store_is_waited_for_so_long_and_those_after_it_are_served(store: G
     [email] = stored(store, 1)
 
     async def read() -> Email:
-        reads = Reads(store, seconds=0.2)
+        reads = Reads(store)
         for _ in range(2):
             with pytest.raises(StoreUnavailable, match="slow"):
-                await reads.read(ACCOUNT, email.id)
+                await one_read(reads, email.id, 0.2)
         store.gate.set()
         while True:  # the look-up that was under way ends first
             try:
-                return await reads.read(ACCOUNT, email.id)
+                return await one_read(reads, email.id, 0.2)
             except StoreUnavailable:
                 continue
 

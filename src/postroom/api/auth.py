@@ -4,8 +4,6 @@ import hashlib
 import time
 from dataclasses import dataclass
 
-from starlette.concurrency import run_in_threadpool
-
 from postroom.api.buckets import Buckets, Standing
 from postroom.api.errors import Name, Refusal
 from postroom.api.exchange import Exchange
@@ -59,7 +57,7 @@ class Doorman:
     async def _look_up(self, exchange: Exchange) -> _Known:
         text = _token(exchange).decode("ascii", "replace")
         key_id = api_key.key_id_of(text)
-        key = await run_in_threadpool(self._store.find_key, key_id) if key_id else None
+        key = await exchange.ask(self._store.find_key, key_id) if key_id else None
         now = self._store.clock()
         if not api_key.proves(text, key) or key is None or not key.usable(now):
             raise await self._wrong(exchange)

@@ -21,12 +21,11 @@ class Commits:
         self._answered: deque[tuple[_Waiting, Answer]] = deque()
         self._woken = False
 
-    def submit(self, submission: Submission) -> _Waiting:
-        """Done when the submission is durable; with a `StoreError` if it is not, `OutcomeUnknown` when it takes too
-        long."""
+    def submit(self, submission: Submission, *, seconds: float) -> _Waiting:
+        """Done when the submission is durable; with a `StoreError` if it is not, `OutcomeUnknown` after `seconds`."""
         loop = asyncio.get_running_loop()
         future: _Waiting = loop.create_future()
-        self._patience.watch(future)
+        self._patience.watch(future, seconds)
         self._intake.submit(submission, partial(self._take, loop, future))
         return future
 

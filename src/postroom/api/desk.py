@@ -46,7 +46,3 @@ class Desk:
         if exchange.body_bytes <= SMALL_BYTES:
             return job(*args, **kwargs)
         return await run_in_threadpool(job, *args, **kwargs)
-
-    async def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Asks the store, off the event loop."""
-        return await run_in_threadpool(question, *args, **kwargs)

@@ -24,7 +24,7 @@ async def list_page(desk: Desk, exchange: Exchange) -> Answer:
     """A page of emails, newest first."""
     key = await desk.doorman.admit(exchange, Scope.READ)
     query = paging.query(key.account, exchange.scope["query_string"])
-    page = await desk.ask(status.page, query, store=desk.postroom.store)
+    page = await exchange.ask(status.page, query, store=desk.postroom.store)
     data = [render.in_list(email) for email in page.emails]
     return as_json({"object": "list", "has_more": page.has_more, "data": data})
 
@@ -38,7 +38,7 @@ async def read_events(desk: Desk, exchange: Exchange) -> Answer:
 async def read_raw(desk: Desk, exchange: Exchange) -> Answer:
     """The message as it is handed to the relay (RFC 5322)."""
     email = await _email(desk, exchange)
-    message = await desk.ask(_compose, email, store=desk.postroom.store)
+    message = await exchange.ask(_compose, email, store=desk.postroom.store)
     headers = {"content-disposition": f'attachment; filename="{email.id}.eml"', "x-content-type-options": "nosniff"}
     return Answer(message, headers=headers, media_type="message/rfc822")
 
@@ -47,25 +47,25 @@ async def reschedule(desk: Desk, exchange: Exchange) -> Answer:
     """Moves a scheduled email to another time."""
     key = await desk.doorman.admit(exchange, Scope.MANAGE)
     store = desk.postroom.store
-    email = await desk.ask(status.read, key.account, _id(exchange), store=store)
+    email = await exchange.ask(status.read, key.account, _id(exchange), store=store)
     sent = drafts.shaped(ScheduleIn, await desk.read_json(exchange))
     now = desk.postroom.clock()
     at = drafts.scheduled_at(sent.scheduled_at, desk.postroom.settings, now)
-    return _touched(await desk.ask(store.reschedule, key.account, email.id, at, now=now))
+    return _touched(await exchange.change(store.reschedule, key.account, email.id, at, now=now))
 
 
 async def cancel(desk: Desk, exchange: Exchange) -> Answer:
     """Calls an email back that no worker has claimed."""
     key = await desk.doorman.admit(exchange, Scope.MANAGE)
     store = desk.postroom.store
-    return _touched(await desk.ask(store.cancel, key.account, _id(exchange), now=desk.postroom.clock()))
+    return _touched(await exchange.change(store.cancel, key.account, _id(exchange), now=desk.postroom.clock()))
 
 
 async def retry(desk: Desk, exchange: Exchange) -> Answer:
     """Starts a failed, uncertain or canceled email anew."""
     key = await desk.doorman.admit(exchange, Scope.MANAGE)
     settings, now = desk.postroom.settings, desk.postroom.clock()
-    email = await desk.ask(
+    email = await exchange.change(
         desk.postroom.store.retry,
         key.account,
         _id(exchange),
@@ -85,7 +85,7 @@ async def reserved(desk: Desk, exchange: Exchange) -> Answer:
 
 async def _email(desk: Desk, exchange: Exchange) -> Email:
     key = await desk.doorman.admit(exchange, Scope.READ)
-    return await desk.reads.read(key.account, _id(exchange))
+    return await exchange.wait(desk.reads.read(key.account, _id(exchange), seconds=exchange.patience))
 
 
 def _id(exchange: Exchange) -> str:

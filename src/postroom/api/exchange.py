@@ -2,22 +2,32 @@
 
 import os
 import re
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import ParamSpec, TypeVar
 
+import anyio
 import uuid_utils
 from starlette.types import Receive, Scope
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from postroom.api.http.cycle import Cycle
+from postroom.api.patience import SECONDS
+from postroom.errors import OutcomeUnknown, StoreError, StoreUnavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class Exchange:
-    """The request's headers by name, its id, headers to add to the answer, the bytes that it holds, and `path_id`: the
-    part of the path that names one thing. `cycle` is there where our own HTTP protocol serves it. The framework's own
-    request does more, at several times the cost."""
+    """The request's headers by name, its id, headers to add to the answer, the bytes that it holds, `path_id`: the part
+    of the path that names one thing, and `patience`: how many seconds the store may still take. `cycle` is there where
+    our own HTTP protocol serves it. The framework's own request does more, at several times the cost."""
 
-    __slots__ = ("added", "body_bytes", "cycle", "headers", "path_id", "receive", "request_id", "scope")
+    __slots__ = ("added", "body_bytes", "cycle", "headers", "path_id", "patience", "receive", "request_id", "scope")
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
@@ -30,12 +40,35 @@ class Exchange:
         self.added: list[tuple[bytes, bytes]] = [(b"x-request-id", self.request_id.encode())]
         self.body_bytes = 0
         self.path_id = ""
+        self.patience = SECONDS
 
     def all(self, name: bytes) -> list[bytes]:
         """Every value of a header, for those that must not be given twice."""
         if len(self.headers) == len(self.scope["headers"]):
             return [self.headers[name]] if name in self.headers else []
         return [value for given, value in self.scope["headers"] if given == name]
+
+    async def ask(self, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Asks the store, off the event loop. Raises as the question does; `StoreUnavailable` when patience ends."""
+        return await self.wait(self._in_thread(partial(question, *args, **kwargs), StoreUnavailable))
+
+    async def change(self, step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Has the store change something, off the event loop. Raises as the step does; `OutcomeUnknown` when patience
+        ends."""
+        return await self.wait(self._in_thread(partial(step, *args, **kwargs), OutcomeUnknown))
+
+    async def wait(self, coming: Awaitable[T]) -> T:
+        """Waits for something of the store, at the cost of patience."""
+        began = time.monotonic()
+        try:
+            return await coming
+        finally:
+            self.patience -= time.monotonic() - began
+
+    async def _in_thread(self, step: Callable[[], T], late: type[StoreError]) -> T:
+        with anyio.move_on_after(self.patience):
+            return await anyio.to_thread.run_sync(step, abandon_on_cancel=True)
+        raise late("the store is slow")
 
     async def client(self) -> str:
         """The address of the client, '' where there is none. Behind a proxy that is trusted (`FORWARDED_ALLOW_IPS`, as

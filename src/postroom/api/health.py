@@ -1,5 +1,6 @@
 """Is it alive, is it ready, how does it go: for orchestrators and people, without a key and without a secret."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 
@@ -25,13 +26,13 @@ async def ready(desk: Desk, exchange: Exchange) -> Answer:
 
 async def health(desk: Desk, exchange: Exchange) -> Answer:
     """Readiness, and how it goes."""
-    parts = await desk.readiness.parts()
+    parts, backlog = await asyncio.gather(desk.readiness.parts(), desk.backlog.reading())
     details = {
         "parts": parts,
         "version": __version__,
         "uptime_seconds": int(time.monotonic() - STARTED_AT),
         "requests_under_way": desk.load.under_way,
-        "backlog": await desk.backlog.reading(),
+        "backlog": backlog,
     }
     return _respond(details, parts)
 

@@ -29,7 +29,7 @@ async def create(desk: Desk, exchange: Exchange) -> Answer:
     sent = drafts.shaped(ApiKeyIn, await desk.read_json(exchange))
     if sent.domain_id is not None:
         raise InvalidEmail("domain_id", "is not offered; name the domains in `domains`")
-    made, token = await desk.ask(
+    made, token = await exchange.change(
         keyring.create,
         asking.account,
         sent.name,
@@ -45,7 +45,7 @@ async def create(desk: Desk, exchange: Exchange) -> Answer:
 async def list_all(desk: Desk, exchange: Exchange) -> Answer:
     """All keys of the account, oldest first, without their secrets."""
     asking = await desk.doorman.admit(exchange, Scope.KEYS)
-    keys = await desk.ask(desk.postroom.store.list_keys, asking.account)
+    keys = await exchange.ask(desk.postroom.store.list_keys, asking.account)
     return as_json({"object": "list", "has_more": False, "data": [render.key(one) for one in keys]})
 
 
@@ -54,13 +54,13 @@ async def revoke(desk: Desk, exchange: Exchange) -> Answer:
     asking = await desk.doorman.admit(exchange, Scope.KEYS)
     store = desk.postroom.store
     key_id = exchange.path_id
-    found = await desk.ask(store.find_key, key_id) if _KEY_ID.fullmatch(key_id) else None
+    found = await exchange.ask(store.find_key, key_id) if _KEY_ID.fullmatch(key_id) else None
     if found is None or found.account != asking.account:
         raise not_found("no such API key")
     if asking.domains and not (found.domains and found.domains <= asking.domains):
         message = "this API key is bound to sender domains and revokes only keys that are bound to them, too"
         raise Refusal(403, Name.VALIDATION_ERROR, message)
-    await desk.ask(store.revoke_key, key_id, now=desk.postroom.clock())
+    await exchange.change(store.revoke_key, key_id, now=desk.postroom.clock())
     desk.doorman.forget(key_id)
     log.info("key revoked", extra={"key_id": key_id})
     return as_json({"object": "api_key", "id": key_id, "deleted": True})

@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from postroom.errors import Overloaded, StoreError
 
 FRESH_SECONDS = 1.0
+PATIENCE_SECONDS = 1.0  # what was known before must do when a reading takes longer
 
 
 class Load:
@@ -50,10 +51,10 @@ class Backlog:
         self._reading: asyncio.Task[None] | None = None
 
     async def reading(self) -> int:
-        """How many there are, not older than a second while the store answers."""
+        """How many there are, not older than a second while the store answers; what is known when it does not."""
         self._refresh_if_stale()
         if self._reading is not None:
-            await asyncio.shield(self._reading)
+            await asyncio.wait({self._reading}, timeout=PATIENCE_SECONDS)
         return self._known
 
     def added(self, count: int) -> None:

@@ -5,25 +5,31 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-SECONDS = 2.5
+SECONDS = 2.5  # for all the waits of one request together
 
 
 class Patience:
     """Ends with an error what is waited for too long. One timer serves all, because one each would be dear."""
 
-    def __init__(self, error: Callable[[], Exception], *, seconds: float = SECONDS) -> None:
+    def __init__(self, error: Callable[[], Exception]) -> None:
         self._error = error
-        self._seconds = seconds
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()  # in the order of their times
         self._timer: asyncio.TimerHandle | None = None
 
-    def watch(self, future: asyncio.Future[Any]) -> None:
+    def watch(self, future: asyncio.Future[Any], seconds: float) -> None:
         """Sets the error on this future when its time is up and nothing else was set."""
         loop = future.get_loop()
+        until = loop.time() + seconds
         self._forget_done()
-        self._waiting.append((loop.time() + self._seconds, future))
+        place = len(self._waiting)
+        while place and self._waiting[place - 1][0] > until:  # only for one that has waited for the store before
+            place -= 1
+        self._waiting.insert(place, (until, future))
         if self._timer is None:
-            self._timer = loop.call_later(self._seconds, self._end_late, loop)
+            self._timer = loop.call_at(until, self._end_late, loop)
+        elif until < self._timer.when():
+            self._timer.cancel()
+            self._timer = loop.call_at(until, self._end_late, loop)
 
     def _forget_done(self) -> None:
         while self._waiting and self._waiting[0][1].done():

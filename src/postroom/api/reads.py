@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Collection, Mapping
 
-from postroom.api.patience import SECONDS, Patience
+from postroom.api.patience import Patience
 from postroom.errors import EmailNotFound, OutcomeUnknown, StoreUnavailable
 from postroom.mail.email import Email
 from postroom.store.base import AccountAndId, Store
@@ -17,18 +17,17 @@ _Found = Email | Exception | None
 class Reads:
     """Reads emails for the requests on one event loop. Each sees what was stored before it came."""
 
-    def __init__(self, store: Store, *, seconds: float = SECONDS) -> None:
-        """Nobody waits longer than `seconds`."""
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting: deque[tuple[AccountAndId, asyncio.Future[_Found]]] = deque()
         self._reading: asyncio.Task[None] | None = None
-        self._patience = Patience(lambda: StoreUnavailable("the store is slow"), seconds=seconds)
+        self._patience = Patience(lambda: StoreUnavailable("the store is slow"))
 
-    async def read(self, account: str, email_id: str) -> Email:
-        """The whole email but for attachment contents. Raises `EmailNotFound`, or `StoreError` in time."""
+    async def read(self, account: str, email_id: str, *, seconds: float) -> Email:
+        """The whole email but for attachment contents. Raises `EmailNotFound`; `StoreUnavailable` after `seconds`."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[_Found] = loop.create_future()
-        self._patience.watch(future)
+        self._patience.watch(future, seconds)
         self._waiting.append(((account, email_id), future))
         if self._reading is None:
             self._reading = loop.create_task(self._read_all())

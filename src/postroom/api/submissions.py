@@ -29,7 +29,7 @@ async def submit(desk: Desk, exchange: Exchange) -> Answer:
     key = await desk.doorman.admit(exchange, Scope.SEND)
     idempotency_key = idempotency.key_of(exchange)
     if not desk.backlog.has_room():
-        await desk.backlog.check()
+        await exchange.wait(desk.backlog.check())
     payload = await desk.read_json(exchange)
     intent = _Intent(exchange, desk, key, "emails", STRICT, idempotency_key, payload, desk.postroom.clock())
     try:
@@ -48,9 +48,9 @@ async def submit_batch(desk: Desk, exchange: Exchange) -> Answer:
     key = await desk.doorman.admit(exchange, Scope.SEND)
     idempotency_key = idempotency.key_of(exchange)
     mode = _mode(exchange)
-    await desk.backlog.check()
+    await exchange.wait(desk.backlog.check())
     payload = _listed(await desk.read_json(exchange), desk.postroom.settings)
-    await desk.backlog.check(len(payload))
+    await exchange.wait(desk.backlog.check(len(payload)))
     intent = _Intent(exchange, desk, key, "emails/batch", mode, idempotency_key, payload, desk.postroom.clock())
     try:
         emails, refused = await desk.work(exchange, intent.accept_each, payload)
@@ -115,7 +115,7 @@ class _Intent:
         """Makes them durable and answers; or answers as when the same request first came."""
         bound = self._bound()
         submission = Submission(account=self.key.account, emails=emails, answer=answer.decode(), idempotency=bound)
-        added = await self.desk.commits.submit(submission)
+        added = await self.desk.commits.submit(submission, seconds=self.exchange.patience)
         if isinstance(added, KeyReused):
             raise idempotency.reused()
         if added.replayed:
@@ -128,7 +128,7 @@ class _Intent:
         passed; what its client needs to hear is that the emails are there."""
         bound = self._bound()
         store = self.desk.postroom.store
-        answer = await self.desk.ask(store.replay, self.key.account, bound, now=self.now) if bound else None
+        answer = await self.exchange.ask(store.replay, self.key.account, bound, now=self.now) if bound else None
         return self._replayed(answer) if answer is not None else None
 
     def _bound(self) -> IdempotencyKey | None:
