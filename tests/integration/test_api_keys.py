@@ -1,12 +1,16 @@
 """/api-keys: made, listed, revoked, and never more powerful than the key that asks."""
 
+import uuid
 from typing import Any
 
 import pytest
 
+from postroom import keyring
 from postroom.mail.api_key import FULL_ACCESS
 from tests.product import EMAIL, Product
 from tests.refusals import CANARY, assert_refused
+
+OLD = "pr_79a7c494b014_17fe7ebaf62d44d9bc5f78bc8c5eef1004f263d180c19446181bfc5952c4b271_051b78a1"
 
 
 def make(product: Product, *, key: str | None = None, **members: Any) -> dict[str, Any]:
@@ -45,7 +49,22 @@ def test_revoked_key_stops_at_once(product: Product) -> None:
     assert_refused(product.request("GET", "/emails", key=made["token"]), 403, "invalid_api_key")
 
 
-@pytest.mark.parametrize("key_id", ["0123456789ab", "nothing", "%00"])
+def test_id_of_a_key_is_a_uuid_in_any_letter_case(product: Product) -> None:
+    made = make(product)
+    assert str(uuid.UUID(made["id"])) == made["id"]
+    assert product.request("DELETE", f"/api-keys/{made['id'].upper()}").json()["id"] == made["id"]
+    assert_refused(product.request("GET", "/emails", key=made["token"]), 403, "invalid_api_key")
+
+
+def test_key_from_before_ids_were_uuids_works_and_can_be_revoked(product: Product) -> None:
+    assert keyring.add(OLD, "old", store=product.postroom.store)
+    assert product.request("GET", "/emails", key=OLD).status_code == 200
+    assert "79a7c494b014" in [one["id"] for one in product.request("GET", "/api-keys").json()["data"]]
+    assert product.request("DELETE", "/api-keys/79a7c494b014").status_code == 200
+    assert_refused(product.request("GET", "/emails", key=OLD), 403, "invalid_api_key")
+
+
+@pytest.mark.parametrize("key_id", ["0123456789ab", "00000000-0000-4000-8000-000000000000", "-" * 36, "nothing", "%00"])
 def test_unknown_key_is_not_found(product: Product, key_id: str) -> None:
     assert_refused(product.request("DELETE", f"/api-keys/{key_id}"), 404, "not_found")
 

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_LIFE = timedelta(days=3660)
 
-_KEY_ID = re.compile(r"[0-9a-f]{12}")
+_KEY_ID = re.compile(r"[0-9a-f-]{36}|[0-9a-f]{12}")
 
 
 async def create(desk: Desk, exchange: Exchange) -> Answer:
@@ -53,7 +53,7 @@ async def revoke(desk: Desk, exchange: Exchange) -> Answer:
     """Revokes a key: at once in this process, within seconds in others."""
     asking = await desk.doorman.admit(exchange, Scope.KEYS)
     store = desk.postroom.store
-    key_id = exchange.path_id
+    key_id = exchange.path_id.lower()
     found = await exchange.ask(store.find_key, key_id) if _KEY_ID.fullmatch(key_id) else None
     if found is None or found.account != asking.account:
         raise not_found("no such API key")

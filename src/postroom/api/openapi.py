@@ -83,7 +83,7 @@ def in_path(name: str, schema: Json) -> Json:
 
 
 EMAIL_ID = in_path("id", _UUID)
-KEY_ID = in_path("id", {"type": "string", "pattern": "^[0-9a-f]{12}$"})
+KEY_ID = in_path("id", {"type": "string", "pattern": "^([0-9a-f]{12}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$"})
 IDEMPOTENCY = header(
     "Idempotency-Key",
     "Your word for this request. Sent again with the same payload, within 24 hours unless set otherwise, it brings the"

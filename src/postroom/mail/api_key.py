@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import uuid
 import zlib
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +26,8 @@ SENDING_ACCESS = frozenset({Scope.SEND})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """What the store keeps of a key. `domains` are the sender domains it may use, empty for any."""
+    """What the store keeps of a key. Its `id` is a canonical UUID, version 4 (older keys have 12 hexadecimal digits).
+    `domains` are the sender domains it may use, empty for any."""
 
     id: str
     account: str
@@ -42,16 +44,17 @@ class ApiKey:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
 
-_FORM = re.compile(r"pr_([0-9a-f]{12})_([0-9a-f]{64})_([0-9a-f]{8})\Z")
+_FORM = re.compile(r"pr_([0-9a-f]{32}|[0-9a-f]{12})_([0-9a-f]{64})_([0-9a-f]{8})\Z")
 
 
 def mint() -> tuple[str, str, str]:
-    """Makes a new key; returns its id, its text `pr_<id>_<256 random bits>_<checksum>`, and the hash to keep.
+    """Makes a new key; returns its id, its text `pr_<id without hyphens>_<256 random bits>_<checksum>`, and the hash to
+    keep.
 
     The checksum lets secret scanners and typing errors be told apart from real keys without asking the store.
     """
-    key_id, secret = secrets.token_hex(6), secrets.token_hex(32)
-    return key_id, f"pr_{key_id}_{secret}_{_checksum(key_id, secret)}", _hash(secret)
+    key_id, secret = uuid.uuid4(), secrets.token_hex(32)
+    return str(key_id), f"pr_{key_id.hex}_{secret}_{_checksum(key_id.hex, secret)}", _hash(secret)
 
 
 def key_id_of(token: str) -> str | None:
@@ -59,13 +62,13 @@ def key_id_of(token: str) -> str | None:
     found = _FORM.match(token)
     if found is None or _checksum(found[1], found[2]) != found[3]:
         return None
-    return found[1]
+    return found[1] if len(found[1]) == 12 else str(uuid.UUID(found[1]))
 
 
 def parse(token: str) -> tuple[str, str] | None:
     """The id and the hash to keep of a token that was minted elsewhere, or None when it is not one."""
-    found = _FORM.match(token) if key_id_of(token) else None
-    return (found[1], _hash(found[2])) if found else None
+    key_id, found = key_id_of(token), _FORM.match(token)
+    return (key_id, _hash(found[2])) if key_id and found else None
 
 
 def proves(token: str, key: ApiKey | None) -> bool:
@@ -79,5 +82,5 @@ def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()  # 256 random bits need no slow hash
 
 
-def _checksum(key_id: str, secret: str) -> str:
-    return f"{zlib.crc32(f'{key_id}_{secret}'.encode()):08x}"
+def _checksum(id_digits: str, secret: str) -> str:
+    return f"{zlib.crc32(f'{id_digits}_{secret}'.encode()):08x}"
