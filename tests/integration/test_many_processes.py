@@ -100,6 +100,7 @@ def test_rebuild_without_a_broker_says_so(fleet: Fleet) -> None:
     [
         ("POSTROOM_STORE_URL", "mongodb://ann:sesame@now@host/"),
         ("POSTROOM_STORE_URL", "mongodb://ann:sesame@host/?tls=true&tlsCAFile=no-such-file"),
+        ("POSTROOM_STORE_URL", "rediss://ann:sesame@host/?ssl_ca_certs=no-such-file"),
         ("POSTROOM_STORE_URL", "redis://:sesame@host/emails"),
         ("CELERY_RESULT_BACKEND", "redis://:sesame@host/results"),
         ("POSTROOM_RELAY_URL", "smtp://ann:sesame@host:many"),

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ PROBE_SECONDS = 1.2
 CALL_SECONDS = 2.8  # for all of one call
 LEAST_SECONDS = 0.1  # with less left, a new connection is not worth trying
 
+_FILES = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 _DATABASE = re.compile(r"/?|/[0-9]{1,9}")
 
 
@@ -178,6 +180,11 @@ def _read(url: str) -> tuple[type[AbstractConnection], dict[str, Any]]:
             "must be redis://[USER:PASSWORD@]HOST[:PORT][/NUMBER], or rediss:// for TLS, special characters in the "
             "password percent-encoded"
         ) from None  # the cause may hold the password
+    try:
+        for name in _FILES & options.keys():
+            Path(options[name]).read_bytes()
+    except OSError as error:
+        raise ValueError(f"names a certificate file that cannot be read ({error.strerror})") from None
     return connection_class, options
 
 
