@@ -23,7 +23,8 @@ _ID_CHARS = 36
 
 @dataclass(frozen=True, slots=True)
 class _Lead:
-    """One or several indexes that have all emails which fulfil one wish, with `before` before their ids."""
+    """One or several indexes that have all emails which fulfil one wish, with `before` before their ids. `sizes`
+    tell how many these are; there are none where the wish is for all emails."""
 
     indexes: tuple[str, ...]
     sizes: tuple[Command, ...]
@@ -64,7 +65,7 @@ def _measured(talk: Talk, query: Query, leads: Sequence[_Lead]) -> tuple[int, li
     replies = talk.ask_all([*questions, *cursor])
     _check_cursor(query, replies[len(questions) :])
     subject = replies[len(questions) - 1] if query.subject else 0
-    return subject, [sum(replies.pop(0) for _ in lead.sizes) for lead in leads]
+    return subject, [sum(replies.pop(0) for _ in lead.sizes) if lead.sizes else MOST_COLLECTED for lead in leads]
 
 
 def _cursor_question(query: Query) -> list[Command]:
@@ -101,8 +102,8 @@ def _with_status(account: str, wanted: Collection[Status]) -> _Lead:
     indexes = [f"listed:{status}:{account}" for status in sorted(set(wanted or Status) - {Status.SENDING})]
     if Status.SENDING in wanted:
         indexes.append("claims")
-    sizes = (("HLEN" if index == "claims" else "ZCARD", f"postroom:{index}") for index in indexes)
-    return _Lead(tuple(indexes), tuple(sizes))
+    sizes = [("HLEN" if index == "claims" else "ZCARD", f"postroom:{index}") for index in indexes]
+    return _Lead(tuple(indexes), tuple(sizes) if wanted else ())
 
 
 def _walked(talk: Talk, query: Query, leads: Sequence[_Lead], *, asking: Sequence[Command] = ()) -> Iterator[Record]:
