@@ -95,7 +95,8 @@ class Settings(BaseSettings):
     # -- what it is made of
     store_url: Annotated[SecretStr, AfterValidator(_known_store)] = Field(
         SecretStr("sqlite:///data/postroom.sqlite3"),
-        description="Where emails are kept: `sqlite:///PATH`; or, for many processes, `mongodb://…` or `redis://…`.",
+        description="Where emails are kept: `sqlite:///PATH`, with four slashes where it is absolute; or, for many"
+        " processes, `mongodb://…` or `redis://…`.",
     )
     redis_durability: Literal["strict", "relaxed"] = Field(
         "strict", description="`relaxed` accepts a Redis that may lose what it acknowledged when its machine fails."
@@ -105,16 +106,17 @@ class Settings(BaseSettings):
         description="RabbitMQ, which carries wake-ups to workers; not used with SQLite.",
     )
     celery_result_backend: Annotated[SecretStr | None, AfterValidator(_known_results)] = Field(
-        None, description="Where the counts of each chunk are kept for a day: `mongodb://…`, `redis://…`; or the store."
+        None, description="`mongodb://…` or `redis://…` for the counts of each chunk, kept a day; the store if unset."
     )
     relay_url: Annotated[SecretStr, AfterValidator(_known_relay)] = Field(
         SecretStr("simulated://"),
-        description="Where email goes: `smtp://user:pass@host:587`, `smtps://…`, or `simulated://`.",
+        description="Where email goes: `smtp://user:pass@host:587`, `smtps://…`, or `simulated://`. Special"
+        " characters in user and password are percent-encoded: `/` is `%2F`, `@` is `%40`.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least level that is logged."
     )
-    log_format: Literal["text", "json"] = Field("text", description="One event a line, for people or for machines.")
+    log_format: Literal["text", "json"] = Field("text", description="How events are written, one a line.")
 
     # -- the API
     host: Annotated[str, AfterValidator(_named_host)] = Field(
@@ -136,18 +138,22 @@ class Settings(BaseSettings):
         20, description="Emails of a batch with more than this many wait in the lane `bulk`, unless they say otherwise."
     )
     max_schedule_days: Count = Field(30, le=36_500, description="Furthest ahead that an email can be scheduled.")
-    max_requests: Count = Field(1000, description="Requests under way at once; more are answered 503.")
+    max_requests: Count = Field(1000, description="Requests under way in each API process; more are answered 503.")
     max_bytes_under_way: Count = Field(
-        256 * MiB, description="Request bodies in memory at once, in bytes; more are answered 503."
+        256 * MiB, description="Request bodies in memory in each API process; more are answered 503."
     )
-    max_connections: Count = Field(4000, description="Open client connections; more are closed at once.")
+    max_connections: Count = Field(
+        4000, description="Open client connections in each API process; more are answered 503 and closed."
+    )
     max_backlog: Count = Field(1_000_000, description="Unfinished emails in the store; with more, submissions get 503.")
     header_seconds: Seconds = Field(10, description="How long a client may take to send its request head.")
     body_seconds: Seconds = Field(15, description="How long a client may pause while it sends a body.")
     keep_alive_seconds: Seconds = Field(  # longer than clients and proxies keep theirs: whoever reuses it closes it
         65, description="How long an idle client connection is kept; clients and proxies should close theirs before."
     )
-    rate_limit: int = Field(0, ge=0, description="Requests per second that one API key may make; 0 for no limit.")
+    rate_limit: int = Field(
+        0, ge=0, description="Requests per second that each API process takes with one API key; 0 for no limit."
+    )
     idempotency_hours: Seconds = Field(24, description="How long an idempotency key is remembered, in hours.")
     commit_linger_ms: float = Field(
         1, ge=0, le=100, description="How long a group commit waits for more submissions under load, in milliseconds."
@@ -174,17 +180,23 @@ class Settings(BaseSettings):
         120, ge=1, description="How long a claim lasts after the final dot; it is renewed."
     )
     attempt_seconds: float = Field(  # a turn of ten minutes with an attempt at its end must end before its task does
-        900, ge=1, le=1000, description="How long one attempt may take before its claim lapses."
+        900, ge=1, le=1000, description="How long an attempt may take; must be above `POSTROOM_RELAY_DOT_SECONDS`."
     )
     max_attempts: Count = Field(
         25, le=1000, description="Attempts before an email has failed, unless it says otherwise."
     )
     max_age_hours: Seconds = Field(
-        72, description="Age at which an email has failed, unless it says otherwise, in hours."
+        72,
+        description="Hours after which an email has failed, unless it says otherwise: from its acceptance, the time for"
+        " which it was scheduled, or a retry by hand.",
     )
-    retry_base_seconds: Seconds = Field(60, description="Pause after the first transient outcome; doubles each time.")
-    retry_cap_seconds: Seconds = Field(14_400, description="Longest pause between attempts.")
-    route_delay_seconds: Seconds = Field(10, description="Pause after the relay itself was down or refused us.")
+    retry_base_seconds: Seconds = Field(
+        60, description="Pause after the first transient outcome, doubled each time, times a random ½ to 1."
+    )
+    retry_cap_seconds: Seconds = Field(14_400, description="Longest pause between attempts, before it is made random.")
+    route_delay_seconds: Seconds = Field(
+        10, description="Pause after the relay itself was down or refused us, times a random ½ to 1."
+    )
     doubt_delay_seconds: Seconds = Field(60, description="Shortest pause before an email in doubt is sent again.")
     return_path: Annotated[str | None, AfterValidator(_known_address)] = Field(
         None, description="Envelope sender, where bounces go; the email's `from` if unset."
@@ -211,7 +223,9 @@ class Settings(BaseSettings):
 
     # -- upkeep
     sweep_seconds: Seconds = Field(1, description="Pause between two sweeps.")
-    wake_up_seconds: Seconds = Field(15, description="When a published email that nobody claimed is published again.")
+    wake_up_seconds: Seconds = Field(
+        15, description="After how many seconds an email that nobody claimed is published again."
+    )
     retention_days: float = Field(30, gt=0, le=36_500, description="How long finished emails are kept, in days.")
 
 
@@ -226,7 +240,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        problems += [f"{_variable(e['loc'])}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
+        problems += [f"{variable(str(e['loc'][0]))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
     if settings:
         problems += _contradictions(settings)
     if problems or settings is None:
@@ -251,43 +265,30 @@ def _contradictions(settings: Settings) -> list[str]:
 def _values_from(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     values: dict[str, str] = {}
     problems: list[str] = []
-    fields = {_variable((name,)): name for name in Settings.model_fields}
-    for variable in sorted(environ):
-        setting = variable.removesuffix("_FILE")
-        if setting != variable and setting in fields and setting in environ:
-            problems.append(f"{variable}: {setting} is set as well; keep one of the two")
-        elif variable in fields:
-            values[fields[variable]] = environ[variable]
+    fields = {variable(name): name for name in Settings.model_fields}
+    for given in sorted(environ):
+        setting = given.removesuffix("_FILE")
+        if setting != given and setting in fields and setting in environ:
+            problems.append(f"{given}: {setting} is set as well; keep one of the two")
+        elif given in fields:
+            values[fields[given]] = environ[given]
         elif setting in fields:
             try:
-                values[fields[setting]] = Path(environ[variable]).read_text(encoding="utf-8").strip()
+                values[fields[setting]] = Path(environ[given]).read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-                problems.append(f"{variable}: cannot read that file ({reason})")
-        elif _is_ours(variable):
-            problems.append(f"{variable}: is not a setting; `postroom settings` lists them all")
+                problems.append(f"{given}: cannot read that file ({reason})")
+        elif _is_ours(given):
+            problems.append(f"{given}: is not a setting; `postroom settings` lists them all")
     return values, problems
 
 
-def _is_ours(variable: str) -> bool:
-    ours = variable.startswith(PREFIX) and not variable.startswith("POSTROOM_TEST_")
-    return ours and variable not in CLIENT_VARIABLES
+def _is_ours(given: str) -> bool:
+    ours = given.startswith(PREFIX) and not given.startswith("POSTROOM_TEST_")
+    return ours and given not in CLIENT_VARIABLES
 
 
-def _variable(location: tuple[int | str, ...]) -> str:
-    if not location:
-        return "settings"
-    name = str(location[0]).upper()
-    return name if name in UNPREFIXED else PREFIX + name
-
-
-def reference() -> str:
-    """The settings as a Markdown table, in the order of the class."""
-    lines = ["| setting | default | meaning |", "| --- | --- | --- |"]
-    for name, field in Settings.model_fields.items():
-        default = field.default
-        if isinstance(default, SecretStr):
-            default = default.get_secret_value()
-        shown = "unset" if default is None else f"`{default}`"
-        lines.append(f"| `{_variable((name,))}` | {shown} | {field.description} |")
-    return "\n".join(lines) + "\n"
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    upper = name.upper()
+    return upper if upper in UNPREFIXED else PREFIX + upper

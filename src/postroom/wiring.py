@@ -89,9 +89,9 @@ def open_store(settings: Settings) -> Store:
 
     What only a distributed Postroom needs is imported when it is: the embedded one runs without those packages.
     """
+    if file := sqlite_file(settings):
+        return SqliteStore(file)
     url = settings.store_url.get_secret_value()
-    if url.startswith(SQLITE):
-        return SqliteStore(Path(url.removeprefix(SQLITE)))
     with _blaming("POSTROOM_STORE_URL"):
         if url.startswith("mongodb"):
             from postroom.store.mongo import MongoStore
@@ -132,9 +132,15 @@ def _results_url(settings: Settings) -> str:
     return (settings.celery_result_backend or settings.store_url).get_secret_value()
 
 
+def sqlite_file(settings: Settings) -> Path | None:
+    """Where the store is a file."""
+    url = settings.store_url.get_secret_value()
+    return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
+
+
 def is_embedded(settings: Settings) -> bool:
     """Whether one process does everything, because it owns the store."""
-    return settings.store_url.get_secret_value().startswith(SQLITE)
+    return sqlite_file(settings) is not None
 
 
 def require_embedded(settings: Settings, command: str) -> None:

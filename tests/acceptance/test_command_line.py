@@ -1,6 +1,7 @@
 """The command line against a running product, and without one."""
 
 import json
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -104,6 +105,34 @@ def test_check_names_every_part_and_all_wrong_settings_at_once(tmp_path: Path) -
     code, _, err = postroom("check", folder=tmp_path, POSTROOM_PORT="x", POSTROOM_RELAY_URL="y", POSTROOM_TYPO="z")
     assert code == 2
     assert len(err.strip().splitlines()) == 3
+
+
+def test_check_knows_the_postroom_that_is_running(start: Start) -> None:
+    service = start()
+    port = {"POSTROOM_PORT": service.address.rpartition(":")[2]}
+    code, out, _ = postroom("check", service=service, **port)
+    assert code == 0, out
+    assert "running already" in out
+    assert "in use by the process with pid" in out
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        code, out, _ = postroom("check", service=service, POSTROOM_PORT=str(other.getsockname()[1]))
+    assert code == 1
+    assert "cannot be listened on" in out
+
+
+def test_lost_key_is_helped_and_a_new_store_is_named(start: Start, tmp_path: Path) -> None:
+    service = start()
+    code, _, err = postroom("keys", "create", service=service, POSTROOM_API_KEY="")
+    assert code == 2
+    assert "stop that and run `postroom keys create`" in err
+    service.stop()
+    code, out, err = postroom("keys", "create", service=service, POSTROOM_API_KEY="")
+    assert (code, out[:3], err) == (0, "pr_", "")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    code, out, err = postroom("keys", "list", folder=elsewhere)
+    assert (code, out.strip()) == (0, "")
+    assert f"{elsewhere}/data/postroom.sqlite3 is new" in err
 
 
 def test_check_says_that_the_relay_is_down(tmp_path: Path) -> None:

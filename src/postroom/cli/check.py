@@ -1,16 +1,20 @@
 """The command that says what is wrong with the configuration, all of it at once."""
 
+import errno
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import click
+import httpx
 
 from postroom import settings as settings_module
 from postroom import wiring
 from postroom.cli.output import as_json, clear_errors, show
 from postroom.errors import PostroomError, StoreLocked
 from postroom.settings import Settings
+
+LIVE_SECONDS = 3.0
 
 
 @click.command()
@@ -42,7 +46,7 @@ def _store(settings: Settings) -> str:
     try:
         store = wiring.open_store(settings)
     except StoreLocked as error:
-        return f"in use: {error}"
+        return str(error).rpartition(": ")[0]  # in use, which is well
     try:
         store.ping()
     finally:
@@ -79,4 +83,15 @@ def _port(settings: Settings) -> str:
         with socket.create_server((settings.host, settings.port), family=family):
             return f"{where} is free"
     except OSError as error:
-        raise OSError(f"{where} cannot be listened on ({error.strerror}); is Postroom running already?") from None
+        if error.errno == errno.EADDRINUSE and _answers(settings):
+            return f"{where} is where a Postroom is running already"
+        raise OSError(f"{where} cannot be listened on ({error.strerror})") from None
+
+
+def _answers(settings: Settings) -> bool:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    try:
+        answer = httpx.get(f"http://{host}:{settings.port}/livez", timeout=LIVE_SECONDS, trust_env=False)
+        return bool(answer.json() == {"status": "ok"})
+    except (httpx.HTTPError, ValueError):
+        return False

@@ -31,7 +31,11 @@ def call(
 ) -> Any:
     """Makes one request and returns the decoded answer. Ends the process with a sentence when it is refused."""
     if not key:
-        fail("no API key: set POSTROOM_API_KEY to the key that `postroom run` printed at its first start", code=2)
+        fail(
+            "no API key: set POSTROOM_API_KEY to the key that `postroom run` printed at its first start; "
+            "if it is lost, stop that and run `postroom keys create`",
+            code=2,
+        )
     headers = {"Authorization": f"Bearer {key}", **(headers or {})}
     try:
         answer = httpx.request(

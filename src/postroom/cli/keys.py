@@ -24,11 +24,16 @@ def keys() -> None:
 @contextmanager
 def _own_store() -> Iterator[Store | None]:
     """The store, or None while another process owns it."""
+    settings = settings_module.load()
+    file = wiring.sqlite_file(settings)
+    missing = file is not None and not file.exists()
     try:
-        store = wiring.open_store(settings_module.load())
+        store = wiring.open_store(settings)
     except StoreLocked:
         yield None
         return
+    if file and missing:
+        click.echo(f"postroom: there was no store yet; {file.absolute()} is new", err=True)
     try:
         yield store
     finally:

@@ -65,7 +65,7 @@ def refuse_if_unfit(server: Server, address: str, durability: Durability) -> Non
         raise faults.Unfit(f"Redis at {address} {problem}")
     if durability == "strict":
         for problem in lies(server):
-            raise faults.Unfit(f"Redis at {address} {problem}, or accept losses with durability=relaxed")
+            raise faults.Unfit(f"Redis at {address} {problem}, or accept losses: POSTROOM_REDIS_DURABILITY=relaxed")
 
 
 def lies(server: Server) -> Iterator[str]:
