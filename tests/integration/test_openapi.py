@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -12,7 +13,7 @@ from schemathesis.checks import CHECKS
 from postroom import status
 from postroom.api.answers import LastEvent
 from tests.engines import Engine
-from tests.product import Product, running
+from tests.product import EMAIL, Product, running
 from tests.refusals import NAMES
 
 
@@ -105,11 +106,52 @@ def test_refusals_are_declared_as_they_are(document: dict[str, Any]) -> None:
                 if code.startswith("4"):
                     content = answer["content"]["application/json"]
                     assert content["schema"] == {"$ref": "#/components/schemas/Refused"}
+                    problem = answer["content"]["application/problem+json"]
+                    assert problem["schema"] == {"$ref": "#/components/schemas/Problem"}
+
+
+@pytest.mark.one_engine
+def test_refusals_are_declared_as_problem_details_too(product: Product, document: dict[str, Any]) -> None:
+    wish = {"Accept": "application/problem+json"}
+    answer = product.request("POST", "/emails", json={"from": "x"}, headers=wish)
+    assert answer.headers["content-type"] == "application/problem+json"
+    schema = {"$ref": "#/components/schemas/Problem", "components": document["components"]}
+    jsonschema.validate(answer.json(), schema)
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(
+    ("method", "path", "key", "body", "headers"),
+    [
+        ("POST", "/emails", None, EMAIL, {"Prefer": "respond-async"}),
+        ("POST", "/emails", None, EMAIL, {"Idempotency-Key": "declared"}),
+        ("POST", "/emails", "", EMAIL, {}),
+        ("POST", "/emails", None, {}, {}),
+        ("GET", "/emails", None, None, {}),
+        ("GET", "/livez", "", None, {}),
+    ],
+)
+def test_headers_of_answers_are_declared(
+    engine: Engine, tmp_path: Path, method: str, path: str, key: str | None, body: Any, headers: dict[str, str]
+) -> None:
+    with running(engine, tmp_path, deliver=False, environ={"POSTROOM_RATE_LIMIT": "100"}) as product:
+        document = product.request("GET", "/openapi.json", key="").json()
+        for _ in range(2):  # the second time an answer may be given anew
+            answer = product.request(method, path, key=key, json=body, headers=headers)
+            declared = document["paths"][path][method.lower()]["responses"][str(answer.status_code)]["headers"]
+            ordinary = {"content-type", "content-length", "date", "server"}
+            assert {name.lower() for name in answer.headers} - ordinary <= {name.lower() for name in declared}
 
 
 @pytest.mark.one_engine
 def test_limits_are_those_that_are_set(engine: Engine, tmp_path: Path) -> None:
-    set_so = {"POSTROOM_MAX_RECIPIENTS": "7", "POSTROOM_MAX_ATTACHMENTS": "6", "POSTROOM_MAX_BATCH": "5"}
+    set_so = {
+        "POSTROOM_MAX_RECIPIENTS": "7",
+        "POSTROOM_MAX_ATTACHMENTS": "6",
+        "POSTROOM_MAX_BATCH": "5",
+        "POSTROOM_MAX_SUBJECT_CHARS": "4",
+        "POSTROOM_MAX_TEXT_BYTES": "3000",
+    }
     with running(engine, tmp_path, deliver=False, environ=set_so) as product:
         document = product.request("GET", "/openapi.json", key="").json()
     members = document["components"]["schemas"]["EmailIn"]["properties"]
@@ -117,6 +159,9 @@ def test_limits_are_those_that_are_set(engine: Engine, tmp_path: Path) -> None:
     assert told == [7, 7, 7, 7, 6]
     batch = document["paths"]["/emails/batch"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert batch["maxItems"] == 5
+    assert members["subject"]["maxLength"] == 4
+    assert members["html"]["description"] == "At most 3,000 bytes."
+    assert members["text"]["description"].endswith(" At most 3,000 bytes.")
 
 
 def most_of(member: dict[str, Any]) -> int:

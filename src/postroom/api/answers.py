@@ -1,11 +1,28 @@
 """What clients get back, as schemas. `render` makes values of these types; the OpenAPI document shows them."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from typing_extensions import TypedDict  # pydantic reads the standard one only from Python 3.12 on
 
 from postroom.api.errors import Name
+from postroom.mail.email import RecipientStatus, Status
+
+Events = Annotated[
+    str,
+    Field(
+        description="A state that was reached, or `attempt`, `relay_unavailable`, `handed_back`, `claim_lapsed`,"
+        " `outcome_unknown`, `retried_by_hand`."
+    ),
+]
+Kinds = Annotated[
+    str,
+    Field(
+        description="Of an attempt: `transient`, `permanent`, `rejected`, `uncertain`, `route`. When Postroom stopped"
+        " trying: `exhausted`, `expired`, `poison`."
+    ),
+]
 
 LastEvent = Literal[
     "queued",
@@ -45,7 +62,7 @@ class RecipientOut(TypedDict):
 
     address: str
     kind: Literal["to", "cc", "bcc"]
-    status: str
+    status: RecipientStatus
     smtp_code: int | None
     enhanced_code: str | None
     message: str | None
@@ -55,7 +72,7 @@ class RecipientOut(TypedDict):
 class EventOut(TypedDict):
     """One line of the timeline."""
 
-    event: str
+    event: Events
     at: datetime
     attempt: int
     detail: dict[str, Any]
@@ -64,7 +81,7 @@ class EventOut(TypedDict):
 class LastErrorOut(TypedDict):
     """Why the email is not sent (yet)."""
 
-    kind: str
+    kind: Kinds
     message: str
     smtp_code: int | None
     enhanced_code: str | None
@@ -77,7 +94,7 @@ class AcceptedEmail(TypedDict):
 
     object: Literal["email"]
     id: str
-    status: str
+    status: Status
     created_at: datetime
     scheduled_at: datetime | None
 
@@ -122,7 +139,7 @@ EmailHead = TypedDict(
         "created_at": datetime,
         "scheduled_at": datetime | None,
         "last_event": LastEvent,
-        "status": str,
+        "status": Status,
         "attempts": int,
         "max_attempts": int,
         "sent_at": datetime | None,
@@ -246,3 +263,12 @@ class Refused(_Refused, total=False):
     """Every answer that is not a success."""
 
     details: list[Detail]
+
+
+class Problem(Refused):
+    """The same as problem details (RFC 9457), for those who name `application/problem+json` in `Accept`."""
+
+    type: Literal["about:blank"]
+    title: Name
+    status: int
+    detail: str

@@ -193,6 +193,8 @@ def _route_health(app: FastAPI) -> None:
         ("/readyz", health.ready, answers.Readiness),
         ("/health", health.health, answers.Health),
     ):
-        down = {503: {"description": "Not ready.", "model": model}} if model is not answers.Liveness else {}
+        down: Any = {503: {"description": "Too many connections.", "model": answers.Refused}}
+        if model is not answers.Liveness:
+            down = {503: {"description": "Not ready, or too many connections.", "model": model | answers.Refused}}
         _add(app, "GET", path, handler, model, responses=down, **about)
         _add(app, "HEAD", path, handler, None, include_in_schema=False)  # what some health checks send

@@ -113,7 +113,6 @@ Content = Annotated[
                 {"type": "string", "contentEncoding": "base64", "minLength": 1},
                 _OCTETS,
                 _BUFFER,
-                {"type": "null"},
             ]
         }
     ),
@@ -124,7 +123,9 @@ Nothing = Annotated[Any, WithJsonSchema({"type": "null"})]
 class AttachmentIn(Sent):
     """A file that goes with an email; with a `content_id` it is shown inline."""
 
-    content: Content = Field(None, description="Base64 text, a list of octets, or a `Buffer` of Node. Required.")
+    model_config = ConfigDict(json_schema_extra={"required": ["content"]})
+
+    content: Content = Field(None, description="Base64 text, a list of octets, or a `Buffer` of Node.")
     filename: Annotated[str | None, BeforeValidator(_no_name)] = Field(None, examples=["invoice.pdf"])
     content_type: str | None = Field(
         None,
@@ -149,7 +150,10 @@ class EmailIn(Sent):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "anyOf": [{"required": ["html"]}, {"required": ["text"]}],
+            "anyOf": [
+                {"required": ["html"], "properties": {"html": {"type": "string"}}},
+                {"required": ["text"], "properties": {"text": {"type": "string"}}},
+            ],
             "examples": [
                 {
                     "from": "Shop <shop@example.com>",
@@ -166,7 +170,7 @@ class EmailIn(Sent):
     cc: Addresses = None
     bcc: Addresses = Field(None, description="Named in no header.")
     reply_to: Addresses = None
-    subject: Annotated[str, WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 998})]
+    subject: Annotated[str, WithJsonSchema({"type": "string", "minLength": 1})]
     html: str | None = None
     text: str | None = Field(None, description="When absent it is derived from `html`; when empty it is not.")
     headers: Headers = Field(None, description="Further headers. Those that Postroom writes itself are ignored.")
@@ -174,7 +178,8 @@ class EmailIn(Sent):
     tags: Tags | None = Field(None, max_length=75, description="Not put into the message.")
     scheduled_at: str | None = Field(
         None,
-        description="When to send: ISO 8601 (UTC unless it says otherwise), `in 10 minutes`, `tomorrow at 9am`.",
+        description="When to send: a date and time of ISO 8601 (UTC unless it says otherwise), `in 10 minutes`,"
+        " `tomorrow at 9am`.",
         examples=["in 10 minutes"],
     )
     metadata: Metadata = Field(None, description="Kept with the email and given back, never put into the message.")
@@ -183,7 +188,9 @@ class EmailIn(Sent):
     )
     max_attempts: StrictInt | None = Field(None, ge=1, le=1000, description="Attempts before it has failed.")
     expires_at: str | None = Field(
-        None, description="When to stop trying, written like `scheduled_at`.", examples=["in 2 hours"]
+        None,
+        description="When to stop trying, written like `scheduled_at`; at most 366 days ahead.",
+        examples=["in 2 hours"],
     )
     on_uncertain: Literal["resend", "hold"] | None = Field(
         None,
