@@ -87,9 +87,8 @@ class Intake:
         return group
 
     def _commit(self, group: "list[_Waiting]") -> None:
-        now = self._store.clock()
         try:
-            answers = self._add([submission for submission, _ in group], now)
+            answers = self._add([submission for submission, _ in group], self._store.clock())
         except (StoreUnavailable, OutcomeUnknown) as error:
             log.error("store unavailable", extra={"reason": str(error), "count": len(group)})
             _fail(group, error)

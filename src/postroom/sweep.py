@@ -61,12 +61,14 @@ def publish_due(*, store: Store, queue: Queue, chunk_size: int, again_after: tim
 def rebuild_queue(*, store: Store, queue: Queue, chunk_size: int, again_after: timedelta) -> int:
     """Publishes everything due at once, for a broker that has lost its data; returns how many emails.
 
-    What was published counts as published for `again_after`; looking that far ahead finds all of it, and what comes due
-    meanwhile. Raises `QueueUnavailable`; without this step, the sweep does the same a little later.
+    What was published counts as published for `again_after`; looking that far ahead finds all of it. Raises
+    `QueueUnavailable`; without this step, the sweep does the same a little later.
     """
     queue.ping()
-    horizon, count = store.clock() + again_after, 0
-    while by_lane := store.due(STEP, now=horizon, wake_up_again_at=horizon + timedelta(milliseconds=1)):
+    now, count = store.clock(), 0
+    horizon = now + again_after
+    again_at = horizon + timedelta(milliseconds=1)
+    while by_lane := store.due(STEP, now=now, wake_up_again_at=again_at, published_until=horizon):
         taken = sum(map(len, by_lane.values()))
         published = publish_chunks(by_lane.items(), queue=queue, chunk_size=chunk_size)
         count += published

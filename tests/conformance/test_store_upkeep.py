@@ -74,6 +74,17 @@ def test_scheduled_email_becomes_queued_when_its_time_has_come(store: Store) -> 
     assert published(store, now + HOUR + 15 * SECOND) == [email.id]
 
 
+def test_what_was_published_lately_is_published_again_at_once_and_nothing_that_is_not_due(store: Store) -> None:
+    now = store.clock()
+    [waiting, scheduled] = make.stored(store, now, make.email(now), make.scheduled(now, now + 10 * SECOND))
+    until = now + 15 * SECOND
+    found_due = store.due(9, now=now, wake_up_again_at=until + SECOND, published_until=until)
+    assert found_due == {Lane.NORMAL: [waiting.id]}
+    assert found(store, scheduled).life == scheduled.life
+    assert not store.due(9, now=now, wake_up_again_at=until + SECOND, published_until=until)
+    assert published(store, now + 10 * SECOND) == [scheduled.id]
+
+
 def test_email_scheduled_soon_is_published_at_its_time(store: Store) -> None:
     now = store.clock()
     [email] = make.stored(store, now, make.scheduled(now, now + SECOND))

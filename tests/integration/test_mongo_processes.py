@@ -116,12 +116,23 @@ class Server:
 
     def __init__(self) -> None:
         self.time, self.looks, self.down = datetime(2026, 5, 1, tzinfo=UTC), 0, False
+        self.gate = threading.Event()
+        self.gate.set()
 
     def __call__(self) -> datetime:
         self.looks += 1
+        self.gate.wait(10)
         if self.down:
             raise AutoReconnect
         return self.time
+
+
+def soon(condition: Callable[[], bool]) -> None:
+    """Waits until the condition holds."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def test_clock_is_the_servers_and_is_seldom_looked_at() -> None:
@@ -141,7 +152,7 @@ def test_clock_never_goes_back_when_the_servers_does() -> None:
     server.time -= HOUR
     assert clock() >= first
     server.time += 2 * HOUR
-    assert clock() - first >= HOUR
+    soon(lambda: clock() - first >= HOUR)
 
 
 def test_clock_goes_on_without_the_server_once_it_was_reached() -> None:
@@ -154,6 +165,21 @@ def test_clock_goes_on_without_the_server_once_it_was_reached() -> None:
     first = clock()
     server.down = True
     assert clock() >= first
+
+
+def test_clock_that_was_told_waits_for_nobody() -> None:
+    server = Server()
+    clock = ServerClock(server, sync_seconds=0)
+    first = clock()
+    server.gate.clear()
+    assert clock() >= first
+    looks = server.looks
+    assert clock() >= first
+    soon(lambda: server.looks > 1)
+    assert server.looks <= looks + 1, "it looks while it is looking"
+    server.gate.set()
+    server.time += HOUR
+    soon(lambda: clock() - first >= HOUR)
 
 
 def test_clock_is_as_exact_as_leases_need(store: MongoStore, mongodb_url: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from postroom.errors import StoreUnavailable
 from postroom.intake import MOST_BYTES_IN_A_GROUP, Answer, Intake
 from postroom.queue.publisher import Publisher
 from postroom.store.base import Added, Store, Submission
@@ -28,6 +29,28 @@ class Noting:
         return [Added(answer=one.answer, replayed=False) for one in submissions]
 
     def publish(self, _: object) -> None: ...
+
+
+class Timeless(Noting):
+    """A store that cannot tell the time."""
+
+    def clock(self) -> datetime:
+        raise StoreUnavailable("away")
+
+
+def test_store_that_cannot_tell_the_time_is_an_answer() -> None:
+    store, answers = Timeless(), list[Answer]()
+    intake = Intake(
+        store=cast(Store, store),
+        publisher=cast(Publisher, store),
+        linger=timedelta(0),
+        wake_up_after=timedelta(seconds=1),
+    )
+    intake.start()
+    for _ in range(2):
+        intake.submit(make.submission(make.email()), answers.append)
+    intake.close()
+    assert [type(answer) for answer in answers] == [StoreUnavailable] * 2
 
 
 def groups(*submissions: Submission) -> list[int]:

@@ -105,6 +105,28 @@ def test_end_publishes_what_waits_in_chunks_of_one_lane() -> None:
     assert [one for lane, chunk in taken if lane is Lane.NORMAL for one in chunk] == ["0", "n1"]
 
 
+class Broken(MemoryQueue):
+    """A queue with a bug, for one lane."""
+
+    def publish(self, ids: Sequence[str], lane: Lane) -> None:
+        if lane is Lane.BULK:
+            raise RuntimeError("a bug")
+        super().publish(ids, lane)
+
+
+def test_bug_in_one_round_does_not_end_the_publisher(caplog: pytest.LogCaptureFixture) -> None:
+    queue = Broken()
+    publisher = Publisher(queue=queue, chunk_size=100)
+    publisher.start()
+    publisher.publish([(Lane.BULK, "b")])
+    while not caplog.records:
+        time.sleep(0.005)
+    publisher.publish([(Lane.URGENT, "u")])
+    assert queue.take(WAIT_SECONDS) == (Lane.URGENT, ["u"])
+    publisher.close()
+    assert [record.message for record in caplog.records] == ["unexpected error"]
+
+
 def test_what_a_dead_broker_leaves_no_room_for_is_left_to_the_sweep(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import time
 from dataclasses import dataclass
+from datetime import datetime
 
 from postroom.api.buckets import Buckets, Standing
 from postroom.api.errors import Name, Refusal
@@ -57,12 +58,17 @@ class Doorman:
     async def _look_up(self, exchange: Exchange) -> _Known:
         text = _token(exchange).decode("ascii", "replace")
         key_id = api_key.key_id_of(text)
-        key = await exchange.ask(self._store.find_key, key_id) if key_id else None
-        now = self._store.clock()
+        if key_id is None:
+            raise await self._wrong(exchange)
+        key, now = await exchange.ask(self._find, key_id)
         if not api_key.proves(text, key) or key is None or not key.usable(now):
             raise await self._wrong(exchange)
         left = min(CACHE_SECONDS, (key.expires_at - now).total_seconds() if key.expires_at else CACHE_SECONDS)
         return self._remember(_digest(exchange), _Known(key, time.monotonic() + left))
+
+    def _find(self, key_id: str) -> tuple[ApiKey | None, datetime]:
+        """In a thread: whoever asks for the time first may have to wait for the store."""
+        return self._store.find_key(key_id), self._store.clock()
 
     def _remember(self, digest: bytes, known: _Known) -> _Known:
         now = time.monotonic()

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from postroom.deliver.held import Held, left, same_for_all, took
 from postroom.deliver.terms import Terms
-from postroom.errors import StoreError
+from postroom.errors import OutcomeUnknown, StoreError
 from postroom.mail import lifecycle, mime, settling
 from postroom.mail.email import Email, Lane, Status
 from postroom.mail.outcome import Envelope, HandOff, Phase, Verdict
@@ -44,6 +44,7 @@ class Turn:
     held: dict[str, Held] = field(default_factory=dict)  # all claims, waiting or under way
     bytes_under_way: int = 0
     unwritten: dict[str, tuple[Settlement, HandOff]] = field(default_factory=dict)
+    perhaps_written: set[str] = field(default_factory=set)  # of these; the store did not say
     verdicts: Counter[str] = field(default_factory=Counter)
     began: datetime = field(init=False)
     renewed_at: datetime = field(init=False)
@@ -65,7 +66,8 @@ class Turn:
             self._leave_what_waits()
         self.claim(free)
         envelopes: list[Envelope] = []
-        while self.waiting and len(envelopes) < free and self.bytes_under_way < self.terms.bytes_under_way:
+        most_bytes = self.terms.bytes_under_way
+        while self.waiting and len(envelopes) < free and self.bytes_under_way < most_bytes and not self.unwritten:
             envelope = self.compose(self.waiting.popleft().email)
             if envelope:
                 envelopes.append(envelope)
@@ -244,20 +246,28 @@ class Turn:
             return
         now = self.store.clock()
         try:
-            written = self.store.settle([settlement for settlement, _ in self.unwritten.values()], now=now)
+            self._end(self.store.settle([settlement for settlement, _ in self.unwritten.values()], now=now))
             late = [
                 replace(settlement, life=replace(settlement.life, possible_duplicate=True))
-                for email_id, (settlement, hand_off) in self.unwritten.items()
-                if email_id not in written and took(hand_off)
+                for settlement, hand_off in self.unwritten.values()
+                if took(hand_off)
             ]
             if late:
-                written |= self.store.settle_late(late, now=now)
+                self._end(self.store.settle_late(late, now=now))
         except StoreError as error:
             _log_store(error, worker=self.worker.name)
+            if isinstance(error, OutcomeUnknown):
+                self.perhaps_written.update(self.unwritten)
             return
-        for email_id, (settlement, _) in self.unwritten.items():
-            _log_end(settlement, written=email_id in written)
+        for email_id in self.unwritten.keys() - self.perhaps_written:
+            log.warning("claim had lapsed", extra=_named(self.unwritten[email_id][0]))
         self.unwritten.clear()
+        self.perhaps_written.clear()
+
+    def _end(self, written: Collection[str]) -> None:
+        for email_id in written:
+            settlement, _ = self.unwritten.pop(email_id)
+            _log_failed(settlement)
 
     def hand_back(self) -> None:
         """Ends the turn: nothing stays claimed, as far as the store can be told."""
@@ -278,12 +288,12 @@ def _log_store(error: StoreError, *, worker: str) -> None:
     log.error("store unavailable", extra={"reason": str(error), "worker": worker})
 
 
-def _log_end(settlement: Settlement, *, written: bool) -> None:
+def _log_failed(settlement: Settlement) -> None:
     life = settlement.life
-    if written and life.status is not Status.FAILED:
-        return
-    extra = {"email_id": settlement.email_id, "attempt": life.attempts}
-    if not written:
-        log.warning("claim had lapsed", extra=extra)
-    else:
-        log.warning("email failed", extra={**extra, "reason": life.last_error.kind if life.last_error else ""})
+    if life.status is Status.FAILED:
+        reason = life.last_error.kind if life.last_error else ""
+        log.warning("email failed", extra={**_named(settlement), "reason": reason})
+
+
+def _named(settlement: Settlement) -> dict[str, object]:
+    return {"email_id": settlement.email_id, "attempt": settlement.life.attempts}

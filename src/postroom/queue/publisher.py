@@ -71,7 +71,10 @@ class Publisher:
                 self._hurry.wait(pause)  # not the condition: nobody has to wake this thread up for each that comes
             self._hurry.clear()
             last_round = time.monotonic()
-            self._publish(self._take())
+            try:
+                self._publish(self._take())
+            except Exception:  # the sweep publishes what was taken; what comes next is published here
+                log.exception("unexpected error")
 
     def _wait(self) -> bool:
         """Returns when something waits; False when nothing does and this is the end."""

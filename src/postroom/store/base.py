@@ -104,7 +104,7 @@ class Store(Protocol):
     """Where emails live. All promises rest on it."""
 
     def clock(self) -> datetime:
-        """The store's time: aware, UTC, whole milliseconds."""
+        """The store's time: aware, UTC, whole milliseconds. Once it has been told it is told without waiting."""
 
     # -- submission ---------------------------------------------------------------------------------------------
 
@@ -155,9 +155,12 @@ class Store(Protocol):
 
     # -- upkeep -------------------------------------------------------------------------------------------------
 
-    def due(self, limit: int, *, now: datetime, wake_up_again_at: datetime) -> Mapping[Lane, list[str]]:
-        """Ids to publish, by lane, oldest first: due and not published since their wake-up time. Moves each one's next
-        wake-up to `wake_up_again_at`, so that two sweeps never publish the same. Scheduled ones become queued."""
+    def due(
+        self, limit: int, *, now: datetime, wake_up_again_at: datetime, published_until: datetime | None = None
+    ) -> Mapping[Lane, list[str]]:
+        """Ids to publish, by lane, oldest first: due, and with a wake-up time that has passed, or will by
+        `published_until`. Moves each one's next wake-up to `wake_up_again_at`, so that two sweeps never publish the
+        same. Scheduled ones become queued."""
 
     def recover(self, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool = False) -> int:
         """Ends lapsed claims (or, at the start of an embedded process, all): before the fence back to the queue, after

@@ -1,5 +1,5 @@
 """The server's time, so that leases mean the same on every host: asked now and then, in between kept by the monotonic
-clock of this host."""
+clock of this host. Nobody waits for it but who asks first."""
 
 import threading
 import time
@@ -24,25 +24,25 @@ class ServerClock:
         self._times = Milliseconds()
 
     def __call__(self) -> datetime:
-        """The time now. Raises `PyMongoError` only as long as the server was never reached."""
+        """The time now. Raises `PyMongoError` only as long as the server was never reached; from then on it asks nobody
+        itself, so that it may be called on an event loop."""
         zero = self._zero or self._first_zero()
         if time.monotonic() >= self._sync_at and self._syncing.acquire(blocking=False):
-            try:
-                zero = self._sync_again(zero)
-            finally:
-                self._syncing.release()
+            threading.Thread(target=self._sync_again, name="store-clock", daemon=True).start()
         return self._times.at(zero + time.monotonic())
 
     def _first_zero(self) -> float:
         with self._syncing:
             return self._zero or self._sync()
 
-    def _sync_again(self, zero: float) -> float:
+    def _sync_again(self) -> None:
+        """Ends the turn that `__call__` began."""
         try:
-            return self._sync()
+            self._sync()
         except PyMongoError:  # whoever needs the server next will report it; until then the old offset is good
             self._sync_at = time.monotonic() + self._sync_seconds
-            return zero
+        finally:
+            self._syncing.release()
 
     def _sync(self) -> float:
         before = time.monotonic()

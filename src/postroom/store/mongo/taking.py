@@ -7,6 +7,7 @@ marked and could not be read is given back.
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import pymongo
@@ -110,7 +111,8 @@ def _take(here: Connection, found: Sequence[Document], taking: TimedTaking) -> l
             with pymongo.timeout(max(_READ_AFTER_SECONDS - taking.passed, _LEAST_SECONDS)):
                 claims += _take_together(here, step, step_taking)
         except PyMongoError:
-            _give_back(here, step, step_taking)
+            with suppress(PyMongoError):  # else they are given back when their lease lapses
+                _give_back(here, step, step_taking)
             if not claims:
                 raise
             break

@@ -29,12 +29,15 @@ _PRUNED_BYTES = 32 * 1024 * 1024  # of attachments, in one transaction
 _PRUNING_SECONDS = 1.0  # after which the rest is left to the next step
 
 
-def due(here: Connection, limit: int, *, now: datetime, wake_up_again_at: datetime) -> Mapping[Lane, list[str]]:
+def due(
+    here: Connection, limit: int, *, now: datetime, wake_up_again_at: datetime, until: datetime
+) -> Mapping[Lane, list[str]]:
     """Takes what the sweep shall publish now."""
-    unpublished = {"lane": {"$in": [lane.value for lane in Lane]}, "wake_up_at": {"$lte": now}, "due_at": {"$lte": now}}
+    lanes = {"$in": [lane.value for lane in Lane]}
+    unpublished = {"lane": lanes, "wake_up_at": {"$lte": until}, "due_at": {"$lte": now}}
     with faults.asking(here.where):
         found = _first(here, limit, unpublished, [("lane", -1), ("wake_up_at", 1)], "unpublished", _SHOWN)
-    taken = _take(here, found, now, wake_up_again_at) if found else set()
+    taken = _take(here, found, now, until, wake_up_again_at) if found else set()
     by_lane: dict[Lane, list[str]] = {}
     for document in sorted(found, key=lambda d: (d["due_at"], d["_id"])):
         if document["_id"] in taken:
@@ -128,12 +131,12 @@ def _first(
     return list(found)
 
 
-def _take(here: Connection, found: Sequence[Document], now: datetime, again_at: datetime) -> set[str]:
+def _take(here: Connection, found: Sequence[Document], now: datetime, until: datetime, again_at: datetime) -> set[str]:
     """Moves the wake-ups of those that nobody else has taken meanwhile; returns their ids."""
     mark = uuid.uuid4().hex
     ids = [document["_id"] for document in found]
     waiting = [document["_id"] for document in found if document["status"] != Status.SCHEDULED]
-    still = {"_id": {"$in": waiting}, "wake_up_at": {"$lte": now}, "due_at": {"$lte": now}}
+    still = {"_id": {"$in": waiting}, "wake_up_at": {"$lte": until}, "due_at": {"$lte": now}}
     change = {"$set": {"wake_up_at": again_at, "wake_up_mark": mark}}  # no other revision: its life stays the same
     updates: list[UpdateMany | UpdateOne] = [UpdateMany(still, change, hint="_id_")]
     updates += _releases(here, set(ids).difference(waiting), now, again_at, mark)

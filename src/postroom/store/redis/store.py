@@ -114,10 +114,12 @@ class RedisStore:
 
     # -- upkeep -------------------------------------------------------------------------------------------------
 
-    def due(self, limit: int, *, now: datetime, wake_up_again_at: datetime) -> Mapping[Lane, list[str]]:
+    def due(
+        self, limit: int, *, now: datetime, wake_up_again_at: datetime, published_until: datetime | None = None
+    ) -> Mapping[Lane, list[str]]:
         """Takes what is to be published."""
         with self._link.talk(writing=True) as talk:
-            return upkeep.due(talk, limit, now=now, wake_up_again_at=wake_up_again_at)
+            return upkeep.due(talk, limit, now=now, wake_up_again_at=wake_up_again_at, until=published_until or now)
 
     def recover(self, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool = False) -> int:
         """Ends lapsed claims."""

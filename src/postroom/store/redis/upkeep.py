@@ -16,9 +16,11 @@ from postroom.store.redis.talk import Argument, Talk
 _SECONDS = 1.0  # after which the rest is left to the next step
 
 
-def due(talk: Talk, limit: int, *, now: datetime, wake_up_again_at: datetime) -> Mapping[Lane, list[str]]:
+def due(
+    talk: Talk, limit: int, *, now: datetime, wake_up_again_at: datetime, until: datetime
+) -> Mapping[Lane, list[str]]:
     """Takes what the sweep shall publish now."""
-    lanes = talk.run(scripts.DUE, times.to_ms(now), times.to_ms(wake_up_again_at), limit)
+    lanes = talk.run(scripts.DUE, times.to_ms(now), times.to_ms(wake_up_again_at), limit, times.to_ms(until))
     scheduled = [Record(*record) for _, waiting in lanes for record in waiting]
     _rewrite(talk, scheduled, lambda record: lifecycle.release(records.life_of(record), now=now), now, wake_up_again_at)
     return {lane: [one.decode() for one in ids] for lane, (ids, _) in zip(Lane, lanes, strict=True) if ids}

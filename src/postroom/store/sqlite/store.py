@@ -114,9 +114,12 @@ class SqliteStore:
 
     # -- upkeep -------------------------------------------------------------------------------------------------
 
-    def due(self, limit: int, *, now: datetime, wake_up_again_at: datetime) -> Mapping[Lane, list[str]]:
+    def due(
+        self, limit: int, *, now: datetime, wake_up_again_at: datetime, published_until: datetime | None = None
+    ) -> Mapping[Lane, list[str]]:
         """Takes what is to be published."""
-        return self._writer.run(upkeep.due(limit, now=now, wake_up_again_at=wake_up_again_at))
+        until = published_until or now
+        return self._writer.run(upkeep.due(limit, now=now, wake_up_again_at=wake_up_again_at, until=until))
 
     def recover(self, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool = False) -> int:
         """Ends lapsed claims."""

@@ -57,15 +57,15 @@ def write_life(
 
 
 def due(
-    limit: int, *, now: datetime, wake_up_again_at: datetime
+    limit: int, *, now: datetime, wake_up_again_at: datetime, until: datetime
 ) -> Callable[[sqlite3.Connection], Mapping[Lane, list[str]]]:
     """Takes what the sweep shall publish now."""
 
     def operation(connection: sqlite3.Connection) -> Mapping[Lane, list[str]]:
         found: dict[Lane, list[str]] = {}
-        room, moment = limit, rows.to_ms(now)
+        room = limit
         for rank, lane in enumerate(LANES):
-            waiting = _select(connection, _UNPUBLISHED, rank, moment, moment, room)
+            waiting = _select(connection, _UNPUBLISHED, rank, rows.to_ms(until), rows.to_ms(now), room)
             _publish(connection, waiting, now, wake_up_again_at)
             if waiting:
                 found[lane] = [row.id for row in sorted(waiting, key=lambda row: (row.due_at, row.n))]

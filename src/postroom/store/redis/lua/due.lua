@@ -1,12 +1,12 @@
 -- Takes what the sweep shall publish, and moves its next wake-up.
--- ARGV: now, the time of the next wake-up, a limit.
+-- ARGV: now, the time of the next wake-up, a limit, the time until which wake-ups are looked for.
 -- Returns for each lane {ids, scheduled}, the ids oldest first; `scheduled` are the records of those that must become
 -- queued.
 
-local now, again_at, room = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local now, again_at, room, wake_up_until = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
 local function take(lane)
-    local ids = redis.call('ZRANGEBYSCORE', P .. 'wake:' .. lane, '-inf', now, 'LIMIT', 0, room)
+    local ids = redis.call('ZRANGEBYSCORE', P .. 'wake:' .. lane, '-inf', wake_up_until, 'LIMIT', 0, room)
     local due, waiting, scheduled = look_up('ZMSCORE', 'due:' .. lane, ids), {}, {}
     for id, moment in pairs(due) do due[id] = tonumber(moment) end
     for _, id in ipairs(ids) do
