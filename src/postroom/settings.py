@@ -6,11 +6,11 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from postroom.errors import InvalidEmail, SettingsError
 from postroom.mail import address
@@ -84,6 +84,7 @@ def _named_host(text: str) -> str:
 
 
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 366)]
+Hours = Annotated[float, Field(gt=0, le=24 * 366)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -91,6 +92,11 @@ class Settings(BaseSettings):
     """All settings of one process. Durations are seconds unless the name says otherwise, sizes are bytes."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True, hide_input_in_errors=True)
+
+    @classmethod
+    def settings_customise_sources(cls, *_: object, **sources: object) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` was handed: its variables may be others than this process has."""
+        return (cast(PydanticBaseSettingsSource, sources["init_settings"]),)
 
     # -- what it is made of
     store_url: Annotated[SecretStr, AfterValidator(_known_store)] = Field(
@@ -154,7 +160,7 @@ class Settings(BaseSettings):
     rate_limit: int = Field(
         0, ge=0, description="Requests per second that each API process takes with one API key; 0 for no limit."
     )
-    idempotency_hours: Seconds = Field(24, description="How long an idempotency key is remembered, in hours.")
+    idempotency_hours: Hours = Field(24, description="How long an idempotency key is remembered, in hours.")
     commit_linger_ms: float = Field(
         1, ge=0, le=100, description="How long a group commit waits for more submissions under load, in milliseconds."
     )
@@ -185,7 +191,7 @@ class Settings(BaseSettings):
     max_attempts: Count = Field(
         25, le=1000, description="Attempts before an email has failed, unless it says otherwise."
     )
-    max_age_hours: Seconds = Field(
+    max_age_hours: Hours = Field(
         72,
         description="Hours after which an email has failed, unless it says otherwise: from its acceptance, the time for"
         " which it was scheduled, or a retry by hand.",

@@ -125,3 +125,9 @@ def test_urls_of_several_hosts_are_taken() -> None:
 def test_reference_page_matches_the_settings() -> None:
     page = Path(__file__).parents[2] / "docs" / "settings.md"
     assert reference() in page.read_text(encoding="utf-8"), "run `make docs`"
+
+
+def test_variables_that_were_not_handed_over_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POSTROOM_PORT", "9999")
+    assert settings.load({}).port == 8022
+    assert settings.load().port == 9999
