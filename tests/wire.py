@@ -1,6 +1,7 @@
 """A bare connection to an HTTP server, for requests that no client library would send."""
 
 import json
+import select
 import socket
 import time
 from dataclasses import dataclass
@@ -62,6 +63,10 @@ class Wire:
             self._more()
         body, self._read = self._read[:length], self._read[length:]
         return WireAnswer(status=int(first.split()[1]), headers=headers, body=body)
+
+    def is_closed_or_answered(self) -> bool:
+        """Whether there is something to read by now, if only the end."""
+        return bool(select.select([self._socket], [], [], 0)[0])
 
     def is_closed(self, within: float = SECONDS) -> bool:
         """Whether the server closes its side in that time, without another word."""

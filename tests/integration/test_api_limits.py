@@ -75,18 +75,45 @@ def test_address_with_many_wrong_keys_is_slowed_down_but_right_keys_work(engine:
 @pytest.mark.one_engine
 def test_connections_above_the_limit_are_told_so(engine: Engine, tmp_path: Path) -> None:
     with running(engine, tmp_path, deliver=False, environ={"POSTROOM_MAX_CONNECTIONS": "20"}) as product:
-        idle = [socket.create_connection(("127.0.0.1", product.port), timeout=10) for _ in range(20)]
+        busy = [Wire(product.port) for _ in range(20)]
         try:
+            for one in busy:
+                one.send(b"GET /livez HTTP/1.1\r\n")
+            product.wait_until(lambda: _told_that_there_are_too_many(product))
+        finally:
+            for one in busy:
+                one.close()
+        _wait_until_served(product)
+
+
+def _told_that_there_are_too_many(product: Product) -> bool:
+    with Wire(product.port) as wire:
+        wire.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = wire.read_answer()
+        if answer.status == 200:
+            return False
+        assert answer.status == 503
+        assert answer.json()["name"] == "application_error"
+        assert answer.headers["retry-after"]
+        return wire.is_closed()
+
+
+@pytest.mark.one_engine
+def test_idle_connections_above_the_limit_give_way(engine: Engine, tmp_path: Path) -> None:
+    with running(engine, tmp_path, deliver=False, environ={"POSTROOM_MAX_CONNECTIONS": "20"}) as product:
+        idle = [Wire(product.port) for _ in range(20)]
+        try:
+            for one in idle:
+                one.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert one.read_answer().status == 200
             with Wire(product.port) as wire:
-                answer = wire.read_answer()
-                assert answer.status == 503
-                assert answer.json()["name"] == "application_error"
-                assert answer.headers["retry-after"]
-                assert wire.is_closed()
+                wire.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert wire.read_answer().status == 200
+            assert idle[0].is_closed()
+            assert not idle[-1].is_closed(within=0.2)
         finally:
             for one in idle:
                 one.close()
-        _wait_until_served(product)
 
 
 @pytest.mark.one_engine

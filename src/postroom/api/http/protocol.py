@@ -17,15 +17,16 @@ from uvicorn.server import ServerState
 
 from postroom.api import errors
 from postroom.api.errors import Refusal
-from postroom.api.http import refusals, upgrade
+from postroom.api.http import crowding, heads, refusals, upgrade
 from postroom.api.http.cycle import Cycle, Parting, Trailers
-from postroom.api.http.drain import SLOWEST_BYTES_A_SECOND, Drain
+from postroom.api.http.drain import Drain
+from postroom.api.http.heads import HeadLines
+from postroom.api.http.pace import Pace
 
-HEAD_BYTES = 32 * 1024
-MOST_HEADERS = 100
 DRAINED_BYTES = 1024 * 1024  # of a body that nobody wanted, before the connection is given up
 LINGER_SECONDS = 5.0
 MOST_LINGERING = 500  # connections above the limit that are told so; the rest are cut
+MOST_PIPELINED = 128  # requests of one connection that wait for the answer to one before them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +66,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refusal: Refusal | None = None
         self._incoming = 0
         self._head_bytes = 0
-        self._head_tail = b""
-        self._body_bytes = 0
-        self._body_began = 0.0
+        self._head_lines = HeadLines()
+        self._pace = Pace(limits.body_seconds)
         self._drained = 0
         self._deaf = False
         self._parting = False
@@ -80,10 +80,11 @@ class GuardedProtocol(HttpToolsProtocol):
         """Begins to wait for a request, or says that there are too many connections."""
         super().connection_made(transport)
         self._drain = Drain(transport, self.loop, self._limits.body_seconds)
+        self._idle_since = self.loop.time()
         beyond = len(self.connections) - self._limits.connections
         if beyond > MOST_LINGERING:
             transport.abort()
-        elif beyond > 0:
+        elif beyond > 0 and not crowding.make_room(self.connections, self):
             self._refuse(errors.unavailable("too many connections; try again", retry_after_seconds=1))
         else:
             self._wait(self._limits.head_seconds, self._head_is_late)
@@ -92,7 +93,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Feeds the parser, within the limits."""
         if self._deaf or self._parting:
             return
-        if self._phase is not _Phase.BODY and self._has_bare_line_feed(data):
+        if self._phase is not _Phase.BODY and not self._head_lines.take(data, goes_on=self._phase is _Phase.HEAD):
             self._refuse(refusals.malformed("lines of a request head must end with CR LF"))
             return
         self._incoming = len(data)
@@ -101,14 +102,18 @@ class GuardedProtocol(HttpToolsProtocol):
         if not (self._deaf or self._parting or self.transport.is_closing()):
             self._watch(len(data))
 
+    @property
+    def idle_since(self) -> float | None:
+        """Since when this connection waits for a request, by the loop's clock; None if it has one, or is closing."""
+        return None if self._phase is not _Phase.IDLE or self.transport.is_closing() else self._idle_since
+
     def _parse(self, data: bytes | memoryview) -> None:
         while data:
             try:
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as offer:
                 data = memoryview(data)[offer.args[0] :]
-                self.parser = upgrade.go_on(self, self._framing)
-                self._framing = b""
+                self.parser, self._framing = upgrade.go_on(self, self._framing), b""
             except httptools.HttpParserError:
                 self._refuse(self._refusal or refusals.malformed("this is not a valid HTTP/1.1 request"))
                 return
@@ -134,6 +139,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self.server_state.total_requests += 1
             if not self.transport.is_closing():
                 self.flow.resume_reading()
+        if self.pipeline:  # those that wait are enough for now
+            self.flow.pause_reading()
 
     def _unset_keepalive_if_required(self) -> None:
         """Leaves the timer alone while the connection lasts: it looks itself whether it is time, and a new one for each
@@ -170,14 +177,20 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Checks the head as a whole before anything is done for it; an exception ends the parsing."""
+        self._head_lines.strip(self.headers)
         self._check_head()
         super().on_headers_complete()
         self.headers = Trailers()
         self.cycle.__class__ = Cycle  # uvicorn does not ask which
         self.cycle.transport = Parting(self.transport, self.part)  # type: ignore[assignment]  # has all that the cycle uses
         self._phase = _Phase.BODY
-        self._head_bytes, self._head_tail = 0, b""
-        self._body_bytes, self._drained, self._body_began = 0, 0, self.loop.time()
+        self._head_bytes, self._drained = 0, 0
+        self._pace.begin(self.loop.time())
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body, out of its chunk if it has any."""
+        self._pace.decoded(len(body))
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request has arrived, unless it has a body that follows an offer of another protocol."""
@@ -187,29 +200,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._phase = _Phase.IDLE if self.cycle.response_complete else _Phase.DONE
 
     def _check_head(self) -> None:
-        size = self._head_bytes + self._incoming
-        if size > HEAD_BYTES:
-            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size > HEAD_BYTES or len(self.headers) > MOST_HEADERS:
-            self._refusal = refusals.head_too_large()
-            raise ValueError("head too large")
-        names = dict(self.headers)
-        if b"transfer-encoding" in names and b"content-length" in names:  # RFC 9112 §6.3: a sign of smuggling
-            self._refusal = refusals.malformed("a request has a Content-Length or a Transfer-Encoding, not both")
-            raise ValueError("two lengths")
+        if len(self.pipeline) >= MOST_PIPELINED:
+            raise ValueError("too many requests at once; those before it get their answers")
+        self._refusal = heads.problem(self._head_bytes + self._incoming, self.url, self.headers)
+        if self._refusal:
+            raise ValueError("this head is refused")
         if self.parser.should_upgrade():
             self._framing = upgrade.framing_of(self.headers)
-
-    def _has_bare_line_feed(self, data: bytes) -> bool:
-        """Whether a line of the head ends with LF alone, which servers and proxies read differently."""
-        if self._phase is not _Phase.HEAD:
-            self._head_tail = b""
-        before = len(self._head_tail)
-        seen = self._head_tail + data
-        end = seen.find(b"\r\n\r\n")
-        end = len(seen) if end < 0 else end + 4
-        self._head_tail = seen[-3:]
-        return seen.count(b"\n", before, end) != seen.count(b"\r\n", max(0, before - 1), end)
 
     # -- patience -----------------------------------------------------------------------------------------------------
 
@@ -223,22 +220,22 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         if self._phase is _Phase.HEAD:
             self._head_bytes += size
-            if self._head_bytes > HEAD_BYTES:
+            if self._head_bytes > heads.MOST_BYTES:
                 self._refuse(refusals.head_too_large())
                 return
         if self._timer is None:
             self._wait(self._limits.head_seconds, self._head_is_late)
 
     def _watch_body(self, size: int) -> None:
-        self._body_bytes += size
         if self.cycle.response_complete:
             self._drained += size
             if self._drained > DRAINED_BYTES:
                 self.part()
                 return
-        taken = self.loop.time() - self._body_began
-        if taken > self._limits.body_seconds and self._body_bytes < taken * SLOWEST_BYTES_A_SECOND:
+        if self._pace.is_slow(size, self.loop.time()):
             self._body_is_late()
+        elif self._pace.is_idle_talk:
+            self._refuse(refusals.malformed("there is too much around the body"))
         else:
             self._wait(self._limits.body_seconds, self._body_is_late)
 

@@ -4,6 +4,7 @@ Java's HTTP client and `curl --http2` offer HTTP/2 with each request in clear te
 its head and takes what follows for the other protocol; so another goes on with the body, as if it had read the head.
 """
 
+import contextlib
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -36,7 +37,7 @@ class Listener(Protocol):
 
 def framing_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The line that says how long the body is; none, of no body."""
-    lines = [b"%s: %s\r\n" % (name, value) for name, value in headers if name in _FRAMING and value != b"0"]
+    lines = [b"%s: %s\r\n" % (name, value) for name, value in headers if name in _FRAMING and value.strip(b"0")]
     return b"".join(lines)
 
 
@@ -46,7 +47,8 @@ def go_on(listener: Listener, framing: bytes) -> httptools.HttpRequestParser:
         return httptools.HttpRequestParser(listener)
     after_head = _AfterHead(listener)
     parser = httptools.HttpRequestParser(after_head)
-    parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
+    with contextlib.suppress(httptools.HttpParserError):  # it says so again when it is fed with what follows
+        parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
     after_head.silent = False
     return parser
 
