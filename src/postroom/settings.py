@@ -149,7 +149,7 @@ class Settings(BaseSettings):
         256 * MiB, description="Request bodies in memory in each API process; more are answered 503."
     )
     max_connections: Count = Field(
-        4000, description="Open client connections in each API process; beyond them idle ones close, or new ones get 503."
+        4000, description="Open client connections in each API process; beyond, idle ones close or new ones get 503."
     )
     max_backlog: Count = Field(1_000_000, description="Unfinished emails in the store; with more, submissions get 503.")
     header_seconds: Seconds = Field(10, description="How long a client may take to send its request head.")

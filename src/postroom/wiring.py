@@ -119,7 +119,8 @@ def open_celery(settings: Settings) -> Any:
 
 
 def ping_results(settings: Settings) -> str:
-    """Keeps one chunk result for a moment; returns at which host. Raises `ResultsUnavailable`."""
+    """Keeps one chunk result for a moment; returns at which host. Raises `ResultsUnavailable`, or `SettingsError`."""
+    _check_results_url(settings)
     app = open_celery(settings)
     from postroom.queue.celery import ping_results as ping
 
@@ -161,7 +162,12 @@ def check_parts(settings: Settings) -> None:
     """Raises `SettingsError` for what a child process would find unusable in a URL or file; connects to nothing."""
     open_transport(settings).close()
     _check_shared_url("POSTROOM_STORE_URL", settings.store_url.get_secret_value())
-    _check_shared_url("CELERY_RESULT_BACKEND", _results_url(settings))
+    _check_results_url(settings)
+
+
+def _check_results_url(settings: Settings) -> None:
+    setting = "CELERY_RESULT_BACKEND" if settings.celery_result_backend else "POSTROOM_STORE_URL"
+    _check_shared_url(setting, _results_url(settings))
 
 
 def _check_shared_url(setting: str, url: str) -> None:

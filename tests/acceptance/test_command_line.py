@@ -148,6 +148,14 @@ def test_check_says_what_is_missing_once(tmp_path: Path) -> None:
     assert out.count("Redis at 127.0.0.1:1") == 1
 
 
+@pytest.mark.parametrize("url", ["mongodb://u:sesame/@127.0.0.1:1/x", "redis://:sesame@127.0.0.1:1/0?x=y"])
+def test_check_tells_no_password_of_a_url_that_is_none(tmp_path: Path, url: str) -> None:
+    code, out, err = postroom("check", folder=tmp_path, POSTROOM_STORE_URL=url, CELERY_BROKER_URL="amqp://127.0.0.1:1")
+    assert (code, err) == (1, "")
+    assert "POSTROOM_STORE_URL" in out
+    assert "sesame" not in out
+
+
 def test_check_names_the_file_that_cannot_be_read_and_goes_on(tmp_path: Path) -> None:
     relay = {"POSTROOM_RELAY_URL": "smtps://127.0.0.1:1", "POSTROOM_RELAY_CA_FILE": "/nonexistent"}
     code, out, err = postroom("check", folder=tmp_path, **relay)

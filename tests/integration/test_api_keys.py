@@ -95,6 +95,22 @@ def test_bound_key_revokes_only_keys_that_are_bound_as_it_is(product: Product) -
     assert product.request("DELETE", f"/api-keys/{below['id']}", key=bound).status_code == 200
 
 
+@pytest.mark.parametrize(("method", "step"), [("POST", "/cancel"), ("POST", "/retry"), ("PATCH", "")])
+def test_bound_key_changes_only_emails_from_its_domains(product: Product, method: str, step: str) -> None:
+    bound = product.make_key(scopes=FULL_ACCESS, domains=frozenset({"example.org"}))
+    own, other = (
+        product.submit(sender=f"ann@{domain}", scheduled_at="in 1 hour") for domain in ("example.org", "example.com")
+    )
+    if step == "/retry":
+        for email_id in (own, other):
+            assert product.request("POST", f"/emails/{email_id}/cancel").status_code == 200
+    body = {"scheduled_at": "in 2 hours"} if method == "PATCH" else None
+    before = product.email(other)
+    assert_refused(product.request(method, f"/emails/{other}{step}", key=bound, json=body), 403, "validation_error")
+    assert product.email(other) == before
+    assert product.request(method, f"/emails/{own}{step}", key=bound, json=body).status_code == 200
+
+
 def test_bound_key_gives_away_no_more_than_it_has(product: Product) -> None:
     bound = product.make_key(scopes=FULL_ACCESS, domains=frozenset({"example.com"}))
     assert make(product, key=bound)["domains"] == ["example.com"]

@@ -104,7 +104,7 @@ def test_what_no_worker_can_read_goes_to_the_dead_letters(
     start_fleet: StartFleet, rabbitmq: RabbitMQ, relay: Smtpd
 ) -> None:
     fleet = start_fleet(**PATIENT)
-    fleet.worker()
+    worker = fleet.worker()
     assert isinstance(fleet.queue, CeleryQueue)
     dead_letters = fleet.queue.dead_letters
     with Connection(rabbitmq.url) as connection:
@@ -118,9 +118,14 @@ def test_what_no_worker_can_read_goes_to_the_dead_letters(
             producer.publish("{half", content_type="application/json", content_encoding="utf-8", headers=headers)
             producer.publish("[1]", content_type="application/json", content_encoding="utf-8", headers=headers)
             producer.publish(b"\x80\x04K\x01.", content_type="application/x-python-serialize", headers=headers)
-    fleet.wait(lambda: dead_letters() == 13, "all are dead letters", seconds=20)
+        wake_up: dict[str, object] = {"v": 1, "ids": ["x"], "lane": "normal"}
+        first_protocol = {"task": "postroom.deliver", "id": "a", "args": [wake_up], "kwargs": {}, "timelimit": ["a", 0]}
+        producer.publish(first_protocol, serializer="json")
+        publish_task(connection, [wake_up], compression="application/x-gzip")
+    fleet.wait(lambda: dead_letters() == 15, "all are dead letters", seconds=20)
     expect_each_once(relay, _sent(fleet, 5))
-    assert dead_letters() == 13
+    assert dead_letters() == 15
+    assert worker.process.poll() is None
 
 
 @pytest.mark.parametrize(

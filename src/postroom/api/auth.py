@@ -9,7 +9,9 @@ from postroom.api.buckets import Buckets, Standing
 from postroom.api.errors import Name, Refusal
 from postroom.api.exchange import Exchange
 from postroom.mail import api_key
+from postroom.mail.address import domain_of
 from postroom.mail.api_key import ApiKey, Scope
+from postroom.mail.email import Address
 from postroom.store.base import Store
 
 CACHE_SECONDS = 5.0  # a revoked key works no longer than this
@@ -96,6 +98,14 @@ class Doorman:
         exchange.added.append((b"ratelimit-policy", b"%d;w=1" % rates.size))
         if not standing.taken:
             raise _too_many("too many requests with this API key", standing)
+
+
+def check_sender(sender: Address, key: ApiKey) -> None:
+    """Raises `Refusal` where the key is bound to other sender domains."""
+    if key.domains and domain_of(sender.addr) not in key.domains:
+        problem = "this API key may not send from that domain"
+        details = [{"member": "from", "message": problem}]
+        raise Refusal(403, Name.VALIDATION_ERROR, f"from: {problem}", details=details)
 
 
 def _digest(exchange: Exchange) -> bytes:

@@ -5,12 +5,13 @@ from datetime import timedelta
 from postroom import status
 from postroom.api import drafts, paging, render
 from postroom.api.answer import Answer, as_json
+from postroom.api.auth import check_sender
 from postroom.api.desk import Desk
 from postroom.api.errors import not_found
 from postroom.api.exchange import Exchange
 from postroom.api.schemas import ScheduleIn
 from postroom.mail import mime
-from postroom.mail.api_key import Scope
+from postroom.mail.api_key import ApiKey, Scope
 from postroom.mail.email import Email
 from postroom.store.base import Store
 
@@ -48,6 +49,7 @@ async def reschedule(desk: Desk, exchange: Exchange) -> Answer:
     key = await desk.doorman.admit(exchange, Scope.MANAGE)
     store = desk.postroom.store
     email = await exchange.ask(status.read, key.account, _id(exchange), store=store)
+    check_sender(email.sender, key)
     sent = drafts.shaped(ScheduleIn, await desk.read_json(exchange))
     now = desk.postroom.clock()
     at = drafts.scheduled_at(sent.scheduled_at, desk.postroom.settings, now)
@@ -56,14 +58,14 @@ async def reschedule(desk: Desk, exchange: Exchange) -> Answer:
 
 async def cancel(desk: Desk, exchange: Exchange) -> Answer:
     """Calls an email back that no worker has claimed."""
-    key = await desk.doorman.admit(exchange, Scope.MANAGE)
+    key = await _may_change(desk, exchange)
     store = desk.postroom.store
     return _touched(await exchange.change(store.cancel, key.account, _id(exchange), now=desk.postroom.clock()))
 
 
 async def retry(desk: Desk, exchange: Exchange) -> Answer:
     """Starts a failed, uncertain or canceled email anew."""
-    key = await desk.doorman.admit(exchange, Scope.MANAGE)
+    key = await _may_change(desk, exchange)
     settings, now = desk.postroom.settings, desk.postroom.clock()
     email = await exchange.change(
         desk.postroom.store.retry,
@@ -81,6 +83,16 @@ async def reserved(desk: Desk, exchange: Exchange) -> Answer:
     """A fixed word beside `/emails/{id}` that this service does not offer."""
     await desk.doorman.admit(exchange)
     raise not_found("this is not offered")
+
+
+async def _may_change(desk: Desk, exchange: Exchange) -> ApiKey:
+    """The key of this request, which may do so to the email in the path: one that is bound to sender domains changes no
+    others."""
+    key = await desk.doorman.admit(exchange, Scope.MANAGE)
+    if key.domains:
+        email = await exchange.ask(status.read, key.account, _id(exchange), store=desk.postroom.store)
+        check_sender(email.sender, key)
+    return key
 
 
 async def _email(desk: Desk, exchange: Exchange) -> Email:

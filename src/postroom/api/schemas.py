@@ -214,6 +214,10 @@ class ApiKeyIn(Sent):
     permission: Literal["full_access", "sending_access"] | None = Field(
         None, description="`full_access` unless said; `sending_access` may submit emails and nothing else."
     )
-    domains: Strings | None = Field(None, max_length=100, description="Sender domains it may use; any when absent.")
+    domains: Strings | None = Field(
+        None,
+        max_length=100,
+        description="Sender domains that it may send from, and whose emails it may change; any when absent.",
+    )
     domain_id: Nothing = Field(None, description="Not offered; domains have no ids here, see `domains`.")
     expires_at: str | None = Field(None, description="When it stops to work, written like `scheduled_at`; else never.")

@@ -9,12 +9,12 @@ import orjson
 from postroom.api import drafts, idempotency, render
 from postroom.api.answer import Answer, as_json, packed
 from postroom.api.answers import RefusedEmail
+from postroom.api.auth import check_sender
 from postroom.api.desk import Desk
-from postroom.api.errors import InvalidEmails, Name, Refusal, refusal_of
+from postroom.api.errors import InvalidEmails, Refusal, refusal_of
 from postroom.api.exchange import Exchange
 from postroom.errors import InvalidEmail
 from postroom.mail import draft as drafting
-from postroom.mail.address import domain_of
 from postroom.mail.api_key import ApiKey, Scope
 from postroom.mail.draft import Draft
 from postroom.mail.email import Email, Json, Lane
@@ -38,7 +38,7 @@ async def submit(desk: Desk, exchange: Exchange) -> Answer:
         if (earlier := await intent.replay()) is not None:
             return earlier
         raise
-    _check_sender(draft, key)
+    check_sender(draft.sender, key)
     email = intent.accept(draft)
     return await intent.store((email,), packed(render.accepted(email)))
 
@@ -101,7 +101,7 @@ class _Intent:
         for index, one in enumerate(payload):
             try:
                 draft = drafts.draft(one, settings=settings, now=self.now, lane=lane)
-                _check_sender(draft, self.key)
+                check_sender(draft.sender, self.key)
             except (InvalidEmails, Refusal) as error:
                 refusal = _of_one(error, index)
                 if self.mode == STRICT:
@@ -153,13 +153,6 @@ def _respond(exchange: Exchange, answer: str) -> Answer:
     email_id = orjson.loads(answer).get("id", "")
     headers = {"preference-applied": "respond-async", "location": f"/emails/{email_id}" if email_id else "/emails"}
     return Answer(answer.encode(), 202, headers=headers)
-
-
-def _check_sender(draft: Draft, key: ApiKey) -> None:
-    if key.domains and domain_of(draft.sender.addr) not in key.domains:
-        detail = {"member": "from", "message": "this API key may not send from that domain"}
-        message = "from: this API key may not send from that domain"
-        raise Refusal(403, Name.VALIDATION_ERROR, message, details=[detail])
 
 
 def _mode(exchange: Exchange) -> str:

@@ -111,6 +111,9 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
         handle = super().create_task_handler(*arguments, **options)
 
         def handle_or_bury(message: Any) -> None:
+            if not _may_be_ours(message.headers):
+                self._bury(message, None)
+                return
             for header in LIMITS:
                 message.headers.pop(header, None)
             try:
@@ -137,3 +140,9 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
         log.error("wake-up dead-lettered", extra={"reason": reason})
         if not message.acknowledged:
             message.reject_log_error(log, self.connection_errors)
+
+
+def _may_be_ours(headers: Any) -> bool:
+    """Whether a message is of the kind that we publish: one with its task in the headers, and never compressed. The
+    limits of one with its task in the body end the worker, and a compressed one may be of any size."""
+    return isinstance(headers, dict) and "task" in headers and "compression" not in headers
