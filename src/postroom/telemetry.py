@@ -21,6 +21,7 @@ The keys, where they apply: `email_id`, `attempt`, `worker`, `relay`, `lane`, `c
 | broker refuses us     | error   | user, password, virtual host, arguments or name are wrong; work goes on without it |
 | queue not consumed    | error   | a dashboard asked a worker to consume a queue that is not ours |
 | API process died      | error   | another one takes its place; or its parent was killed |
+| connections limited   | warning | the limit of open files allows fewer client connections than are set |
 | fence failed          | warning | the store did not answer before the final dot; it was not written |
 | email unreadable      | error   | a record is damaged or of a newer version; it is left alone |
 | store may lose emails | warning | Redis runs with `relaxed` durability |
