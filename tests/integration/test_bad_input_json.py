@@ -215,7 +215,7 @@ def test_row_34_ten_megabytes_in_a_subject(product: Product) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [[7] * 500_000, [None] * 500_000, [{}] * 200_000, ["x"] * 500_000],
+    [[7] * 500_000, [None] * 150_000, [{}] * 200_000, ["x"] * 500_000],
     ids=["numbers", "nulls", "objects", "texts"],
 )
 @pytest.mark.parametrize("member", ["to", "tags", "headers", "attachments", "reply_to"])

@@ -14,10 +14,13 @@ from typing import NoReturn
 
 import orjson
 
+from postroom.api import json_size
 from postroom.errors import InvalidEmail
 from postroom.mail.email import Json
 
 INT64 = range(-(2**63), 2**63)
+
+MOST_BETWEEN = 1_000_000  # bytes beside texts and octets; a hundred emails with all that they may have need a fifth
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -36,6 +39,8 @@ class JsonFloat(float):
 
 def parse(body: bytes, *, max_depth: int) -> Json:
     """The value of a whole body. Raises `InvalidEmail` with one clear sentence."""
+    if not json_size.is_sane(body, MOST_BETWEEN):
+        _refuse("the body holds too many values")
     plain = _plain(body) if max_depth >= _PLAIN_DEPTH else None
     return _parse_carefully(body, max_depth) if plain is None else plain
 
