@@ -146,7 +146,7 @@ class Settings(BaseSettings):
     max_schedule_days: Count = Field(30, le=36_500, description="Furthest ahead that an email can be scheduled.")
     max_requests: Count = Field(1000, description="Requests under way in each API process; more are answered 503.")
     max_bytes_under_way: Count = Field(
-        256 * MiB, description="Request bodies in memory in each API process; more are answered 503."
+        256 * MiB, description="Bodies and large answers in memory in each API process; more are answered 503."
     )
     max_connections: Count = Field(
         4000, description="Open client connections in each API process; beyond, idle ones close or new ones get 503."

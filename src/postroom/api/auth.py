@@ -38,6 +38,7 @@ class Doorman:
         """The key of this request, which has the scope. Raises `Refusal`: for key, rate or scope, in that order."""
         known = self._recognised(exchange) or await self._look_up(exchange)
         key = known.key
+        exchange.key_id = key.id
         if self._rates:
             self._count(exchange, key, self._rates)
         if scope and scope not in key.scopes:

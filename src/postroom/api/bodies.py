@@ -5,9 +5,10 @@ How long a client may take is the HTTP protocol's part.
 
 import re
 
-from postroom.api.errors import Name, Refusal
+from postroom.api.errors import Name, Refusal, unavailable
 from postroom.api.exchange import Exchange
 from postroom.api.load import Load
+from postroom.errors import Overloaded
 
 _JSON = re.compile(rb"(?:application/(?:[a-z0-9.!#$&^_-]+\+)?json|)[ \t]*(?:;.*)?", re.IGNORECASE)
 CLOSE = {"connection": "close"}
@@ -41,9 +42,13 @@ async def read(exchange: Exchange, *, limit: int, load: Load) -> bytes:
 
 
 def _count(exchange: Exchange, size: int, limit: int, load: Load) -> None:
-    exchange.body_bytes += size
-    load.hold(size)
-    if exchange.body_bytes > limit:
+    try:
+        load.hold(exchange, size)
+    except Overloaded as error:
+        refusal = unavailable(str(error), retry_after_seconds=error.retry_after_seconds)
+        refusal.headers |= CLOSE  # the rest of the body is not read
+        raise refusal from error
+    if exchange.held_bytes > limit:
         raise _too_large(limit)
 
 

@@ -43,6 +43,6 @@ class Desk:
 
     async def work(self, exchange: Exchange, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Computes something of this request's body: at once when it is small, off the event loop when it is large."""
-        if exchange.body_bytes <= SMALL_BYTES:
+        if exchange.held_bytes <= SMALL_BYTES:
             return job(*args, **kwargs)
         return await run_in_threadpool(job, *args, **kwargs)

@@ -8,12 +8,14 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from postroom.api import errors
+from postroom.api.answer import Answer
 from postroom.api.bodies import ClientGone
 from postroom.api.desk import Desk
 from postroom.api.errors import Name, Refusal
 from postroom.api.exchange import Exchange
+from postroom.api.load import SMALL_BYTES
 from postroom.api.route import Routes
-from postroom.errors import StoreError
+from postroom.errors import Overloaded, StoreError
 
 log = logging.getLogger(__name__)
 
@@ -39,23 +41,36 @@ class Edge:
         if path.startswith("//"):  # one client wants a slash after the base URL, the others none
             scope["path"] = "/" + path.lstrip("/")
         exchange = Exchange(scope, receive)
-        load = None if path in PUBLIC else self._desk.load
+        if path in PUBLIC:
+            await self._serve(exchange, send)
+            return
+        load = self._desk.load
         try:
-            if load:
-                load.enter()
-            try:
-                handler = self._handlers.find(exchange)
-                answer = await (handler(self._desk, exchange) if handler else self._ask_framework(exchange, send))
-            finally:
-                if load:
-                    load.leave(exchange.body_bytes)
+            load.enter()
+        except Overloaded as error:
+            await (await self._refused(error, exchange)).go(exchange, send)
+            return
+        try:
+            await self._serve(exchange, send)
+        finally:
+            load.leave(exchange)
+
+    async def _serve(self, exchange: Exchange, send: Send) -> None:
+        try:
+            handler = self._handlers.find(exchange)
+            answer = await (handler(self._desk, exchange) if handler else self._ask_framework(exchange, send))
+            if answer and len(answer.body) > SMALL_BYTES:
+                self._desk.load.hold(exchange, len(answer.body))
         except ClientGone:
             return
         except Exception as error:
-            refusal = await self._refusal_of(error, exchange)
-            answer = errors.answer(refusal, request_id=exchange.request_id, accept=exchange.headers.get(b"accept", b""))
+            answer = await self._refused(error, exchange)
         if answer:
             await answer.go(exchange, send)
+
+    async def _refused(self, error: Exception, exchange: Exchange) -> Answer:
+        refusal = await self._refusal_of(error, exchange)
+        return errors.answer(refusal, request_id=exchange.request_id, accept=exchange.headers.get(b"accept", b""))
 
     async def _ask_framework(self, exchange: Exchange, send: Send) -> None:
         """Has the framework answer, or raise."""

@@ -39,6 +39,8 @@ async def read_events(desk: Desk, exchange: Exchange) -> Answer:
 async def read_raw(desk: Desk, exchange: Exchange) -> Answer:
     """The message as it is handed to the relay (RFC 5322)."""
     email = await _email(desk, exchange)
+    size = sum(part.size for part in email.attachments) + len(email.html or "") + len(email.text or "")
+    desk.load.hold(exchange, size)  # the message beside it is counted as any answer is
     message = await exchange.ask(_compose, email, store=desk.postroom.store)
     headers = {"content-disposition": f'attachment; filename="{email.id}.eml"', "x-content-type-options": "nosniff"}
     return Answer(message, headers=headers, media_type="message/rfc822")

@@ -23,11 +23,14 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
 class Exchange:
-    """The request's headers by name, its id, headers to add to the answer, the bytes that it holds, `path_id`: the part
-    of the path that names one thing, and `patience`: how many seconds the store may still take. `cycle` is there where
+    """The request's headers by name, its id, headers to add to the answer, the bytes that it holds, the id of its key
+    once that is known, `path_id`: the part of the path that names one thing, and `patience`: how many seconds the store
+    may still take. `cycle` is there where
     our own HTTP protocol serves it. The framework's own request does more, at several times the cost."""
 
-    __slots__ = ("added", "body_bytes", "cycle", "headers", "path_id", "patience", "receive", "request_id", "scope")
+    __slots__ = (
+        *("added", "cycle", "headers", "held_bytes", "key_id", "path_id", "patience", "receive", "request_id", "scope"),
+    )
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope
@@ -38,7 +41,8 @@ class Exchange:
         given = self.headers.get(b"x-request-id")
         self.request_id = given.decode() if given and _SANE_ID.fullmatch(given) else str(uuid_utils.uuid4())
         self.added: list[tuple[bytes, bytes]] = [(b"x-request-id", self.request_id.encode())]
-        self.body_bytes = 0
+        self.held_bytes = 0
+        self.key_id = ""
         self.path_id = ""
         self.patience = SECONDS
 

@@ -2,23 +2,27 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 
 from starlette.concurrency import run_in_threadpool
 
+from postroom.api.exchange import Exchange
 from postroom.errors import Overloaded, StoreError
 
+SMALL_BYTES = 64 * 1024  # of a request; with the most connections they take no more than large ones may
 FRESH_SECONDS = 1.0
 PATIENCE_SECONDS = 1.0  # what was known before must do when a reading takes longer
 
 
 class Load:
-    """Requests under way in this process, and the bytes of their bodies. A request that still waits for its body counts
-    by its bytes only: slow clients are many, and cheap."""
+    """Requests under way in this process, and the bytes that they hold: their bodies, and large answers until they are
+    sent. A request that still waits for its body counts by its bytes only: slow clients are many, and cheap."""
 
     def __init__(self, *, most: int, most_bytes: int) -> None:
         self._most = most
         self._most_bytes = most_bytes
+        self._large: Counter[str] = Counter()  # bytes of large requests by API key
         self.under_way = 0
         self.bytes = 0
 
@@ -28,15 +32,28 @@ class Load:
             raise Overloaded("too many requests are under way; try again", retry_after_seconds=1)
         self.under_way += 1
 
-    def leave(self, body_bytes: int) -> None:
-        """The request has its answer and lets go of its body."""
+    def leave(self, exchange: Exchange) -> None:
+        """The request has its answer and lets go of what it holds."""
         self.under_way -= 1
-        self.bytes -= body_bytes
+        self.bytes -= exchange.held_bytes
+        if exchange.held_bytes > SMALL_BYTES:
+            self._large[exchange.key_id] -= exchange.held_bytes
+            self._large += Counter()  # forgets those that hold nothing
 
-    def hold(self, body_bytes: int) -> None:
-        """Counts bytes of a body; raises `Overloaded` when too many are in memory. `leave` must give them back."""
-        self.bytes += body_bytes
-        if self.bytes > self._most_bytes:
+    def hold(self, exchange: Exchange, size: int) -> None:
+        """Counts bytes that a request holds; raises `Overloaded` when too many are in memory. `leave` gives them back.
+
+        Large requests of one key take half of the room at most, and small ones are always let in, so that nobody can
+        keep others out by a few large requests.
+        """
+        before, held = exchange.held_bytes, exchange.held_bytes + size
+        exchange.held_bytes = held
+        self.bytes += size
+        if held <= SMALL_BYTES:
+            return
+        self._large[exchange.key_id] += size if before > SMALL_BYTES else held
+        of_this_key = self._large[exchange.key_id]
+        if self.bytes > self._most_bytes or (of_this_key > self._most_bytes // 2 and of_this_key > held):
             raise Overloaded("too many large requests are under way; try again", retry_after_seconds=2)
 
 
