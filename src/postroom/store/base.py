@@ -170,8 +170,8 @@ class Store(Protocol):
         """Fails unheld emails whose deadline has passed. Returns how many."""
 
     def prune(self, limit: int, *, now: datetime, finished_before: datetime) -> int:
-        """Deletes emails that ended before that time, and expired idempotency keys. Returns how many emails. An email
-        may stay until its key has expired, and an expired key as long as its email."""
+        """Deletes emails that ended before that time, and up to as many expired idempotency keys. Returns how many
+        emails. An email may stay until its key has expired, and an expired key as long as its email."""
 
     # -- reading and the sender's wishes ---------------------------------------------------------------------------
 

@@ -130,11 +130,12 @@ class SqliteStore:
         return self._writer.run(upkeep.expire(limit, now=now))
 
     def prune(self, limit: int, *, now: datetime, finished_before: datetime) -> int:
-        """Deletes what ended long ago, in slices, between which others write."""
+        """Deletes what ended long ago: keys at once, emails in slices, between which others write."""
+        self._writer.run(upkeep.prune_keys(limit, now=now))
         deleted = 0
         while deleted < limit:
             room = min(_PRUNE_SLICE, limit - deleted)
-            count = self._writer.run(upkeep.prune(room, now=now, finished_before=finished_before))
+            count = self._writer.run(upkeep.prune(room, finished_before=finished_before))
             deleted += count
             if count < room:
                 break

@@ -102,8 +102,8 @@ def expire(limit: int, *, now: datetime) -> Callable[[sqlite3.Connection], int]:
     return operation
 
 
-def prune(limit: int, *, now: datetime, finished_before: datetime) -> Callable[[sqlite3.Connection], int]:
-    """Deletes finished emails with all that belongs to them, and expired idempotency keys."""
+def prune(limit: int, *, finished_before: datetime) -> Callable[[sqlite3.Connection], int]:
+    """Deletes finished emails with all that belongs to them."""
 
     def operation(connection: sqlite3.Connection) -> int:
         old = _select(connection, _FINISHED, rows.to_ms(finished_before), limit)
@@ -111,8 +111,16 @@ def prune(limit: int, *, now: datetime, finished_before: datetime) -> Callable[[
         connection.executemany(_FORGET_TERM, terms)
         for statement in _FORGET:
             connection.execute(statement, (_numbers(old),))
-        connection.execute(_FORGET_KEYS, (rows.to_ms(now), limit))
         return len(old)
+
+    return operation
+
+
+def prune_keys(limit: int, *, now: datetime) -> Callable[[sqlite3.Connection], None]:
+    """Deletes expired idempotency keys."""
+
+    def operation(connection: sqlite3.Connection) -> None:
+        connection.execute(_FORGET_KEYS, (rows.to_ms(now), limit))
 
     return operation
 

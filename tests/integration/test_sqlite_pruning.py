@@ -1,0 +1,41 @@
+"""The SQLite store's pruning: what it deletes in one call."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from postroom.store.sqlite import SqliteStore
+from tests import make
+from tests.make import HOUR, SECOND
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.sqlite3"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteStore]:
+    store = SqliteStore(path)
+    yield store
+    store.close()
+
+
+def keys_in(path: Path) -> int:
+    connection = sqlite3.connect(path)
+    count: int = connection.execute("SELECT count(*) FROM idempotency").fetchone()[0]
+    connection.close()
+    return count
+
+
+def test_expired_keys_are_deleted_up_to_the_limit_in_one_call(store: SqliteStore, path: Path) -> None:
+    now = store.clock()
+    keys = [make.idempotency_key(now + SECOND, key=f"key-{n}") for n in range(500)]
+    kept = make.idempotency_key(now + 2 * HOUR, key="kept")
+    store.add([make.submission(key=key) for key in (*keys, kept)], now=now, wake_up_at=now)
+    assert store.prune(300, now=now + HOUR, finished_before=now) == 0
+    assert keys_in(path) == 201
+    assert store.prune(1000, now=now + HOUR, finished_before=now) == 0
+    assert keys_in(path) == 1
