@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from postroom.api.reads import MOST_IN_A_GROUP, Reads
-from postroom.errors import EmailNotFound, StoreUnavailable
+from postroom.errors import EmailNotFound, StoreError, StoreUnavailable
 from postroom.mail.email import Email
 from postroom.store.base import AccountAndId
 from postroom.store.sqlite import SqliteStore
@@ -105,7 +105,7 @@ def test_email_that_cannot_be_read_is_no_trouble_to_its_neighbours(store: GatedS
 
     found = asyncio.run(read())
     assert (found[0], found[2]) == (emails[0], emails[2])
-    assert isinstance(found[1], ValueError)
+    assert isinstance(found[1], StoreError)
 
 
 def test_slow_store_is_waited_for_so_long_and_those_after_it_are_served(store: GatedStore) -> None:

@@ -1,4 +1,4 @@
-"""The SQLite store's pruning: what it deletes in one call."""
+"""The SQLite store's pruning: what it deletes in one call, and what does not stop it."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from postroom.mail.email import Status
 from postroom.store.sqlite import SqliteStore
 from tests import make
 from tests.make import HOUR, SECOND
@@ -39,3 +40,19 @@ def test_expired_keys_are_deleted_up_to_the_limit_in_one_call(store: SqliteStore
     assert keys_in(path) == 201
     assert store.prune(1000, now=now + HOUR, finished_before=now) == 0
     assert keys_in(path) == 1
+
+
+def test_emails_that_cannot_be_read_do_not_keep_others_from_being_deleted(
+    store: SqliteStore, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = store.clock()
+    life = make.new_life(now, status=Status.SUPPRESSED, next_attempt_at=None)
+    make.stored(store, now, *(make.email(now, life=life) for _ in range(25)))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("UPDATE emails SET recipients = 'no JSON'")
+    other.close()
+    make.stored(store, now + SECOND, *(make.email(now, life=life) for _ in range(25)))
+    assert store.prune(20, now=now, finished_before=now + HOUR) == 20
+    assert store.prune(20, now=now, finished_before=now + HOUR) == 5
+    assert sum(store.counts().values()) == 25
+    assert "email unreadable" in caplog.text

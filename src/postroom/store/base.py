@@ -3,6 +3,9 @@
 Every method takes `now` from `clock()`, the store's own clock, so that leases mean the same on every host. Every
 method may raise `StoreUnavailable` (nothing written) or `OutcomeUnknown`, within about three seconds.
 Methods may be called from many threads, and from many processes where the adapter is not an embedded one.
+
+A record that cannot be read (damaged, or of a newer Postroom) is reported as `email unreadable`, left as it is, and
+harms no other: steps and pages that concern many pass over it. Who asks for it alone gets a `StoreError`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -125,8 +128,9 @@ class Store(Protocol):
         """Of these, the ones that are due, within their deadline and unheld go to exactly one caller, as `sending`; the
         attempt is counted now. Unknown ids are passed over. In the order of `ids`.
 
-        Of large ones it may claim only as many as can be read in time; the others stay due. What was claimed and cannot
-        be read is given back, if the store can still be told.
+        Of large ones it may claim only as many as can be read in time; the others stay due. What was claimed and does
+        not arrive in time is given back, if the store can still be told. A record that cannot be read is claimed once,
+        and stays so, out of the way of the others.
         """
 
     def claim_due(
@@ -164,14 +168,16 @@ class Store(Protocol):
 
     def recover(self, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool = False) -> int:
         """Ends lapsed claims (or, at the start of an embedded process, all): before the fence back to the queue, after
-        it flagged and queued in `doubt_delay`, or uncertain, as the email says. Returns how many; never drops one."""
+        it flagged and queued in `doubt_delay`, or uncertain, as the email says. Returns how many; never drops one. One
+        that cannot be read is tried again after about a minute."""
 
     def expire(self, limit: int, *, now: datetime) -> int:
         """Fails unheld emails whose deadline has passed. Returns how many."""
 
     def prune(self, limit: int, *, now: datetime, finished_before: datetime) -> int:
         """Deletes emails that ended before that time, and up to as many expired idempotency keys. Returns how many
-        emails. An email may stay until its key has expired, and an expired key as long as its email."""
+        emails. An email may stay until its key has expired, and an expired key as long as its email. What need not be
+        read for it is deleted though it cannot be read."""
 
     # -- reading and the sender's wishes ---------------------------------------------------------------------------
 
@@ -183,7 +189,8 @@ class Store(Protocol):
         cannot be read."""
 
     def list(self, query: Query) -> Page:
-        """One page. Raises `EmailNotFound` for a cursor that this account does not have."""
+        """One page; it may be short of emails that cannot be read, but is not empty for them. Raises `EmailNotFound`
+        for a cursor that this account does not have."""
 
     def cancel(self, account: str, email_id: str, *, now: datetime) -> Email:
         """Excludes any later claim, or raises `WrongState` because a claim was first. `EmailNotFound` if unknown."""

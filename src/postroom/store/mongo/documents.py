@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TypeVar
 
-from postroom.errors import StoreError, WrongState
+from postroom.errors import StoreError
 from postroom.mail.email import Address, Attachment, Email, Json, Lane, OnUncertain
+from postroom.store import unreadable
 from postroom.store.mongo import lives
 from postroom.store.mongo.lives import Document, without_gaps
 
@@ -111,10 +112,7 @@ def read(document: Document, reader: Callable[[], Value]) -> Value:
             f"email {document['_id']} was written by a newer Postroom (schema {schema}, this one knows {SCHEMA}): "
             "upgrade Postroom"
         )
-    try:
-        return reader()
-    except (AttributeError, KeyError, TypeError, ValueError, WrongState) as error:
-        raise StoreError(f"email {document['_id']} is damaged in the store: {error!r}") from error
+    return unreadable.read(document["_id"], reader)
 
 
 def _email_of(document: Document, content: Document) -> Email:

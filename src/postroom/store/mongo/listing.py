@@ -77,14 +77,16 @@ def page(here: Connection, query: Query) -> Page:
 
 
 def _emails(here: Connection, ids: Sequence[str], status: Collection[Status]) -> tuple[Email, ...]:
-    """These emails, newest first; one that was pruned meanwhile, or has got another status, is left out."""
+    """These emails, newest first; one that was pruned meanwhile, has got another status or cannot be read is left
+    out."""
     which, at_most = {"_id": {"$in": list(ids)}}, len(ids)
     main = {d["_id"]: d for d in here.emails.find(which, _LIFE_NOT_SHOWN, batch_size=at_most + 1)} if ids else {}
     content = {d["_id"]: d for d in here.contents.find(which, _NOT_SHOWN, batch_size=at_most + 1)} if ids else {}
     newest_first = sorted(
         (i for i in main.keys() & content.keys() if not status or main[i]["status"] in status), reverse=True
     )
-    return tuple([documents.email_of(main[email_id], content[email_id]) for email_id in newest_first])
+    found = reading.readable([main[i] for i in newest_first], lambda d: documents.email_of(d, content[d["_id"]]))
+    return tuple([email for _, email in found])
 
 
 def _found(here: Connection, query: Query) -> list[str]:

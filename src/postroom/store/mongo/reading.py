@@ -1,22 +1,20 @@
 """Reading single emails and counting them."""
 
-import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from operator import itemgetter
 from typing import TypeVar
 
 from pymongo.client_session import ClientSession
 
-from postroom.errors import StoreError
 from postroom.mail.email import Email, Lane, Status
+from postroom.store import unreadable
 from postroom.store.base import AccountAndId
 from postroom.store.mongo import documents, transaction
 from postroom.store.mongo.connection import QUICK, Connection
 from postroom.store.mongo.lives import Document
-
-log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
@@ -62,14 +60,10 @@ def with_contents(here: Connection, found: Sequence[Document]) -> Iterator[Email
 
 
 def readable(found: Iterable[Document], read: Callable[[Document], Value]) -> Iterator[tuple[Document, Value]]:
-    """Each document with what is read from it; one that cannot be read is reported and must not stop its neighbours."""
-    for document in found:
-        try:
-            value = documents.read(document, partial(read, document))
-        except StoreError as error:
-            log.error("email unreadable", extra={"email_id": document["_id"], "reason": str(error)})
-        else:
-            yield document, value
+    """Each document with what is read from it; one that cannot be read is reported and left out."""
+    return unreadable.readable(
+        found, lambda document: documents.read(document, partial(read, document)), itemgetter("_id")
+    )
 
 
 def attachments(here: Connection, email_id: str) -> list[bytes]:

@@ -5,10 +5,11 @@ What a new life depends on is read first; it is written only if the document's r
 
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 
 from pymongo import DeleteMany, UpdateMany, UpdateOne
 from pymongo.client_session import ClientSession
@@ -16,6 +17,7 @@ from pymongo.errors import ConnectionFailure, PyMongoError
 
 from postroom.mail import lifecycle
 from postroom.mail.email import Lane, OnUncertain, Status
+from postroom.store import unreadable
 from postroom.store.mongo import documents, faults, leases, lives, reading, transaction, uploads
 from postroom.store.mongo.connection import Connection
 from postroom.store.mongo.documents import SCHEMA
@@ -36,7 +38,7 @@ def due(
     lanes = {"$in": [lane.value for lane in Lane]}
     unpublished = {"lane": lanes, "wake_up_at": {"$lte": until}, "due_at": {"$lte": now}}
     with faults.asking(here.where):
-        found = _first(here, limit, unpublished, [("lane", -1), ("wake_up_at", 1)], "unpublished", _SHOWN)
+        found = list(_first(here, limit, unpublished, [("lane", -1), ("wake_up_at", 1)], "unpublished", _SHOWN))
     taken = _take(here, found, now, until, wake_up_again_at) if found else set()
     by_lane: dict[Lane, list[str]] = {}
     for document in sorted(found, key=lambda d: (d["due_at"], d["_id"])):
@@ -83,7 +85,7 @@ def _lapse(here: Connection, lease: Lease, room: int, now: datetime, doubt_delay
 def _free(here: Connection, lease: Lease, now: datetime, doubt_delay: timedelta) -> int:
     """Gives another life to the emails whose claims have lapsed; returns how many."""
     found = here.emails.find(_naming(lease), hint="_id_", batch_size=len(lease.lapsed) + 1)
-    return _rewrite(here, found, lambda document: _after_lapse(document, lease, now, doubt_delay))
+    return _write(here, list(_updates(found, lambda document: _after_lapse(document, lease, now, doubt_delay))))
 
 
 def _naming(lease: Lease) -> Document:
@@ -93,9 +95,14 @@ def _naming(lease: Lease) -> Document:
 def expire(here: Connection, limit: int, *, now: datetime) -> int:
     """Fails what has waited past its deadline."""
     expired = {"expires_at": {"$lte": now}, "due_at": {"$exists": True}, "schema": {"$lte": SCHEMA}}
+
+    def failed(document: Document) -> Document:
+        return lives.new_life(lifecycle.expire(lives.life_of(document), now=now), now=now)
+
     with faults.asking(here.where):
-        found = _first(here, limit, expired, [("expires_at", 1)], "expiring")
-    return _rewrite(here, found, lambda d: lives.new_life(lifecycle.expire(lives.life_of(d), now=now), now=now))
+        found = _first(here, limit, expired, [("expires_at", 1)], "expiring", further=unreadable.FURTHER)
+        updates = list(islice(_updates(found, failed), limit))
+    return _write(here, updates)
 
 
 def prune(here: Connection, limit: int, *, now: datetime, finished_before: datetime) -> int:
@@ -123,12 +130,15 @@ def _first(
     index: str,
     shown: Mapping[str, int] | None = None,
     session: ClientSession | None = None,
-) -> list[Document]:
-    """What the filter finds first, in one answer. To MongoDB itself a limit of 0 would mean all."""
+    further: int = 0,
+) -> Iterator[Document]:
+    """What the filter finds first: in one answer, and then so many further ones, should they be asked for. To MongoDB
+    itself a limit of 0 would mean all."""
     if limit < 1:
-        return []
-    found = here.emails.find(which, shown, sort=order, limit=limit, batch_size=limit, hint=index, session=session)
-    return list(found)
+        return
+    most = limit + further
+    with here.emails.find(which, shown, sort=order, limit=most, batch_size=limit, hint=index, session=session) as found:
+        yield from found
 
 
 def _take(here: Connection, found: Sequence[Document], now: datetime, until: datetime, again_at: datetime) -> set[str]:
@@ -146,23 +156,28 @@ def _take(here: Connection, found: Sequence[Document], now: datetime, until: dat
 
 
 def _releases(here: Connection, ids: Collection[str], now: datetime, again_at: datetime, mark: str) -> list[UpdateOne]:
-    """Updates by which scheduled emails that have come due become queued, unless they were rescheduled meanwhile."""
+    """Updates by which scheduled emails that have come due become queued, unless they were rescheduled meanwhile. One
+    that cannot be read moves its wake-up only, or it would be in the way of the others each time."""
     if not ids:
         return []
     still = {"_id": {"$in": list(ids)}, "status": "scheduled", "due_at": {"$lte": now}}
     with faults.asking(here.where):
         found = list(here.emails.find(still, hint="_id_"))
-    return [
-        _unless_changed(
-            document, lives.new_life(lifecycle.release(life, now=now), now=now, wake_up_at=again_at, wake_up_mark=mark)
-        )
+    fields: Document = {"wake_up_at": again_at, "wake_up_mark": mark}
+    released = {
+        document["_id"]: lives.new_life(lifecycle.release(life, now=now), now=now, **fields)
         for document, life in reading.readable(found, lives.life_of)
-    ]
+    }
+    return [_unless_changed(document, released.get(document["_id"], {"$set": fields})) for document in found]
 
 
-def _rewrite(here: Connection, found: Iterable[Document], update: Callable[[Document], Document]) -> int:
-    """Gives each document its update, unless somebody else has changed it meanwhile; returns how many were given."""
-    updates = [_unless_changed(document, change) for document, change in reading.readable(found, update)]
+def _updates(found: Iterable[Document], update: Callable[[Document], Document]) -> Iterator[UpdateOne]:
+    """The update of each document that can be read."""
+    return (_unless_changed(document, change) for document, change in reading.readable(found, update))
+
+
+def _write(here: Connection, updates: Sequence[UpdateOne]) -> int:
+    """Carries out these updates of documents that nobody else has changed meanwhile; returns how many."""
     return here.emails.bulk_write(updates, ordered=False).matched_count if updates else 0
 
 
@@ -188,7 +203,7 @@ def _prune(
 ) -> tuple[int, bool]:
     """Returns how many were deleted, and whether some were left for their size."""
     finished = {"finished_at": {"$lt": finished_before}}
-    old = _first(here, limit, finished, [("finished_at", 1)], "finished", {"_id": 1}, session)
+    old = list(_first(here, limit, finished, [("finished_at", 1)], "finished", {"_id": 1}, session))
     if not old:
         return 0, False
     without_key = {"_id": {"$in": [d["_id"] for d in old]}, "idempotency.expires_at": {"$not": {"$gt": now}}}

@@ -6,6 +6,7 @@ Its ids are walked in order, past those that another index lacks. A subject is c
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import islice
 
 from postroom.errors import EmailNotFound
@@ -140,8 +141,7 @@ def _fulfilling(query: Query, wanted: set[str], found: Iterable[Record]) -> Iter
     """The emails of these records that the query asks for. Those that were not found by the terms they must have are
     looked at for them."""
     subject = (query.subject or "").casefold()
-    for record in found:
-        email = records.email_of(record, listed=True)
+    for _, email in records.readable(found, partial(records.email_of, listed=True)):
         if email.account != query.account or (query.status and email.life.status not in query.status):
             continue
         if subject and not email.subject.casefold().startswith(subject):

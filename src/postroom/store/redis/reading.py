@@ -14,13 +14,13 @@ UNFINISHED = (Status.SCHEDULED, Status.QUEUED, Status.SENDING, Status.RETRYING)
 def get(talk: Talk, account: str, email_id: str) -> Email | None:
     """The whole email but for attachment contents."""
     found = record(talk, account, email_id)
-    return found and records.email_of(found)
+    return found and records.known_email_of(found)
 
 
 def get_many(talk: Talk, wanted: Collection[AccountAndId]) -> Mapping[AccountAndId, Email]:
     """The whole emails of these that are there."""
     found = zip(wanted, read(talk, [email_id for _, email_id in wanted], whole=True), strict=True)
-    return {key: records.email_of(one) for key, one in found if one.account == key[0]}
+    return {key: records.known_email_of(one) for key, one in found if one.account == key[0]}
 
 
 def record(talk: Talk, account: str, email_id: str) -> Record | None:

@@ -1,23 +1,29 @@
 """Emails as Redis keeps them: their fields and their claim, and the way there and back. Lua never looks into the JSON,
 which is all arrays, without the names of their members, for all of it stays in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import orjson
 
 from postroom.mail.email import Address, Attachment, Email, Lane, Life, OnUncertain, Status
 from postroom.mail.lifecycle import CLAIMABLE
+from postroom.store import unreadable
 from postroom.store.redis import lives, times
 from postroom.store.redis.talk import Argument
 
 SUBMITTED, BODIES, STATES, LIVES = "postroom:submitted", "postroom:bodies", "postroom:states", "postroom:lives"
 
+_SUBJECT, _TAGS = 8, 10  # their places in `submitted_json`
 _SUBJECT_CHARS = 64  # as much of a subject as its term holds
 _STATUS = {status.value.encode(): status for status in Status}  # quicker than to call the enum
 _LANE = {lane.value.encode(): lane for lane in Lane}
 _ON_UNCERTAIN = {choice.value: choice for choice in OnUncertain}
+
+
+Value = TypeVar("Value")
 
 
 class Record(NamedTuple):
@@ -122,6 +128,16 @@ def email_of(record: Record, *, listed: bool = False) -> Email:
     )
 
 
+def readable(found: Iterable[Record], reader: Callable[[Record], Value]) -> Iterator[tuple[Record, Value]]:
+    """Each record with what the reader makes of it; one that cannot be read is reported and left out."""
+    return unreadable.readable(found, reader, lambda record: record.id.decode())
+
+
+def known_email_of(record: Record) -> Email:
+    """The email that somebody asks for. Raises `StoreError` when it cannot be read."""
+    return unreadable.read(record.id.decode(), partial(email_of, record))
+
+
 def life_of(record: Record, *, listed: bool = False) -> Life:
     """The life of a record. While it is claimed, it is `sending`, and this attempt counts."""
     if record.claim is None:
@@ -142,10 +158,14 @@ def proof_of(record: Record) -> bytes:
 
 def terms(email: Email) -> list[str]:
     """What an email is looked up by: each recipient, each tag with and without its value, and its subject."""
-    found = {address_term(recipient.address) for recipient in email.life.recipients}
-    for name, value in email.tags:
-        found |= {tag_term(name), tag_term(f"{name}:{value}")}
-    return [*found, subject_term(email.subject)]
+    return _terms([recipient.address for recipient in email.life.recipients], email.tags, email.subject)
+
+
+def terms_of(record: Record) -> list[str]:
+    """The same, from a record of which nothing else needs to be read."""
+    recipients, *_ = orjson.loads(record.life)
+    submitted = orjson.loads(record.submitted)
+    return _terms([address for address, *_ in recipients], _pairs(submitted[_TAGS]), submitted[_SUBJECT])
 
 
 def address_term(address: str) -> str:
@@ -192,6 +212,13 @@ def submitted_json(email: Email) -> bytes:
             email.idempotency_key,
         )
     )
+
+
+def _terms(addresses: Iterable[str], tags: Iterable[tuple[str, str]], subject: str) -> list[str]:
+    found = {address_term(address) for address in addresses}
+    for name, value in tags:
+        found |= {tag_term(name), tag_term(f"{name}:{value}")}
+    return [*found, subject_term(subject)]
 
 
 def _addresses(listed: list[list[str]]) -> tuple[Address, ...]:

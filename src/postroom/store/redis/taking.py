@@ -6,12 +6,13 @@ and could not be read is given back.
 
 import time
 from collections.abc import Sequence
+from itertools import repeat
 from typing import NamedTuple
 
 from postroom.errors import StoreError
 from postroom.mail.email import Lane
 from postroom.store.base import Claim
-from postroom.store.redis import lives, records, scripts, times
+from postroom.store.redis import records, scripts, times
 from postroom.store.redis.link import Link
 from postroom.store.redis.records import BODIES, LIVES, SUBMITTED, Record
 from postroom.store.redis.talk import Talk
@@ -63,7 +64,7 @@ def _claim(link: Link, named: Sequence[str], limit: int, taking: Taking) -> list
             if not found:
                 raise
             break
-        found += [Claim(email=records.email_of(record), token=taking.token) for record in read]
+        found += [Claim(email=email, token=taking.token) for _, email in records.readable(read, records.email_of)]
         size += sum(len(record.bodies or b"") for record in read)
         if limit and len(found) == limit:
             break
@@ -88,9 +89,10 @@ def _read(talk: Talk, marked: _Marked) -> list[Record]:
 def _give_back(talk: Talk, marked: _Marked, taking: Taking) -> None:
     """Makes emails what they were before."""
     packed = talk.ask("HMGET", LIVES, *marked.ids)
+    before = [Record(*one, submitted=b"") for one in zip(marked.ids, repeat(None), marked.states, packed)]
     arguments = [
         argument
-        for email_id, state, life in zip(marked.ids, marked.states, packed, strict=True)
-        for argument in records.life_arguments(email_id, taking.token, lives.from_json(life, records.status_of(state)))
+        for record, life in records.readable(before, records.life_of)
+        for argument in records.life_arguments(record.id, taking.token, life)
     ]
     talk.run(scripts.LIVE, times.to_ms(taking.now), "token", *arguments)

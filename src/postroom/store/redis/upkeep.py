@@ -5,7 +5,10 @@ What needs a whole life is read, changed by the rules in `lifecycle`, and writte
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from typing import Literal, TypeAlias, TypeVar
 
 from postroom.mail import lifecycle
 from postroom.mail.email import Lane, Life
@@ -14,6 +17,11 @@ from postroom.store.redis.records import Record
 from postroom.store.redis.talk import Argument, Talk
 
 _SECONDS = 1.0  # after which the rest is left to the next step
+_PAUSE_FOR_UNREADABLE = timedelta(minutes=1)
+
+Read = TypeVar("Read")
+NewLife: TypeAlias = tuple[Record, Life]
+"""A record, and the life that it is to have next."""
 
 
 def due(
@@ -22,72 +30,89 @@ def due(
     """Takes what the sweep shall publish now."""
     lanes = talk.run(scripts.DUE, times.to_ms(now), times.to_ms(wake_up_again_at), limit, times.to_ms(until))
     scheduled = [Record(*record) for _, waiting in lanes for record in waiting]
-    _rewrite(talk, scheduled, lambda record: lifecycle.release(records.life_of(record), now=now), now, wake_up_again_at)
+    released = records.readable(scheduled, lambda record: lifecycle.release(records.life_of(record), now=now))
+    _rewrite(talk, list(released), now, wake_up_again_at)
     return {lane: [one.decode() for one in ids] for lane, (ids, _) in zip(Lane, lanes, strict=True) if ids}
 
 
 def recover(talk: Talk, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool) -> int:
     """Ends lapsed claims, or all."""
-
-    def end(lapsed: Sequence[Record]) -> int:
-        return _rewrite(talk, lapsed, lambda record: _after_lapse(record, now, doubt_delay), now)
-
-    return _each(talk, "leases", "+inf" if everything else times.to_ms(now), limit, end)
+    lapsed = _Those("leases", "+inf" if everything else times.to_ms(now), again_at=now + _PAUSE_FOR_UNREADABLE)
+    reader = partial(_after_lapse, now=now, doubt_delay=doubt_delay)
+    return _each(talk, lapsed, limit, reader, lambda lives: _rewrite(talk, lives, now))
 
 
 def expire(talk: Talk, limit: int, *, now: datetime) -> int:
     """Fails what has waited past its deadline."""
+    expired = _Those("deadlines", times.to_ms(now), again_at=now + _PAUSE_FOR_UNREADABLE)
 
-    def fail(expired: Sequence[Record]) -> int:
-        return _rewrite(talk, expired, lambda record: lifecycle.expire(records.life_of(record), now=now), now)
+    def failed(record: Record) -> Life:
+        return lifecycle.expire(records.life_of(record), now=now)
 
-    return _each(talk, "deadlines", times.to_ms(now), limit, fail)
+    return _each(talk, expired, limit, failed, lambda lives: _rewrite(talk, lives, now))
 
 
 def prune(talk: Talk, limit: int, *, finished_before: datetime) -> int:
     """Deletes finished emails with all that belongs to them. Expired idempotency keys Redis deletes by itself."""
     before = times.to_ms(finished_before)
+    finished = _Those("finished", before - 1, again_at=finished_before + _PAUSE_FOR_UNREADABLE)
 
-    def delete(finished: Sequence[Record]) -> int:
+    def delete(old: Sequence[tuple[Record, list[str]]]) -> int:
         arguments: list[Argument] = []
-        for record in finished:
-            terms = records.terms(records.email_of(record))
+        for record, terms in old:
             arguments += [record.id, len(terms), *terms]
         pruned: int = talk.run(scripts.PRUNE, before, *arguments)
         return pruned
 
-    return _each(talk, "finished", before - 1, limit, delete)
+    return _each(talk, finished, limit, records.terms_of, delete)
 
 
-def _each(talk: Talk, index: str, highest: int | str, limit: int, work: Callable[[Sequence[Record]], int]) -> int:
-    """Does the work on what the index has up to there, and returns on how many. A look goes through a few rows only, in
-    which there may be one email each; so it looks again and again, as long as there is time."""
+@dataclass(frozen=True, slots=True)
+class _Those:
+    """What an index has up to there; what of it cannot be read, that index has then at another time."""
+
+    index: Literal["leases", "deadlines", "finished"]
+    highest: int | str
+    again_at: datetime
+
+
+def _each(
+    talk: Talk,
+    those: _Those,
+    limit: int,
+    reader: Callable[[Record], Read],
+    work: Callable[[Sequence[tuple[Record, Read]]], int],
+) -> int:
+    """Does the work on those that can be read, and returns on how many. A look goes through a few rows only, in which
+    there may be one email each; so it looks again and again, as long as there is time."""
+    again_at, unreadable = times.to_ms(those.again_at), set[bytes]()
     count, more, began = 0, True, time.monotonic()
     while more and count < limit and time.monotonic() - began < _SECONDS:
-        more, found = talk.run(scripts.PICK, index, highest, limit - count)
-        done = work([Record(*record) for record in found]) if found else 0
-        if found and not done:
+        more, found = talk.run(scripts.PICK, those.index, those.highest, limit - count, again_at, *unreadable)
+        read = list(records.readable([Record(*record) for record in found], reader))
+        done = work(read) if read else 0
+        if read and not done:
             break  # others do the same
         count += done
+        if len(read) < len(found):  # the next look passes over them
+            unreadable |= {email_id for email_id, *_ in found} - {record.id for record, _ in read}
+            more = True
     return count
 
 
-def _rewrite(
-    talk: Talk,
-    found: Sequence[Record],
-    step: Callable[[Record], Life],
-    now: datetime,
-    wake_up_at: datetime | None = None,
-) -> int:
+def _rewrite(talk: Talk, lives: Sequence[NewLife], now: datetime, wake_up_at: datetime | None = None) -> int:
     """Writes the next lives of records that nobody has changed since; returns of how many."""
-    if not found:
+    if not lives:
         return 0
-    lives = [records.life_arguments(one.id, records.proof_of(one), step(one), wake_up_at) for one in found]
-    arguments = [argument for life in lives for argument in life]
+    arguments = [
+        argument
+        for record, life in lives
+        for argument in records.life_arguments(record.id, records.proof_of(record), life, wake_up_at)
+    ]
     return len(talk.run(scripts.LIVE, times.to_ms(now), "unchanged", *arguments, durable=True))
 
 
-def _after_lapse(record: Record, now: datetime, doubt_delay: timedelta) -> Life:
+def _after_lapse(record: Record, *, now: datetime, doubt_delay: timedelta) -> Life:
     email, held = records.email_of(record), records.held(record.claim or b"")
     worker = held.worker.decode()
     if held.fenced != b"1":

@@ -29,7 +29,7 @@ def fulfil(
         record = reading.record(talk, account, email_id)
         if record is None:
             raise EmailNotFound(f"no email {email_id}")
-        email = records.email_of(record)
+        email = records.known_email_of(record)
         life = step(email.life)
         arguments = records.life_arguments(email_id, records.proof_of(record), life, wake_up_at)
         if talk.run(scripts.LIVE, times.to_ms(now), "unchanged", *arguments, durable=True):

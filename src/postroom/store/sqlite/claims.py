@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from postroom.mail.email import Email, Lane
+from postroom.store import unreadable
 from postroom.store.base import Settlement
 from postroom.store.sqlite import decoding, encoding, rows
 from postroom.store.sqlite.rows import LANES, Value
@@ -72,9 +73,14 @@ def claim_due(limit: int, lowest: Lane, taking: Taking) -> Callable[[sqlite3.Con
 
 
 def claimed(numbers: Sequence[int], token: str) -> Callable[[sqlite3.Connection], list[Email]]:
-    """Reads what was just claimed, in the order of service."""
+    """Reads what was just claimed, in the order of service; what cannot be read stays claimed."""
     values = {"numbers": rows.to_json(numbers), "token": token}
-    return lambda connection: [decoding.whole_email_of(row) for row in connection.execute(_CLAIMED, values)]
+
+    def question(connection: sqlite3.Connection) -> list[Email]:
+        found = unreadable.readable(connection.execute(_CLAIMED, values), decoding.whole_email_of, rows.id_of)
+        return [email for _, email in found]
+
+    return question
 
 
 def renew(tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> Callable[[sqlite3.Connection], None]:

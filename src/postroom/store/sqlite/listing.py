@@ -2,11 +2,12 @@
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from postroom.errors import EmailNotFound
-from postroom.mail.email import Status
+from postroom.mail.email import Email, Status
+from postroom.store import unreadable
 from postroom.store.base import Page, Query
 from postroom.store.sqlite import decoding, encoding, rows
 from postroom.store.sqlite.rows import Row, Value
@@ -71,16 +72,25 @@ class _Filter:
 
 
 def page(query: Query) -> Callable[[sqlite3.Connection], Page]:
-    """One page, newest first."""
+    """One page, newest first. Emails that cannot be read are left out; nobody could go on from a page without any."""
 
     def question(connection: sqlite3.Connection) -> Page:
         _check_cursor(connection, query)
-        ids = _ids(connection, query)
-        has_more = len(ids) > query.limit
-        found = connection.execute(_ROWS, (rows.to_json(ids[: query.limit]),))
-        return Page(emails=tuple(decoding.email_of(Row._make(columns)) for columns in found), has_more=has_more)
+        here = query
+        while True:
+            found = _ids(connection, here)
+            ids, has_more = found[: query.limit], len(found) > query.limit
+            emails = _emails(connection, ids)
+            if emails or not has_more:
+                return Page(emails=emails, has_more=has_more)
+            here = replace(here, before=ids[-1]) if query.before else replace(here, after=ids[-1])
 
     return question
+
+
+def _emails(connection: sqlite3.Connection, ids: Sequence[str]) -> tuple[Email, ...]:
+    found = map(Row._make, connection.execute(_ROWS, (rows.to_json(ids),)))
+    return tuple([email for _, email in unreadable.readable(found, decoding.email_of, rows.id_of)])
 
 
 def _check_cursor(connection: sqlite3.Connection, query: Query) -> None:

@@ -2,8 +2,11 @@
 
 import sqlite3
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from typing import Any
 
 from postroom.mail.email import Email, Status
+from postroom.store import unreadable
 from postroom.store.base import AccountAndId
 from postroom.store.sqlite import decoding, rows
 
@@ -29,7 +32,7 @@ def get(account: str, email_id: str) -> Callable[[sqlite3.Connection], Email | N
 
     def question(connection: sqlite3.Connection) -> Email | None:
         row = connection.execute(WHOLE, (email_id, account)).fetchone()
-        return None if row is None else decoding.whole_email_of(row)
+        return None if row is None else email_of(row)
 
     return question
 
@@ -39,10 +42,15 @@ def get_many(wanted: Collection[AccountAndId]) -> Callable[[sqlite3.Connection],
     ids = rows.to_json(list({email_id for _, email_id in wanted}))
 
     def question(connection: sqlite3.Connection) -> Mapping[AccountAndId, Email]:
-        emails = [decoding.whole_email_of(row) for row in connection.execute(_MANY, (ids,))]
+        emails = [email_of(row) for row in connection.execute(_MANY, (ids,))]
         return {key: email for email in emails if (key := (email.account, email.id)) in wanted}
 
     return question
+
+
+def email_of(columns: tuple[Any, ...]) -> Email:
+    """The email that `WHOLE` brings. Raises `StoreError` when it cannot be read."""
+    return unreadable.read(rows.id_of(columns), partial(decoding.whole_email_of, columns))
 
 
 def attachments(email_id: str) -> Callable[[sqlite3.Connection], list[bytes]]:

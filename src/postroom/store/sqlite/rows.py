@@ -1,6 +1,7 @@
 """The columns of `emails`, and how times and structures are kept in them."""
 
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 import orjson
@@ -79,6 +80,7 @@ class Row(NamedTuple):
     timeline: str
 
 
+id_of = itemgetter(Row._fields.index("id"))  # of a row, also where other columns follow it
 SELECTED = ", ".join(f"emails.{column}" for column in Row._fields)
 
 

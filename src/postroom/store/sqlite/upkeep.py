@@ -3,10 +3,13 @@
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from itertools import islice
+from typing import TypeVar
 
 from postroom.mail import lifecycle
 from postroom.mail.email import Lane, Life, OnUncertain, Status
-from postroom.store.sqlite import decoding, encoding, rows
+from postroom.store import unreadable
+from postroom.store.sqlite import claims, decoding, encoding, rows
 from postroom.store.sqlite.rows import LANES, Row, Value
 
 _UNPUBLISHED = f"""
@@ -45,6 +48,9 @@ _NEW_LIFE = f"""
     WHERE n = ?
 """  # noqa: S608  # column names
 _FOR_EVER = 2**62
+_PAUSE_FOR_UNREADABLE = timedelta(minutes=1)
+
+Read = TypeVar("Read")
 
 
 def write_life(
@@ -78,14 +84,18 @@ def due(
 def recover(
     limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool
 ) -> Callable[[sqlite3.Connection], int]:
-    """Ends lapsed claims, or all."""
+    """Ends lapsed claims, or all. Those that cannot be read are looked at again after a pause."""
 
     def operation(connection: sqlite3.Connection) -> int:
         until = _FOR_EVER if everything else rows.to_ms(now)
         lapsed = _select(connection, _LAPSED, until, limit)
-        for row in lapsed:
-            write_life(connection, row, _after_lapse(row, now, doubt_delay), now=now)
-        return len(lapsed)
+        left = {row.id: row.lease_token or "" for row in lapsed}
+        for row, life in unreadable.readable(lapsed, lambda row: _after_lapse(row, now, doubt_delay), rows.id_of):
+            write_life(connection, row, life, now=now)
+            del left[row.id]
+        if left:
+            claims.renew(left, now=now, lease=_PAUSE_FOR_UNREADABLE)(connection)
+        return len(lapsed) - len(left)
 
     return operation
 
@@ -94,9 +104,12 @@ def expire(limit: int, *, now: datetime) -> Callable[[sqlite3.Connection], int]:
     """Fails what has waited past its deadline."""
 
     def operation(connection: sqlite3.Connection) -> int:
-        expired = _select(connection, _EXPIRED, rows.to_ms(now), limit)
-        for row in expired:
-            write_life(connection, row, lifecycle.expire(decoding.life_of(row), now=now), now=now)
+        moment = rows.to_ms(now)
+        expired = _first(
+            connection, _EXPIRED, moment, limit, lambda row: lifecycle.expire(decoding.life_of(row), now=now)
+        )
+        for row, life in expired:
+            write_life(connection, row, life, now=now)
         return len(expired)
 
     return operation
@@ -106,11 +119,12 @@ def prune(limit: int, *, finished_before: datetime) -> Callable[[sqlite3.Connect
     """Deletes finished emails with all that belongs to them."""
 
     def operation(connection: sqlite3.Connection) -> int:
-        old = _select(connection, _FINISHED, rows.to_ms(finished_before), limit)
-        terms = [(row.account, term, row.id) for row in old for term in decoding.terms_of(row)]
+        old = _first(connection, _FINISHED, rows.to_ms(finished_before), limit, decoding.terms_of)
+        terms = [(row.account, term, row.id) for row, found in old for term in found]
         connection.executemany(_FORGET_TERM, terms)
+        numbers = _numbers(row for row, _ in old)
         for statement in _FORGET:
-            connection.execute(statement, (_numbers(old),))
+            connection.execute(statement, (numbers,))
         return len(old)
 
     return operation
@@ -129,11 +143,20 @@ def _select(connection: sqlite3.Connection, statement: str, *values: Value) -> l
     return [Row._make(columns) for columns in connection.execute(statement, values).fetchall()]
 
 
+def _first(
+    connection: sqlite3.Connection, statement: str, until: int, limit: int, reader: Callable[[Row], Read]
+) -> list[tuple[Row, Read]]:
+    """The first rows up to then, with what the reader makes of them. Those that cannot be read stay where they are, so
+    that it looks further; SQLite steps no further than it is asked."""
+    found = map(Row._make, connection.execute(statement, (until, limit + unreadable.FURTHER)))
+    return list(islice(unreadable.readable(found, reader, rows.id_of), limit))
+
+
 def _publish(connection: sqlite3.Connection, waiting: list[Row], now: datetime, again_at: datetime) -> None:
     connection.execute(_PUBLISHED, (rows.to_ms(again_at), _numbers(waiting)))
-    for row in waiting:
-        if row.status == Status.SCHEDULED:
-            write_life(connection, row, lifecycle.release(decoding.life_of(row), now=now), now=now, wake_up_at=again_at)
+    scheduled = [row for row in waiting if row.status == Status.SCHEDULED]
+    for row, life in unreadable.readable(scheduled, decoding.life_of, rows.id_of):
+        write_life(connection, row, lifecycle.release(life, now=now), now=now, wake_up_at=again_at)
 
 
 def _after_lapse(row: Row, now: datetime, doubt_delay: timedelta) -> Life:

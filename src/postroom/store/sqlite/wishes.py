@@ -7,7 +7,7 @@ from datetime import datetime
 
 from postroom.errors import EmailNotFound
 from postroom.mail.email import Email, Life
-from postroom.store.sqlite import decoding, reading, upkeep
+from postroom.store.sqlite import reading, upkeep
 from postroom.store.sqlite.rows import Row
 
 
@@ -20,7 +20,7 @@ def fulfil(
         columns = connection.execute(reading.WHOLE, (email_id, account)).fetchone()
         if columns is None:
             raise EmailNotFound(f"no email {email_id}")
-        email = decoding.whole_email_of(columns)
+        email = reading.email_of(columns)
         email = replace(email, life=step(email.life))
         upkeep.write_life(connection, Row._make(columns[:-3]), email.life, now=now, wake_up_at=wake_up_at)
         return email

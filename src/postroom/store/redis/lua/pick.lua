@@ -1,11 +1,17 @@
 -- Finds emails whose lease has lapsed, whose deadline has passed, or that ended long ago.
--- ARGV: `leases`, `deadlines` or `finished`; the highest score; a limit. Returns 1 when there may be more, else 0; and a
--- record for each. Of an index of rows it looks through a few, and clears away those in which it finds nothing any more.
+-- ARGV: `leases`, `deadlines` or `finished`; the highest score; a limit; a later time, and the ids of emails that could not
+-- be read, which are passed over until then. Returns 1 when there may be more, else 0; and a record for each. Of an index
+-- of rows it looks through a few, and clears away those in which it finds nothing any more.
 
 local ROWS = 50
 
-local index, highest, limit = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local found = {}
+local index, highest, limit, again_at = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local found, unreadable = {}, {}
+for i = 5, #ARGV do
+    unreadable[ARGV[i]] = true
+    -- Only the index has another time then: the deadline itself stands in the state. One that was moved meanwhile stays.
+    if index == 'deadlines' then redis.call('ZADD', P .. index, 'XX', 'GT', ARGV[4], ARGV[i]) end
+end
 
 local function up_to(moment)
     return highest == '+inf' or tonumber(moment) <= tonumber(highest)
@@ -46,6 +52,7 @@ local function look_through(row)
     local verdicts = judges[index](ids)
     for _, id in ipairs(ids) do
         local verdict = verdicts[id]
+        if verdict == true and unreadable[id] then verdict = again_at end
         if verdict == true then
             wanted = true
             if #found < limit then found[#found + 1] = id end

@@ -1,0 +1,46 @@
+"""Records that cannot be read, because they are damaged or a newer Postroom wrote them: one such harms no other."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from postroom.errors import StoreError, WrongState
+
+log = logging.getLogger(__name__)
+
+Stored = TypeVar("Stored")
+Value = TypeVar("Value")
+
+FURTHER = 1000  # unreadable records at the front of an index, at most, behind which one call still looks
+_DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, WrongState)
+
+
+def read(email_id: str, reader: Callable[[], Value]) -> Value:
+    """What the reader makes of this email's record. Raises `StoreError` when it is not as it should be."""
+    try:
+        return reader()
+    except _DAMAGED as error:
+        raise _damaged(email_id, error) from error
+
+
+def readable(
+    found: Iterable[Stored], reader: Callable[[Stored], Value], id_of: Callable[[Stored], str]
+) -> Iterator[tuple[Stored, Value]]:
+    """Each record with what the reader makes of it; one that cannot be read is reported and left out."""
+    for record in found:
+        try:
+            value = reader(record)
+        except StoreError as error:
+            _report(id_of(record), error)
+        except _DAMAGED as error:
+            _report(id_of(record), _damaged(id_of(record), error))
+        else:
+            yield record, value
+
+
+def _damaged(email_id: str, error: Exception) -> StoreError:
+    return StoreError(f"email {email_id} is damaged in the store: {error!r}")
+
+
+def _report(email_id: str, error: StoreError) -> None:
+    log.error("email unreadable", extra={"email_id": email_id, "reason": str(error)})
