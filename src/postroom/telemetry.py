@@ -31,11 +31,13 @@ The keys, where they apply: `email_id`, `attempt`, `worker`, `relay`, `lane`, `c
 | store unavailable     | error   | the store did not answer; work goes on when it does |
 | unexpected error      | error   | a bug, with its traceback |
 
-What is away is asked again and again, by many: such a line is written once in five seconds, not for each question.
+What is away or cannot be read is asked for again and again, by many: such a line is written once in five seconds, not
+for each question.
 """
 
 import json
 import logging
+import math
 import sys
 import time
 from datetime import UTC, datetime
@@ -49,7 +51,7 @@ LEAST_LEVELS = {
     "amqp": logging.INFO,
 }
 
-REPEATED = frozenset({"store unavailable", "wake-up not published"})
+REPEATED = frozenset({"store unavailable", "wake-up not published", "email unreadable"})
 QUIET_SECONDS = 5.0  # between two of these lines with one reason, in one process
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
@@ -86,10 +88,10 @@ class _Repeats(logging.Filter):
         if event not in REPEATED:
             return True
         line, now = (event, getattr(record, "reason", None)), time.monotonic()
+        if now - self._said.get(line, -math.inf) < QUIET_SECONDS:
+            return False
         # Of a copy: other threads log meanwhile, and no lock is held here.
         self._said = {said: at for said, at in self._said.copy().items() if now - at < QUIET_SECONDS}
-        if line in self._said:
-            return False
         self._said[line] = now
         return True
 
