@@ -33,7 +33,6 @@ class Postroom:
     store: Store
     queue: Queue
     transport: Transport
-    policy: RetryPolicy
     publisher: Publisher
     intake: Intake
 
@@ -73,7 +72,6 @@ def build(settings: Settings) -> Postroom:
         store=store,
         queue=queue,
         transport=transport,
-        policy=retry_policy(settings),
         publisher=publisher,
         intake=Intake(
             store=store,

@@ -198,8 +198,3 @@ def _limits(settings: Settings) -> Mapping[str, str]:
         "metadata": f"At most {settings.max_metadata_bytes:,} bytes as JSON.",
         "scheduled_at": f"At most {settings.max_schedule_days} days ahead; a time that has passed means now.",
     }
-
-
-def schema_of(answer: Any) -> Mapping[str, Any]:
-    """The JSON schema of an answer type."""
-    return TypeAdapter(answer).json_schema(mode="serialization")

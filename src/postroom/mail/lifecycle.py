@@ -71,7 +71,7 @@ def lengthened(timeline: tuple[Event, ...], line: Event) -> tuple[Event, ...]:
 
 
 def _same(a: Event, b: Event) -> bool:
-    """Whether two events differ in nothing but time, attempt and duration."""
+    """Whether two events differ in nothing but time, attempt, duration and task."""
     if a.event != b.event:
         return False
     fleeting = {"count", "seconds", "task"}

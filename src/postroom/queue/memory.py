@@ -1,16 +1,13 @@
-"""Wake-ups within one process. They travel as JSON, so that both ends meet what a broker would hand them."""
+"""Wake-ups within one process."""
 
 import threading
 from collections import deque
 from collections.abc import Sequence
 from itertools import count
 
-import orjson
-
 from postroom.errors import QueueUnavailable
 from postroom.mail.email import Lane
 
-VERSION = 1
 OLDEST_EVERY = 5  # of so many takes, one goes to the wake-up that has waited longest, whatever its lane
 
 
@@ -20,7 +17,7 @@ class MemoryQueue:
     def __init__(self, *, limit: int = 10_000) -> None:
         """`limit` is in wake-ups."""
         self._limit = limit
-        self._lanes: dict[Lane, deque[tuple[int, bytes]]] = {lane: deque() for lane in Lane}
+        self._lanes: dict[Lane, deque[tuple[int, list[str]]]] = {lane: deque() for lane in Lane}
         self._published = count()
         self._taken = count(1)
         self._changed = threading.Condition()
@@ -28,11 +25,10 @@ class MemoryQueue:
 
     def publish(self, ids: Sequence[str], lane: Lane) -> None:
         """Adds a wake-up. Raises `QueueUnavailable` when the queue is full or closed."""
-        body = orjson.dumps({"v": VERSION, "lane": lane, "ids": list(ids)})
         with self._changed:
             if self._depth() >= self._limit:
                 raise QueueUnavailable(f"the queue is full: {self._limit} wake-ups wait")
-            self._lanes[lane].append((next(self._published), body))
+            self._lanes[lane].append((next(self._published), list(ids)))
             self._changed.notify()
 
     def take(self, timeout: float) -> tuple[Lane, list[str]] | None:
@@ -44,9 +40,9 @@ class MemoryQueue:
             self._changed.wait_for(lambda: self._closed or any(self._lanes.values()), timeout)
             if self._closed or not any(self._lanes.values()):
                 return None
-            _, body = self._next_lane().popleft()
-        fields = orjson.loads(body)
-        return Lane(fields["lane"]), fields["ids"]
+            lane = self._next_lane()
+            _, ids = self._lanes[lane].popleft()
+            return lane, ids
 
     def depth(self) -> int:
         """How many wake-ups wait. Raises `QueueUnavailable` when the queue is closed."""
@@ -68,8 +64,8 @@ class MemoryQueue:
             raise QueueUnavailable("the queue is closed")
         return sum(map(len, self._lanes.values()))
 
-    def _next_lane(self) -> deque[tuple[int, bytes]]:
-        waiting = [lane for lane in self._lanes.values() if lane]
+    def _next_lane(self) -> Lane:
+        waiting = [lane for lane, wake_ups in self._lanes.items() if wake_ups]
         if next(self._taken) % OLDEST_EVERY == 0:
-            return min(waiting, key=lambda lane: lane[0][0])
+            return min(waiting, key=lambda lane: self._lanes[lane][0][0])
         return waiting[0]

@@ -1,1 +1,1 @@
-"""Who takes a turn: the embedded worker's threads. What a turn is stands in `deliver`."""
+"""Who takes a turn: Celery's child processes, or threads of `postroom run`. What a turn is stands in `deliver`."""

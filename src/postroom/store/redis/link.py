@@ -169,7 +169,7 @@ def check_url(url: str) -> None:
 
 def _read(url: str) -> tuple[type[AbstractConnection], dict[str, Any]]:
     try:
-        if not url.startswith("unix://") and not _DATABASE.fullmatch(urlsplit(url).path):
+        if not _DATABASE.fullmatch(urlsplit(url).path):
             raise ValueError  # the driver would take another database
         options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]  # the driver leaves it untyped
         connection_class = options.pop("connection_class", Connection)
@@ -189,6 +189,4 @@ def _read(url: str) -> tuple[type[AbstractConnection], dict[str, Any]]:
 
 
 def _address(options: dict[str, Any]) -> str:
-    if "path" in options:
-        return str(options["path"])
     return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"

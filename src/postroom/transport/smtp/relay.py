@@ -57,7 +57,6 @@ class Relay:
     ehlo_name: str = field(default_factory=own_name)
     connections: int = 20
     ca_file: str | None = None
-    verify: bool = True
     timeouts: Timeouts = field(default_factory=Timeouts)
 
     @classmethod
@@ -68,7 +67,6 @@ class Relay:
         ehlo_name: str | None = None,
         connections: int = 20,
         ca_file: str | None = None,
-        verify: bool = True,
         timeouts: Timeouts | None = None,
     ) -> "Relay":
         """Reads `smtp://user:password@host:587?tls=starttls` or `smtps://…`; user, password and query are
@@ -89,7 +87,6 @@ class Relay:
             ehlo_name=ehlo_name or own_name(),
             connections=connections,
             ca_file=ca_file,
-            verify=verify,
             timeouts=timeouts or Timeouts(),
         )
 
@@ -133,7 +130,7 @@ class Relay:
     @property
     def verifies_certificate(self) -> bool:
         """Not where a relay could as well offer no encryption."""
-        return self.verify and not self.may_go_unencrypted
+        return not self.may_go_unencrypted
 
 
 def is_loopback(host: str) -> bool:
@@ -154,7 +151,7 @@ def _split(url: str) -> SplitResult:
     if parts.scheme not in _DEFAULT_PORTS:
         raise ValueError("the relay URL does not begin with smtp:// or smtps://")
     if parts.path not in ("", "/") or parts.fragment:
-        raise ValueError("the relay URL has more than user, password, host, port and options after its scheme")
+        raise ValueError("the relay URL has more than user, password, host, port and options (in a password / is %2F)")
     return parts
 
 

@@ -1,6 +1,6 @@
 """One `send`: a loop that drives many connections at once, from `take` through the fence to the hand-offs it yields.
 
-What is said on a connection is `smtp_dialogue`'s; how many connections there are and when to open more, `smtp_crew`'s.
+What is said on a connection is `dialogue`'s; how many connections there are and when to open more, `crew`'s.
 """
 
 import logging

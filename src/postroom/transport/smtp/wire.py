@@ -1,4 +1,4 @@
-"""One non-blocking socket to the relay, plain or encrypted. What its bytes mean is left to `smtp_dialogue`."""
+"""One non-blocking socket to the relay, plain or encrypted. What its bytes mean is left to `dialogue`."""
 
 import contextlib
 import errno
