@@ -20,8 +20,6 @@ UNPREFIXED = frozenset({"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"})  # Celery
 CLIENT_VARIABLES = frozenset({"POSTROOM_API_KEY", "POSTROOM_API_URL"})  # read by the command line, not by the service
 
 MiB = 1024 * 1024
-
-
 SQLITE = "sqlite:///"
 SHARED_STORES = ("mongodb://", "mongodb+srv://", "redis://", "rediss://")
 
@@ -203,7 +201,9 @@ class Settings(BaseSettings):
     route_delay_seconds: Seconds = Field(
         10, description="Pause after the relay itself was down or refused us, times a random ½ to 1."
     )
-    doubt_delay_seconds: Seconds = Field(60, description="Shortest pause before an email in doubt is sent again.")
+    doubt_delay_seconds: Seconds = Field(
+        60, description="Shortest pause before an email in doubt is sent again; none at a start of `postroom run`."
+    )
     return_path: Annotated[str | None, AfterValidator(_known_address)] = Field(
         None, description="Envelope sender, where bounces go; the email's `from` if unset."
     )

@@ -1,7 +1,8 @@
 """What every handler needs, put together once per application: the parts of Postroom, the doorman, the load."""
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 from starlette.concurrency import run_in_threadpool
@@ -32,6 +33,7 @@ class Desk:
     readiness: Readiness
     commits: Commits
     reads: Reads
+    began_at: float = field(default_factory=time.monotonic)
 
     async def read_json(self, exchange: Exchange) -> Json:
         """The value of the body."""

@@ -10,8 +10,6 @@ from postroom.api.desk import Desk
 from postroom.api.exchange import Exchange
 from postroom.api.readiness import NEEDED, OK
 
-STARTED_AT = time.monotonic()
-
 
 async def live(desk: Desk, exchange: Exchange) -> Answer:
     """Says that the process answers, and nothing of what it depends on."""
@@ -30,7 +28,7 @@ async def health(desk: Desk, exchange: Exchange) -> Answer:
     details = {
         "parts": parts,
         "version": __version__,
-        "uptime_seconds": int(time.monotonic() - STARTED_AT),
+        "uptime_seconds": int(time.monotonic() - desk.began_at),
         "requests_under_way": desk.load.under_way,
         "backlog": backlog,
     }

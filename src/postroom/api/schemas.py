@@ -204,7 +204,9 @@ class EmailIn(Sent):
 class ScheduleIn(Sent):
     """A new time for a scheduled email."""
 
-    scheduled_at: str = Field(description="As when the email was submitted.", examples=["in 1 hour"])
+    scheduled_at: str = Field(
+        description="As when the email was submitted; its deadline moves along.", examples=["in 1 hour"]
+    )
 
 
 class ApiKeyIn(Sent):
