@@ -1,5 +1,6 @@
 """Every store: the end of a claim is written once, by its holder, or late while nobody else has begun."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -9,6 +10,24 @@ from postroom.mail.email import Email, Life, OnUncertain, Status
 from postroom.store.base import Claim, Settlement, Store
 from tests import make
 from tests.make import ACCOUNT, HOUR, LEASE, SECOND, found, one
+
+Anew = Callable[[Store, datetime, Email], Claim]
+
+
+def by_its_id(store: Store, now: datetime, email: Email) -> Claim:
+    """Claims an email that is due as a wake-up has it claimed."""
+    [claim] = make.claimed(store, now, email)
+    return claim
+
+
+def as_due(store: Store, now: datetime, email: Email) -> Claim:
+    """Claims an email that is due, the only one, without a wake-up."""
+    [claim] = store.claim_due(10, worker="w1", now=now, lease=LEASE)
+    assert claim.email.id == email.id
+    return claim
+
+
+either_way_of_claiming = pytest.mark.parametrize("claimed_anew", [by_its_id, as_due])
 
 
 def life(store: Store, email: Email) -> Life:
@@ -136,18 +155,20 @@ def test_late_success_is_written_once(store: Store) -> None:
     assert store.settle_late(late(claim, now), now=now) == set()
 
 
-def test_late_success_is_refused_while_another_worker_is_sending(store: Store) -> None:
+@either_way_of_claiming
+def test_late_success_is_refused_while_another_worker_is_sending(store: Store, claimed_anew: Anew) -> None:
     now = store.clock()
     email, claim = in_doubt(store, now)
-    make.claimed(store, now + 2 * HOUR, email)
+    claimed_anew(store, now + 2 * HOUR, email)
     assert store.settle_late(late(claim, now), now=now) == set()
     assert life(store, email).status is Status.SENDING
 
 
-def test_late_success_is_refused_after_another_worker_has_tried(store: Store) -> None:
+@either_way_of_claiming
+def test_late_success_is_refused_after_another_worker_has_tried(store: Store, claimed_anew: Anew) -> None:
     now = store.clock()
     email, claim = in_doubt(store, now)
-    [other] = make.claimed(store, now + 2 * HOUR, email)
+    other = claimed_anew(store, now + 2 * HOUR, email)
     store.settle([make.retrying(other, now, now + HOUR)], now=now)
     assert store.settle_late(late(claim, now), now=now) == set()
     assert life(store, email).status is Status.RETRYING
@@ -187,10 +208,11 @@ def test_late_success_of_an_email_queued_again_by_hand_is_written(store: Store) 
     assert life(store, email).status is Status.SENT
 
 
-def test_second_lapse_makes_the_first_claim_worthless(store: Store) -> None:
+@either_way_of_claiming
+def test_second_lapse_makes_the_first_claim_worthless(store: Store, claimed_anew: Anew) -> None:
     now = store.clock()
     email, first = in_doubt(store, now)
-    [second] = make.claimed(store, now + 2 * HOUR, email)
+    second = claimed_anew(store, now + 2 * HOUR, email)
     store.fence({email.id: second.token}, now=now + 2 * HOUR, lease=LEASE)
     store.recover(10, now=now + 3 * HOUR, doubt_delay=SECOND)
     assert store.settle_late(late(first, now), now=now) == set()
