@@ -11,6 +11,7 @@ from postroom.store.sqlite import SqliteStore, filesystem, schema
 from tests import make
 from tests.make import ACCOUNT, LEASE
 
+FULL = 2  # an fsync for each commit; https://sqlite.org/pragma.html#pragma_synchronous
 MOUNTS = """\
 /dev/sda1 / ext4 rw 0 0
 server:/export /srv/mail nfs4 rw 0 0
@@ -48,6 +49,14 @@ def test_missing_directories_and_file_are_made_for_their_owner_alone(tmp_path: P
     assert store.get(ACCOUNT, ids[0])
     log = path.with_name(path.name + "-wal")
     assert log.stat().st_mode & 0o077 == 0
+    store.close()
+
+
+def test_commits_are_on_disk_when_they_return_and_readers_do_not_wait_for_them(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "store.sqlite3")
+    asked = ("journal_mode", "synchronous")
+    told = store._writer.run(lambda writing: [writing.execute(f"PRAGMA {one}").fetchone()[0] for one in asked])
+    assert told == ["wal", FULL]
     store.close()
 
 
