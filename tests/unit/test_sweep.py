@@ -1,11 +1,17 @@
-"""A sweep tells whether it still turns."""
+"""A sweep tells whether it still turns, and publishes no more than anybody could take."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import cast
 
 import pytest
 
 from postroom import sweep
+from postroom.mail.email import Lane
+from postroom.queue.memory import MemoryQueue
+from postroom.store.base import Store
+from tests import make
 
 
 def in_a_while(condition: Callable[[], bool]) -> bool:
@@ -65,3 +71,32 @@ def test_sweep_goes_on_at_once_where_a_step_has_left_something(done: int, second
     assert in_a_while(lambda: taken[0] == steps)
     sweeping.close()
     assert taken[0] == steps
+
+
+class OneDue:
+    """A store with one email to publish, which counts as published once it was taken."""
+
+    def __init__(self) -> None:
+        self.waiting = ["due"]
+
+    def clock(self) -> datetime:
+        return make.now()
+
+    def due(self, _: int, **__: object) -> Mapping[Lane, list[str]]:
+        taken, self.waiting = self.waiting, []
+        return {Lane.NORMAL: taken} if taken else {}
+
+
+def test_nothing_is_published_behind_a_long_queue_until_it_is_shorter() -> None:
+    store, queue = OneDue(), MemoryQueue()
+    for _ in range(sweep.LONG_QUEUE):
+        queue.publish(["earlier"], Lane.NORMAL)
+
+    def published() -> int:
+        return sweep.publish_due(store=cast(Store, store), queue=queue, chunk_size=100, again_after=make.HOUR)
+
+    assert published() == 0
+    assert (queue.depth(), store.waiting) == (sweep.LONG_QUEUE, ["due"])
+    queue.take(0)
+    assert published() == 1
+    assert (queue.depth(), store.waiting) == (sweep.LONG_QUEUE, [])
