@@ -72,6 +72,15 @@ def test_missing_store_is_named_in_time_and_takes_the_api_out_of_service(engine:
         assert product.request("GET", "/livez", key="").status_code == 200
 
 
+@pytest.mark.one_engine
+def test_intake_that_has_ended_is_named_and_takes_the_api_out_of_service(engine: Engine, tmp_path: Path) -> None:
+    with running(engine, tmp_path, deliver=False) as product:
+        product.postroom.intake.close()
+        answer = product.request("GET", "/readyz", key="")
+        assert answer.status_code == 503
+        assert answer.json() == {"status": "unavailable", "parts": {"store": "ok", "intake": "has ended"}}
+
+
 def _status(product: Product) -> str:
     return str(product.request("GET", "/readyz", key="").json()["status"])
 
