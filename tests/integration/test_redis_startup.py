@@ -1,9 +1,11 @@
 """Which Redis the store accepts: a wrong setting is refused with one clear sentence, unless losses are accepted."""
 
 import logging
+from contextlib import closing, nullcontext
 
 import pytest
 
+from postroom import settings, wiring
 from postroom.errors import StoreUnavailable
 from postroom.store.redis import RedisStore
 from tests import make
@@ -54,6 +56,16 @@ def test_server_that_may_lose_emails_is_used_where_losses_are_accepted(
     assert store.get(email.account, email.id) == email
     store.close()
     assert [record.getMessage() for record in caplog.records] == ["store may lose emails"]
+
+
+def test_setting_says_whether_losses_are_accepted(start_redis: Start) -> None:
+    url = start_redis(appendonly="no").url
+    for durability in ("strict", "relaxed"):
+        loaded = settings.load({"POSTROOM_STORE_URL": url, "POSTROOM_REDIS_DURABILITY": durability})
+        with closing(wiring.open_store(loaded)) as store:
+            strict = pytest.raises(StoreUnavailable, match="appendonly yes")
+            with strict if durability == "strict" else nullcontext():
+                store.ping()
 
 
 def test_fsync_every_second_is_refused_unless_the_server_can_wait_for_it(start_redis: Start) -> None:
