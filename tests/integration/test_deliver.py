@@ -74,9 +74,14 @@ def _hand_off(envelope: Envelope, verdict: Verdict, transport: Scripted) -> Hand
 
 
 class Flaky(SqliteStore):
-    """A store whose settlements fail as often as told; everything else is the real one."""
+    """A store whose settlements fail as often as told, and whose attachments if told; all else is the real one."""
 
-    failures = 0
+    failures, unreadable = 0, False
+
+    def attachments(self, email_id: str) -> list[bytes]:
+        if self.unreadable:
+            raise StoreUnavailable("away for a moment")
+        return super().attachments(email_id)
 
     def settle(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
         if self.failures:
@@ -169,13 +174,9 @@ def test_stop_is_heard_while_the_store_is_away(store: Flaky) -> None:
     assert status(store, email) is Status.SENDING
 
 
-def test_email_whose_attachments_cannot_be_read_waits_a_little(store: Flaky, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_email_whose_attachments_cannot_be_read_waits_a_little(store: Flaky) -> None:
     emails = [*stored(store, attachments=(make.attachment(b"content"),)), *stored(store)]
-
-    def away(_: str) -> list[bytes]:
-        raise StoreUnavailable("away for a moment")
-
-    monkeypatch.setattr(store, "attachments", away)
+    store.unreadable = True
     assert turn(store, Scripted(), *(e.id for e in emails), refill=True) == {"released": 1, "accepted": 1}
     found = store.get(make.ACCOUNT, emails[0].id)
     assert found

@@ -12,8 +12,7 @@ from pymongo.database import Database
 
 from postroom.errors import StoreError, StoreUnavailable
 from postroom.mail.email import Email
-from postroom.store.mongo import MongoStore, uploads
-from postroom.store.mongo.connection import Connection
+from postroom.store.mongo import MongoStore
 from tests import make
 from tests.make import ACCOUNT, HOUR
 from tests.servers import mongodb as servers
@@ -22,6 +21,7 @@ from tests.servers.mongodb import MongoDB
 
 LARGE = bytes(9 * 1024 * 1024)
 MINUTES = timedelta(minutes=2)
+OF_THE_TRANSACTION = b"deletes"  # is in its first command
 
 
 @pytest.fixture
@@ -39,6 +39,19 @@ def database(mongodb: MongoDB, name: str) -> Iterator[Database[dict[str, Any]]]:
 @pytest.fixture
 def store(mongodb: MongoDB, name: str) -> Iterator[MongoStore]:
     with closing(MongoStore(mongodb.url(name))) as store:
+        yield store
+
+
+@pytest.fixture
+def link(mongodb: MongoDB) -> Iterator[Link]:
+    with closing(Link(mongodb.port)) as link:
+        yield link
+
+
+@pytest.fixture
+def far_store(link: Link, name: str) -> Iterator[MongoStore]:
+    """A store that reaches the server over the link."""
+    with closing(MongoStore(f"mongodb://127.0.0.1:{link.port}/{name}?directConnection=true")) as store:
         yield store
 
 
@@ -73,15 +86,12 @@ def test_large_and_small_emails_of_one_submission_come_whole(
 
 
 def test_attachments_whose_emails_never_came_are_cleared_away(
-    mongodb: MongoDB, name: str, store: MongoStore, database: Database[dict[str, Any]]
+    link: Link, far_store: MongoStore, store: MongoStore, database: Database[dict[str, Any]]
 ) -> None:
-    link = Link(mongodb.port)
-    with closing(MongoStore(f"mongodb://127.0.0.1:{link.port}/{name}?directConnection=true")) as far_store:
-        now = far_store.clock()
-        link.cut_after(b"deletes", deliver=False, for_good=True)  # of the transaction
-        with pytest.raises(StoreError):
-            make.stored(far_store, now, large_email(now))
-    link.close()
+    now = far_store.clock()
+    link.cut_after(OF_THE_TRANSACTION, deliver=False, for_good=True)
+    with pytest.raises(StoreError):
+        make.stored(far_store, now, large_email(now))
     assert left_over(database) > 0
     store.prune(10, now=now, finished_before=now)
     assert left_over(database) > 0
@@ -90,18 +100,12 @@ def test_attachments_whose_emails_never_came_are_cleared_away(
 
 
 def test_submission_whose_attachments_were_cleared_away_meanwhile_is_refused_whole(
-    store: MongoStore, database: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    link: Link, far_store: MongoStore, store: MongoStore, database: Database[dict[str, Any]]
 ) -> None:
-    put = uploads.put
-
-    def put_and_be_frozen(here: Connection, emails: list[Email], *, now: datetime) -> None:
-        put(here, emails, now=now)
-        store.prune(10, now=now + MINUTES, finished_before=now)
-
-    monkeypatch.setattr(uploads, "put", put_and_be_frozen)
     now = store.clock()
+    link.before(OF_THE_TRANSACTION, lambda _: store.prune(10, now=now + MINUTES, finished_before=now))
     with pytest.raises(StoreUnavailable, match="try again"):
-        make.stored(store, now, large_email(now))
+        make.stored(far_store, now, large_email(now))
     assert left_over(database) == 0
 
 

@@ -86,6 +86,7 @@ def test_what_the_look_up_of_the_key_took_is_not_waited_for_again(
             time.sleep(1.5)
             return find_key(*arguments)
 
+        # Patched, for the wiring alone picks the store of a running product, and none of the real ones is so slow.
         monkeypatch.setattr(store, "find_key", slow)
         monkeypatch.setattr(store, "add", lambda *a, **kw: gate.wait() and add(*a, **kw))
         monkeypatch.setattr(store, "get_many", lambda *a: gate.wait() and get_many(*a))

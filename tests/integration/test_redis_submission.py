@@ -1,17 +1,21 @@
 """Submissions in Redis: one transaction for a group, carried out only while nobody else uses its keys."""
 
+import re
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from postroom.errors import StoreUnavailable
 from postroom.store.base import Added, KeyReused
 from postroom.store.redis import RedisStore
-from postroom.store.redis.submission import TRIES, Addition
-from postroom.store.redis.talk import Talk
+from postroom.store.redis.submission import TRIES
 from tests import make
 from tests.make import HOUR, SECOND
+from tests.servers.link import Link
 from tests.servers.redis import RedisServer, Start
+
+TRANSACTION = b"MULTI"
 
 
 @pytest.fixture
@@ -27,52 +31,47 @@ def store(server: RedisServer) -> Iterator[RedisStore]:
 
 
 @pytest.fixture
-def other(server: RedisServer) -> Iterator[RedisStore]:
-    """The store of another process."""
-    store = RedisStore(server.url)
-    yield store
-    store.close()
+def link(server: RedisServer) -> Iterator[Link]:
+    with closing(Link(server.port)) as link:
+        yield link
+
+
+@pytest.fixture
+def far_store(link: Link) -> Iterator[RedisStore]:
+    """The store of another process, which reaches the server over the link."""
+    with closing(RedisStore(f"redis://127.0.0.1:{link.port}/0")) as store:
+        yield store
 
 
 @pytest.mark.parametrize(("fingerprint", "replayed"), [("f1", True), ("f2", False)])
 def test_key_that_another_process_uses_meanwhile_counts(
-    store: RedisStore, other: RedisStore, monkeypatch: pytest.MonkeyPatch, fingerprint: str, replayed: bool
+    link: Link, far_store: RedisStore, store: RedisStore, fingerprint: str, replayed: bool
 ) -> None:
-    now = store.clock()
+    now = far_store.clock()
     key, theirs = (make.idempotency_key(now + HOUR, fingerprint=text) for text in ("f1", fingerprint))
-    carry_out = Addition.carry_out
-
-    def interrupted(addition: Addition, talk: Talk) -> list[Added | KeyReused]:
-        monkeypatch.undo()
-        other.add([make.submission(key=theirs, answer="theirs")], now=now, wake_up_at=now)
-        return carry_out(addition, talk)
-
-    monkeypatch.setattr(Addition, "carry_out", interrupted)
+    first = make.submission(key=theirs, answer="theirs")
+    link.before(TRANSACTION, lambda _: store.add([first], now=now, wake_up_at=now))
     mine = [make.submission(make.email(now), key=key, answer="mine"), make.submission(make.email(now), answer="apart")]
     earlier = Added(answer="theirs", replayed=True) if replayed else KeyReused()
-    assert store.add(mine, now=now, wake_up_at=now) == [earlier, Added(answer="apart", replayed=False)]
+    assert far_store.add(mine, now=now, wake_up_at=now) == [earlier, Added(answer="apart", replayed=False)]
     assert sum(store.counts().values()) == 2
     assert store.get(make.ACCOUNT, mine[0].emails[0].id) is None
 
 
-def test_keys_that_change_all_the_time_are_told(
-    server: RedisServer, store: RedisStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = store.clock()
+def test_keys_that_change_all_the_time_are_told(server: RedisServer, link: Link, far_store: RedisStore) -> None:
+    now = far_store.clock()
     submission = make.submission(key=make.idempotency_key(now + HOUR))
-    ask_all, asked = Talk.ask_all, []
+    tries: list[bytes] = []
 
-    def meddling(talk: Talk, commands: list[tuple[str, ...]]) -> list[object]:
-        replies = ask_all(talk, commands)
-        asked.extend(commands)
-        for name in next((names for word, *names in commands if word == "WATCH"), []):
-            server.ask("SET", name, f"{now.timestamp():.0f}\0other\0answer")  # expired long ago
-        return replies
+    def meddle(request: bytes) -> None:
+        tries.append(request)
+        [name] = set(re.findall(rb"postroom:idempotency:[^\r]+", request))
+        server.ask("SET", name.decode(), f"{now.timestamp():.0f}\0other\0answer")  # expired long ago
 
-    monkeypatch.setattr(Talk, "ask_all", meddling)
+    link.before(TRANSACTION, meddle)
     with pytest.raises(StoreUnavailable, match="used by others"):
-        store.add([submission], now=now, wake_up_at=now)
-    assert sum(word == "WATCH" for word, *_ in asked) == TRIES + 1
+        far_store.add([submission], now=now, wake_up_at=now)
+    assert len(tries) == TRIES
     assert server.keys("postroom:listed:*") == []
 
 

@@ -1,9 +1,10 @@
-"""A TCP link between a client and a server, which can be slow, or be cut at the worst moment."""
+"""A TCP link between a client and a server, which can be slow, or be cut or overtaken at the worst moment."""
 
 import contextlib
 import socket
 import threading
 import time
+from collections.abc import Callable
 
 
 class Link:
@@ -18,6 +19,7 @@ class Link:
         self._word: bytes | None = None
         self._for_good = False
         self._deliver = True
+        self._before: tuple[bytes, Callable[[bytes], object]] | None = None
         self._bytes_per_second: int | None = None
         self._mute: socket.socket | None = None
         self._answered = threading.Event()
@@ -28,6 +30,10 @@ class Link:
         """Cuts the link, once, when the server has carried out a request with this word in it, before its answer comes
         back; or, unless `deliver`, before it gets the request. `for_good` refuses all connections from then on."""
         self._for_good, self._deliver, self._word = for_good, deliver, word
+
+    def before(self, word: bytes, action: Callable[[bytes], object]) -> None:
+        """Does this, from now on, when a request with this word in it has come and the server has not got it yet."""
+        self._before = word, action
 
     def slow_down(self, bytes_per_second: int | None) -> None:
         """Lets answers of the server come through no faster than that; None: as fast as they can."""
@@ -62,6 +68,8 @@ class Link:
     def _forward(self, source: socket.socket, target: socket.socket, is_request: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                if is_request and self._before and self._before[0] in data:
+                    self._before[1](data)
                 if is_request and self._word and self._word in data:
                     self._cut(target, data)
                     break

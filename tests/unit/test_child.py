@@ -18,6 +18,7 @@ def test_task_does_not_wait_for_ever_behind_a_turn_that_polling_began(monkeypatc
         go_on.wait(30)
         raise StoreUnavailable("away")
 
+    # No ports: a child opens its own store, after the fork; and what a task waits for is a constant, of 20 seconds.
     monkeypatch.setattr(child_module.wiring, "open_store", open_store)
     monkeypatch.setattr(child_module, "LONGEST_WAIT_SECONDS", 0.1)
     child = Child(settings.load({}), asked_to_stop=lambda: False)

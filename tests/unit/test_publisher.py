@@ -10,7 +10,7 @@ import pytest
 from postroom.mail.email import Lane
 from postroom.queue import publisher as publishing
 from postroom.queue.memory import MemoryQueue
-from postroom.queue.publisher import AT_ONCE, PAUSE_SECONDS, Publisher
+from postroom.queue.publisher import AT_ONCE, MOST_UNPUBLISHED, PAUSE_SECONDS, Publisher
 from postroom.queue.wake_up import MOST_IDS
 
 WAIT_SECONDS = 10.0
@@ -46,7 +46,7 @@ def test_lone_wake_up_is_published_without_being_asked_twice() -> None:
 
 
 def test_urgent_wake_up_does_not_wait_for_the_pause_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing, "PAUSE_SECONDS", 3600.0)
+    monkeypatch.setattr(publishing, "PAUSE_SECONDS", 3600.0)  # no port: a pause that no test could mistake for none
     queue = MemoryQueue()
     publisher = Publisher(queue=queue, chunk_size=100)
     publisher.start()
@@ -127,17 +127,15 @@ def test_bug_in_one_round_does_not_end_the_publisher(caplog: pytest.LogCaptureFi
     assert [record.message for record in caplog.records] == ["unexpected error"]
 
 
-def test_what_a_dead_broker_leaves_no_room_for_is_left_to_the_sweep(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(publishing, "MOST_UNPUBLISHED", 3)
+def test_what_a_dead_broker_leaves_no_room_for_is_left_to_the_sweep(caplog: pytest.LogCaptureFixture) -> None:
+    ids = [str(serial) for serial in range(MOST_UNPUBLISHED + 2)]
     queue = GatedQueue()
     publisher = Publisher(queue=queue, chunk_size=100)
     with caplog.at_level(logging.WARNING):
-        publisher.publish([(Lane.NORMAL, str(serial)) for serial in range(5)])
+        publisher.publish([(Lane.NORMAL, one) for one in ids])
         publisher.publish([(Lane.NORMAL, "late")])
     assert [record.getMessage() for record in caplog.records] == ["wake-up not published"] * 2
     queue.gate.set()
     publisher.start()
     publisher.close()
-    assert all_taken(queue) == [(Lane.NORMAL, ["0", "1", "2"])]
+    assert [one for _, chunk in all_taken(queue) for one in chunk] == ids[:MOST_UNPUBLISHED]
