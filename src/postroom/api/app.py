@@ -8,7 +8,7 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from postroom.api import answers, emails, health, keys, openapi, submissions
-from postroom.api.auth import Doorman
+from postroom.api.auth import Authenticator
 from postroom.api.commits import Commits
 from postroom.api.desk import Desk
 from postroom.api.edge import Edge
@@ -34,7 +34,7 @@ def create_app(postroom: Postroom) -> FastAPI:
     )
     app.state.desk = Desk(
         postroom=postroom,
-        doorman=Doorman(postroom.store, rate_limit=settings.rate_limit),
+        authenticator=Authenticator(postroom.store, rate_limit=settings.rate_limit),
         load=Load(most=settings.max_requests, most_bytes=settings.max_bytes_under_way),
         backlog=Backlog(postroom.store.backlog, most=settings.max_backlog),
         readiness=Readiness(

@@ -25,7 +25,7 @@ class _Known:
     until: float
 
 
-class Doorman:
+class Authenticator:
     """Lets requests in. Keys that proved right are remembered for a few seconds, by the hash of their header."""
 
     def __init__(self, store: Store, *, rate_limit: int) -> None:

@@ -1,4 +1,4 @@
-"""What every handler needs, put together once per application: the parts of Postroom, the doorman, the load."""
+"""What every handler needs, put together once per application: the parts of Postroom, the authenticator, the load."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 from starlette.concurrency import run_in_threadpool
 
 from postroom.api import bodies, strict_json
-from postroom.api.auth import Doorman
+from postroom.api.auth import Authenticator
 from postroom.api.commits import Commits
 from postroom.api.exchange import Exchange
 from postroom.api.load import Backlog, Load
@@ -27,7 +27,7 @@ class Desk:
     """One per application."""
 
     postroom: Postroom
-    doorman: Doorman
+    authenticator: Authenticator
     load: Load
     backlog: Backlog
     readiness: Readiness

@@ -106,7 +106,7 @@ class Edge:
         """What the router says of a path or a method that it does not know; the key is judged first."""
         try:
             if exchange.scope["path"] not in PUBLIC:
-                await self._desk.doorman.admit(exchange)
+                await self._desk.authenticator.admit(exchange)
         except Exception as refused:
             return errors.refusal_of(refused) or errors.unexpected()
         if error.status_code == 405:

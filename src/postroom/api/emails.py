@@ -23,7 +23,7 @@ async def read(desk: Desk, exchange: Exchange) -> Answer:
 
 async def list_page(desk: Desk, exchange: Exchange) -> Answer:
     """A page of emails, newest first."""
-    key = await desk.doorman.admit(exchange, Scope.READ)
+    key = await desk.authenticator.admit(exchange, Scope.READ)
     query = paging.query(key.account, exchange.scope["query_string"])
     page = await exchange.ask(status.page, query, store=desk.postroom.store)
     data = [render.in_list(email) for email in page.emails]
@@ -48,7 +48,7 @@ async def read_raw(desk: Desk, exchange: Exchange) -> Answer:
 
 async def reschedule(desk: Desk, exchange: Exchange) -> Answer:
     """Moves a scheduled email to another time."""
-    key = await desk.doorman.admit(exchange, Scope.MANAGE)
+    key = await desk.authenticator.admit(exchange, Scope.MANAGE)
     store = desk.postroom.store
     email = await exchange.ask(status.read, key.account, _id(exchange), store=store)
     check_sender(email.sender, key)
@@ -83,14 +83,14 @@ async def retry(desk: Desk, exchange: Exchange) -> Answer:
 
 async def reserved(desk: Desk, exchange: Exchange) -> Answer:
     """A fixed word beside `/emails/{id}` that this service does not offer."""
-    await desk.doorman.admit(exchange)
+    await desk.authenticator.admit(exchange)
     raise not_found("this is not offered")
 
 
 async def _may_change(desk: Desk, exchange: Exchange) -> ApiKey:
     """The key of this request, which may do so to the email in the path: one that is bound to sender domains changes no
     others."""
-    key = await desk.doorman.admit(exchange, Scope.MANAGE)
+    key = await desk.authenticator.admit(exchange, Scope.MANAGE)
     if key.domains:
         email = await exchange.ask(status.read, key.account, _id(exchange), store=desk.postroom.store)
         check_sender(email.sender, key)
@@ -98,7 +98,7 @@ async def _may_change(desk: Desk, exchange: Exchange) -> ApiKey:
 
 
 async def _email(desk: Desk, exchange: Exchange) -> Email:
-    key = await desk.doorman.admit(exchange, Scope.READ)
+    key = await desk.authenticator.admit(exchange, Scope.READ)
     return await exchange.wait(desk.reads.read(key.account, _id(exchange), seconds=exchange.patience))
 
 

@@ -25,7 +25,7 @@ _KEY_ID = re.compile(r"[0-9a-f-]{36}|[0-9a-f]{12}")
 
 async def create(desk: Desk, exchange: Exchange) -> Answer:
     """Makes a key, at most as powerful as the one that asks."""
-    asking = await desk.doorman.admit(exchange, Scope.KEYS)
+    asking = await desk.authenticator.admit(exchange, Scope.KEYS)
     sent = drafts.shaped(ApiKeyIn, await desk.read_json(exchange))
     if sent.domain_id is not None:
         raise InvalidEmail("domain_id", "is not offered; name the domains in `domains`")
@@ -44,14 +44,14 @@ async def create(desk: Desk, exchange: Exchange) -> Answer:
 
 async def list_all(desk: Desk, exchange: Exchange) -> Answer:
     """All keys of the account, oldest first, without their secrets."""
-    asking = await desk.doorman.admit(exchange, Scope.KEYS)
+    asking = await desk.authenticator.admit(exchange, Scope.KEYS)
     keys = await exchange.ask(desk.postroom.store.list_keys, asking.account)
     return as_json({"object": "list", "has_more": False, "data": [render.key(one) for one in keys]})
 
 
 async def revoke(desk: Desk, exchange: Exchange) -> Answer:
     """Revokes a key: at once in this process, within seconds in others."""
-    asking = await desk.doorman.admit(exchange, Scope.KEYS)
+    asking = await desk.authenticator.admit(exchange, Scope.KEYS)
     store = desk.postroom.store
     key_id = exchange.path_id.lower()
     found = await exchange.ask(store.find_key, key_id) if _KEY_ID.fullmatch(key_id) else None
@@ -61,7 +61,7 @@ async def revoke(desk: Desk, exchange: Exchange) -> Answer:
         message = "this API key is bound to sender domains and revokes only keys that are bound to them, too"
         raise Refusal(403, Name.VALIDATION_ERROR, message)
     await exchange.change(store.revoke_key, key_id, now=desk.postroom.clock())
-    desk.doorman.forget(key_id)
+    desk.authenticator.forget(key_id)
     log.info("key revoked", extra={"key_id": key_id})
     return as_json({"object": "api_key", "id": key_id, "deleted": True})
 

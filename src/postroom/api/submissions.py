@@ -26,7 +26,7 @@ STRICT, PERMISSIVE = "strict", "permissive"
 
 async def submit(desk: Desk, exchange: Exchange) -> Answer:
     """Accepts one email."""
-    key = await desk.doorman.admit(exchange, Scope.SEND)
+    key = await desk.authenticator.admit(exchange, Scope.SEND)
     idempotency_key = idempotency.key_of(exchange)
     if not desk.backlog.has_room():
         await exchange.wait(desk.backlog.check())
@@ -45,7 +45,7 @@ async def submit(desk: Desk, exchange: Exchange) -> Answer:
 
 async def submit_batch(desk: Desk, exchange: Exchange) -> Answer:
     """Accepts a list of emails: all or none, or in permissive mode those that are valid."""
-    key = await desk.doorman.admit(exchange, Scope.SEND)
+    key = await desk.authenticator.admit(exchange, Scope.SEND)
     idempotency_key = idempotency.key_of(exchange)
     mode = _mode(exchange)
     await exchange.wait(desk.backlog.check())

@@ -1,6 +1,6 @@
 """One `send`: a loop that drives many connections at once, from `take` through the fence to the hand-offs it yields.
 
-What is said on a connection is `dialogue`'s; how many connections there are and when to open more, `crew`'s.
+What is said on a connection is `dialogue`'s; how many connections there are and when to open more, `pool`'s.
 """
 
 import logging
@@ -12,8 +12,8 @@ from postroom.mail.outcome import Envelope, HandOff, Outcome, Phase, Verdict
 from postroom.transport.base import Fence, Take
 from postroom.transport.breaker import State
 from postroom.transport.smtp.connection import Connection
-from postroom.transport.smtp.crew import Crew
 from postroom.transport.smtp.opening import RouteTrouble
+from postroom.transport.smtp.pool import ConnectionPool
 from postroom.transport.smtp.route import EMAILS_PER_CONNECTION, Route
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class SendLoop:
         self._take = take
         self._fence = fence
         self._clock = clock
-        self._crew = Crew(route)
+        self._pool = ConnectionPool(route)
         self._waiting: deque[_Errand] = deque()
         self._moved: deque[_Errand] = deque()  # their connection had ended unheard: once more, on one never used before
         self._busy: dict[Connection, _Errand] = {}
@@ -71,7 +71,7 @@ class SendLoop:
                     yield batch
                     yielded_at = self._clock()
         finally:
-            self._crew.dismiss(self._busy, self._clock())
+            self._pool.close(self._busy, self._clock())
 
     # -- taking ----------------------------------------------------------------------------------------------------
 
@@ -100,19 +100,19 @@ class SendLoop:
         self._halt_if_resting(now)
         begun = []
         for queue, fresh in ((self._moved, True), (self._waiting, False)):
-            while queue and (connection := self._crew.hire(fresh=fresh, now=now)):
+            while queue and (connection := self._pool.acquire(fresh=fresh, now=now)):
                 self._busy[connection] = errand = queue.popleft()
                 connection.begin(errand.envelope, now)
                 begun.append(connection)
         self._go_on(begun, now)
         if self._waiting or self._moved:
-            self._crew.grow(len(self._waiting) + len(self._moved), now)
+            self._pool.grow(len(self._waiting) + len(self._moved), now)
             self._heed_trouble(now)
 
     def _patience(self) -> float:
         if self._parked or self._finished:
             return COMPANY_SECONDS if len(self._busy) > len(self._parked) else 0.0
-        if self._crew.awaits_address and (self._waiting or self._moved):
+        if self._pool.awaits_address and (self._waiting or self._moved):
             return ADDRESS_WAIT_SECONDS
         return ASK_AGAIN_SECONDS if self._under_way < self._capacity else LONGEST_WAIT_SECONDS
 
@@ -120,12 +120,12 @@ class SendLoop:
 
     def _serve(self, seconds: float) -> bool:
         """Waits for events and answers them; says whether there were any."""
-        ready = self._crew.wait(seconds)
+        ready = self._pool.wait(seconds)
         now = self._clock()
         for connection in ready:
             connection.on_event(now)
         self._go_on(ready, now)
-        for connection in self._crew.overdue(now):
+        for connection in self._pool.overdue(now):
             connection.time_out()
             self._attend(connection, now)
         self._part_from_slow(now)
@@ -144,13 +144,13 @@ class SendLoop:
         errand = self._busy.get(connection)
         transaction = connection.dialogue.transaction
         if errand is None or transaction is None:
-            self._crew.attend(connection, now)
+            self._pool.attend(connection, now)
         elif transaction.is_over:
             self._finish(connection, errand, now)
         else:
             if connection.is_parked:
                 self._parked[connection] = errand
-            self._crew.watch(connection)
+            self._pool.watch(connection)
 
     def _finish(self, connection: Connection, errand: _Errand, now: float) -> None:
         self._parked.pop(connection, None)
@@ -168,11 +168,11 @@ class SendLoop:
             return self._attend(connection, now)
         del self._busy[connection]
         if connection.dialogue.broken:
-            self._crew.drop(connection)
+            self._pool.drop(connection)
         elif connection.emails >= EMAILS_PER_CONNECTION:
-            self._crew.quit(connection)
+            self._pool.quit(connection)
         else:
-            self._crew.rest(connection)
+            self._pool.release(connection)
 
     def _pass_fence(self) -> None:
         """Asks once for all that are parked, then ends the messages that may go on; the next emails follow at once."""
@@ -243,11 +243,11 @@ class SendLoop:
 
     def _heed_trouble(self, now: float) -> None:
         """A connection could not be set up: the envelopes that wait for one end, unless others work."""
-        trouble, self._crew.trouble = self._crew.trouble, None
-        if trouble is None or self._crew.is_opening:
+        trouble, self._pool.trouble = self._pool.trouble, None
+        if trouble is None or self._pool.is_opening:
             return
         self._route_out(self._moved, trouble, now)
-        if not self._busy and not self._crew.has_idle:
+        if not self._busy and not self._pool.has_idle:
             self._route_out(self._waiting, trouble, now)
 
     def _halt_if_resting(self, now: float) -> None:

@@ -1,4 +1,4 @@
-"""The doorman asks the store in a thread, and only about what can be a key: nobody else waits for the answer."""
+"""The authenticator asks the store in a thread, and only about what can be a key; nobody else waits for the answer."""
 
 import asyncio
 import threading
@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from postroom.api.auth import Doorman
+from postroom.api.auth import Authenticator
 from postroom.api.errors import Refusal
 from postroom.api.exchange import Exchange
 from postroom.mail import api_key
@@ -39,7 +39,7 @@ def admit(store: Watched, token: str) -> None:
     headers = [(b"authorization", f"Bearer {token}".encode())]
     exchange = Exchange({"type": "http", "headers": headers, "client": ("127.0.0.1", 1)}, _nothing)
     with pytest.raises(Refusal, match="the API key is invalid"):
-        asyncio.run(Doorman(cast(Store, store), rate_limit=0).admit(exchange))
+        asyncio.run(Authenticator(cast(Store, store), rate_limit=0).admit(exchange))
 
 
 def test_store_is_not_asked_on_the_event_loop() -> None:

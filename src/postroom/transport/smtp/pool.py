@@ -14,10 +14,10 @@ GROW_AGAIN_SECONDS = 5.0  # after the relay refused one more connection, as long
 CHECK_SECONDS = 0.05
 
 
-class Crew:
+class ConnectionPool:
     """`trouble` holds the newest reason for which a connection could not be set up, until it is taken away.
 
-    Belongs to one thread. Connections come in through `hire` and `grow`, and go out through `drop` or `dismiss`.
+    Belongs to one thread. Connections come in by `acquire` and `grow`, and go out by `drop`, `quit` or `close`.
     """
 
     def __init__(self, route: Route) -> None:
@@ -74,7 +74,7 @@ class Crew:
 
     # -- coming and going --------------------------------------------------------------------------------------------
 
-    def hire(self, *, fresh: bool, now: float) -> Connection | None:
+    def acquire(self, *, fresh: bool, now: float) -> Connection | None:
         """A connection that is ready for an email, of this send or kept from an earlier one; `fresh` asks for one that
         has never been idle."""
         for i in range(len(self._idle) - 1, -1, -1):
@@ -87,7 +87,7 @@ class Crew:
             self._join(connection)
         return connection
 
-    def rest(self, connection: Connection) -> None:
+    def release(self, connection: Connection) -> None:
         """This one has nothing to do."""
         connection.is_fresh = False
         self._idle.append(connection)
@@ -110,7 +110,7 @@ class Crew:
         connection.quit()
         self.drop(connection)
 
-    def dismiss(self, busy: Collection[Connection], now: float) -> None:
+    def close(self, busy: Collection[Connection], now: float) -> None:
         """The send ends: keeps the idle for a later one, drops what is under way without any further dot."""
         for connection in (*busy, *self._opening):
             self.drop(connection)
