@@ -43,8 +43,12 @@ class Desk:
             return strict_json.parse(body, max_depth=settings.max_json_depth)
         return await self.work(exchange, strict_json.parse, body, max_depth=settings.max_json_depth)
 
+    def is_small(self, exchange: Exchange) -> bool:
+        """Whether this request's body may be handled on the event loop."""
+        return exchange.held_bytes <= SMALL_BYTES
+
     async def work(self, exchange: Exchange, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Computes something of this request's body: at once when it is small, off the event loop when it is large."""
-        if exchange.held_bytes <= SMALL_BYTES:
+        if self.is_small(exchange):
             return job(*args, **kwargs)
         return await run_in_threadpool(job, *args, **kwargs)

@@ -15,7 +15,7 @@ from postroom.api.errors import Name, Refusal
 from postroom.api.exchange import Exchange
 from postroom.api.load import SMALL_BYTES
 from postroom.api.route import Routes
-from postroom.errors import Overloaded, StoreError
+from postroom.errors import StoreError
 
 log = logging.getLogger(__name__)
 
@@ -41,32 +41,25 @@ class Edge:
         if path.startswith("//"):  # one client wants a slash after the base URL, the others none
             scope["path"] = "/" + path.lstrip("/")
         exchange = Exchange(scope, receive)
-        if path in PUBLIC:
-            await self._serve(exchange, send)
-            return
-        load = self._desk.load
+        load, counted = self._desk.load, False
         try:
-            load.enter()
-        except Overloaded as error:
-            await (await self._refused(error, exchange)).go(exchange, send)
-            return
-        try:
-            await self._serve(exchange, send)
+            try:
+                if path not in PUBLIC:
+                    load.enter()
+                    counted = True
+                handler = self._handlers.find(exchange)
+                answer = await (handler(self._desk, exchange) if handler else self._ask_framework(exchange, send))
+                if answer and len(answer.body) > SMALL_BYTES:
+                    load.hold(exchange, len(answer.body))
+            except ClientGone:
+                return
+            except Exception as error:
+                answer = await self._refused(error, exchange)
+            if answer:
+                await answer.go(exchange, send)
         finally:
-            load.leave(exchange)
-
-    async def _serve(self, exchange: Exchange, send: Send) -> None:
-        try:
-            handler = self._handlers.find(exchange)
-            answer = await (handler(self._desk, exchange) if handler else self._ask_framework(exchange, send))
-            if answer and len(answer.body) > SMALL_BYTES:
-                self._desk.load.hold(exchange, len(answer.body))
-        except ClientGone:
-            return
-        except Exception as error:
-            answer = await self._refused(error, exchange)
-        if answer:
-            await answer.go(exchange, send)
+            if counted:
+                load.leave(exchange)
 
     async def _refused(self, error: Exception, exchange: Exchange) -> Answer:
         refusal = await self._refusal_of(error, exchange)

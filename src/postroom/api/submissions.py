@@ -113,7 +113,7 @@ class _Intent:
 
     async def store(self, emails: tuple[Email, ...], answer: bytes) -> Answer:
         """Makes them durable and answers; or answers as when the same request first came."""
-        bound = await self._bound()
+        bound = self._bound() if self.desk.is_small(self.exchange) else await self.desk.work(self.exchange, self._bound)
         submission = Submission(account=self.key.account, emails=emails, answer=answer.decode(), idempotency=bound)
         added = await self.desk.commits.submit(submission, seconds=self.exchange.patience)
         if isinstance(added, KeyReused):
@@ -126,15 +126,13 @@ class _Intent:
     async def replay(self) -> Answer | None:
         """The answer when the same request came before and was accepted. It may be refused now because a time in it has
         passed; what its client needs to hear is that the emails are there."""
-        bound = await self._bound()
+        bound = self._bound() if self.desk.is_small(self.exchange) else await self.desk.work(self.exchange, self._bound)
         store = self.desk.postroom.store
         answer = await self.exchange.ask(store.replay, self.key.account, bound, now=self.now) if bound else None
         return self._replayed(answer) if answer is not None else None
 
-    async def _bound(self) -> IdempotencyKey | None:
-        return await self.desk.work(
-            self.exchange,
-            idempotency.bind,
+    def _bound(self) -> IdempotencyKey | None:
+        return idempotency.bind(
             self.idempotency_key,
             self.payload,
             endpoint=self.endpoint,

@@ -30,7 +30,7 @@ class HeadLines:
         self._tail = b""
         self.blanks = False  # whether a value may have blanks behind it, which do not belong to it (RFC 9110 §5.5)
 
-    def take(self, data: bytes, *, goes_on: bool) -> bool:
+    def take(self, data: bytes, goes_on: bool) -> bool:
         """Takes the next piece, which begins a head unless it `goes_on`; returns False if a line ends with LF alone."""
         if not goes_on:
             self._tail = b""
@@ -39,12 +39,11 @@ class HeadLines:
         end = seen.find(b"\r\n\r\n")
         end = len(seen) if end < 0 else end + 4
         self._tail = seen[-3:]
-        if b" \r\n" in seen or b"\t\r\n" in seen:
+        if seen.find(b" \r\n", 0, end) >= 0 or seen.find(b"\t\r\n", 0, end) >= 0:
             self.blanks = True
         return seen.count(b"\n", before, end) == seen.count(b"\r\n", max(0, before - 1), end)
 
     def strip(self, headers: list[tuple[bytes, bytes]]) -> None:
         """Takes blanks away from behind values."""
-        if self.blanks:
-            self.blanks = False
-            headers[:] = [(name, value.rstrip(b" \t")) for name, value in headers]
+        self.blanks = False
+        headers[:] = [(name, value.rstrip(b" \t")) for name, value in headers]

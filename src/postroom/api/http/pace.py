@@ -11,23 +11,14 @@ class Pace:
 
     __slots__ = ("_around", "_began", "_bytes", "_seconds")
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, now: float) -> None:
         """`seconds` is how often the speed is looked at."""
         self._seconds = seconds
-        self._began, self._bytes, self._around = 0.0, 0, 0
-
-    def begin(self, now: float) -> None:
-        """A head is complete."""
         self._began, self._bytes, self._around = now, 0, 0
-
-    def decoded(self, size: int) -> None:
-        """So many bytes of body were in what has arrived or is about to be counted."""
-        self._around -= size * (1 + AROUND_EACH)
 
     def is_slow(self, size: int, now: float) -> bool:
         """Counts what has arrived; whether the body takes too long since the last look."""
         self._bytes += size
-        self._around += size
         taken = now - self._began
         if taken <= self._seconds:
             return False
@@ -35,7 +26,7 @@ class Pace:
         self._began, self._bytes = now, 0
         return slow
 
-    @property
-    def is_idle_talk(self) -> bool:
-        """Whether too much of what arrives is not body."""
+    def is_idle_talk(self, size: int, decoded: int) -> bool:
+        """Whether too much of what has arrived is not body; of these bytes, so many were."""
+        self._around += size - decoded * (1 + AROUND_EACH)
         return self._around > MOST_AROUND

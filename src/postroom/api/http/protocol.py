@@ -67,7 +67,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._incoming = 0
         self._head_bytes = 0
         self._head_lines = HeadLines()
-        self._pace = Pace(limits.body_seconds)
+        self._pace: Pace | None = None  # of a body that takes several pieces
         self._drained = 0
         self._deaf = False
         self._parting = False
@@ -93,14 +93,15 @@ class GuardedProtocol(HttpToolsProtocol):
         """Feeds the parser, within the limits."""
         if self._deaf or self._parting:
             return
-        if self._phase is not _Phase.BODY and not self._head_lines.take(data, goes_on=self._phase is _Phase.HEAD):
+        if self._phase is not _Phase.BODY and not self._head_lines.take(data, self._phase is _Phase.HEAD):
             self._refuse(refusals.malformed("lines of a request head must end with CR LF"))
             return
         self._incoming = len(data)
+        body_before = len(self.cycle.body) if self._phase is _Phase.BODY else 0
         self._unset_keepalive_if_required()
         self._parse(data)
         if not (self._deaf or self._parting or self.transport.is_closing()):
-            self._watch(len(data))
+            self._watch(len(data), body_before)
 
     @property
     def idle_since(self) -> float | None:
@@ -177,7 +178,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Checks the head as a whole before anything is done for it; an exception ends the parsing."""
-        self._head_lines.strip(self.headers)
+        if self._head_lines.blanks:
+            self._head_lines.strip(self.headers)
         self._check_head()
         super().on_headers_complete()
         self.headers = Trailers()
@@ -185,12 +187,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.cycle.transport = Parting(self.transport, self.part)  # type: ignore[assignment]  # has all that the cycle uses
         self._phase = _Phase.BODY
         self._head_bytes, self._drained = 0, 0
-        self._pace.begin(self.loop.time())
-
-    def on_body(self, body: bytes) -> None:
-        """A piece of the body, out of its chunk if it has any."""
-        self._pace.decoded(len(body))
-        super().on_body(body)
+        self._pace = None
 
     def on_message_complete(self) -> None:
         """The request has arrived, unless it has a body that follows an offer of another protocol."""
@@ -210,13 +207,13 @@ class GuardedProtocol(HttpToolsProtocol):
 
     # -- patience -----------------------------------------------------------------------------------------------------
 
-    def _watch(self, size: int) -> None:
+    def _watch(self, size: int, body_before: int) -> None:
         """Sets the time by which more must have come."""
         if self._phase is _Phase.DONE:
             self._wait(0, None)
             return
         if self._phase is _Phase.BODY:
-            self._watch_body(size)
+            self._watch_body(size, len(self.cycle.body) - body_before)
             return
         if self._phase is _Phase.HEAD:
             self._head_bytes += size
@@ -226,15 +223,17 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._timer is None:
             self._wait(self._limits.head_seconds, self._head_is_late)
 
-    def _watch_body(self, size: int) -> None:
+    def _watch_body(self, size: int, decoded: int) -> None:
         if self.cycle.response_complete:
             self._drained += size
             if self._drained > DRAINED_BYTES:
                 self.part()
                 return
+        if self._pace is None:
+            self._pace = Pace(self._limits.body_seconds, self.loop.time())
         if self._pace.is_slow(size, self.loop.time()):
             self._body_is_late()
-        elif self._pace.is_idle_talk:
+        elif self._pace.is_idle_talk(size, decoded):
             self._refuse(refusals.malformed("there is too much around the body"))
         else:
             self._wait(self._limits.body_seconds, self._body_is_late)
