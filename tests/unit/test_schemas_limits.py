@@ -53,7 +53,7 @@ def test_load_refuses_above_its_limits_and_recovers() -> None:
     load.enter()
     with pytest.raises(Overloaded):
         load.enter()
-    load.leave(exchange())
+    load.leave()
     load.enter()
 
 
@@ -82,7 +82,7 @@ def test_large_requests_of_one_key_leave_room_for_others_and_small_ones_always_g
         load.hold(third, 2 * SMALL_BYTES)
     load.hold(exchange("third"), SMALL_BYTES)
     for one in (*mine, third):
-        load.leave(one)
+        load.let_go(one)
     load.hold(exchange("mine"), 10 * SMALL_BYTES)
 
 
@@ -92,7 +92,7 @@ def test_one_large_request_gets_in_alone_however_large_it_is() -> None:
     load.hold(large, 9 * SMALL_BYTES)
     with pytest.raises(Overloaded):
         load.hold(exchange("mine"), 2 * SMALL_BYTES)
-    load.leave(large)
+    load.let_go(large)
     with pytest.raises(Overloaded):
         load.hold(exchange("mine"), 11 * SMALL_BYTES)
 

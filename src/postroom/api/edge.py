@@ -41,29 +41,36 @@ class Edge:
         if path.startswith("//"):  # one client wants a slash after the base URL, the others none
             scope["path"] = "/" + path.lstrip("/")
         exchange = Exchange(scope, receive)
-        load, counted = self._desk.load, False
         try:
-            try:
-                if path not in PUBLIC:
-                    load.enter()
-                    counted = True
-                handler = self._handlers.find(exchange)
-                answer = await (handler(self._desk, exchange) if handler else self._ask_framework(exchange, send))
-                if answer and len(answer.body) > SMALL_BYTES:
-                    load.hold(exchange, len(answer.body))
-            except ClientGone:
-                return
-            except Exception as error:
-                answer = await self._refused(error, exchange)
+            answer = await self._answer(exchange, send)
             if answer:
                 await answer.go(exchange, send)
+        except ClientGone:
+            return
         finally:
-            if counted:
-                load.leave(exchange)
+            self._desk.load.let_go(exchange)
 
-    async def _refused(self, error: Exception, exchange: Exchange) -> Answer:
-        refusal = await self._refusal_of(error, exchange)
-        return errors.answer(refusal, request_id=exchange.request_id, accept=exchange.headers.get(b"accept", b""))
+    async def _answer(self, exchange: Exchange, send: Send) -> Answer | None:
+        """What to send, whatever went wrong; None where the framework has sent it. Raises `ClientGone`."""
+        load = self._desk.load
+        counted = exchange.scope["path"] not in PUBLIC
+        try:
+            if counted:
+                load.enter()
+            try:
+                handler = self._handlers.find(exchange)
+                answer = await (handler(self._desk, exchange) if handler else self._ask_framework(exchange, send))
+            finally:
+                if counted:
+                    load.leave()
+            if answer and len(answer.body) > SMALL_BYTES:
+                load.hold(exchange, len(answer.body))
+        except ClientGone:
+            raise
+        except Exception as error:
+            refusal = await self._refusal_of(error, exchange)
+            return errors.answer(refusal, request_id=exchange.request_id, accept=exchange.headers.get(b"accept", b""))
+        return answer
 
     async def _ask_framework(self, exchange: Exchange, send: Send) -> None:
         """Has the framework answer, or raise."""

@@ -32,16 +32,19 @@ class Load:
             raise Overloaded("too many requests are under way; try again", retry_after_seconds=1)
         self.under_way += 1
 
-    def leave(self, exchange: Exchange) -> None:
-        """The request has its answer and lets go of what it holds."""
+    def leave(self) -> None:
+        """The request has its answer, which remains to be sent."""
         self.under_way -= 1
+
+    def let_go(self, exchange: Exchange) -> None:
+        """The answer is sent, or cannot be: what the request holds is free."""
         self.bytes -= exchange.held_bytes
         if exchange.held_bytes > SMALL_BYTES:
             self._large[exchange.key_id] -= exchange.held_bytes
             self._large += Counter()  # forgets those that hold nothing
 
     def hold(self, exchange: Exchange, size: int) -> None:
-        """Counts bytes that a request holds; raises `Overloaded` when too many are in memory. `leave` gives them back.
+        """Counts bytes that a request holds; raises `Overloaded` when too many are in memory. `let_go` gives them back.
 
         Large requests of one key take half of the room at most, and small ones are always let in, so that nobody can
         keep others out by a few large requests.
