@@ -15,6 +15,8 @@ from postroom.mail.api_key import ApiKey, Scope
 from postroom.mail.email import Email
 from postroom.store.base import Store
 
+COPIES = 3  # of its contents, while a message is composed: as they are stored, encoded, put together
+
 
 async def read(desk: Desk, exchange: Exchange) -> Answer:
     """An email and its life."""
@@ -40,8 +42,9 @@ async def read_raw(desk: Desk, exchange: Exchange) -> Answer:
     """The message as it is handed to the relay (RFC 5322)."""
     email = await _email(desk, exchange)
     size = sum(part.size for part in email.attachments) + len(email.html or "") + len(email.text or "")
-    desk.load.hold(exchange, size)  # the message beside it is counted as any answer is
+    desk.load.hold(exchange, COPIES * size)
     message = await exchange.ask(_compose, email, store=desk.postroom.store)
+    desk.load.let_go(exchange)  # from here on the message is all, and counted as any answer is
     headers = {"content-disposition": f'attachment; filename="{email.id}.eml"', "x-content-type-options": "nosniff"}
     return Answer(message, headers=headers, media_type="message/rfc822")
 

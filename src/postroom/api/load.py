@@ -37,11 +37,12 @@ class Load:
         self.under_way -= 1
 
     def let_go(self, exchange: Exchange) -> None:
-        """The answer is sent, or cannot be: what the request holds is free."""
+        """What the request holds is free; at the end, or earlier."""
         self.bytes -= exchange.held_bytes
         if exchange.held_bytes > SMALL_BYTES:
             self._large[exchange.key_id] -= exchange.held_bytes
             self._large += Counter()  # forgets those that hold nothing
+        exchange.held_bytes = 0
 
     def hold(self, exchange: Exchange, size: int) -> None:
         """Counts bytes that a request holds; raises `Overloaded` when too many are in memory. `let_go` gives them back.
