@@ -25,8 +25,8 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 class Exchange:
     """The request's headers by name, its id, headers to add to the answer, the bytes that it holds, the id of its key
     once that is known, `path_id`: the part of the path that names one thing, and `patience`: how many seconds the store
-    may still take. `cycle` is there where
-    our own HTTP protocol serves it. The framework's own request does more, at several times the cost."""
+    may still take. `cycle` is there where our own HTTP protocol serves it. The framework's own request does more, at
+    several times the cost."""
 
     __slots__ = (
         *("added", "cycle", "headers", "held_bytes", "key_id", "path_id", "patience", "receive", "request_id", "scope"),
