@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from kombu import Connection, Exchange, Queue
 
+from postroom.mail import api_key
 from postroom.queue.celery import CeleryQueue
 from tests.fleet import QUICK, Fleet, Member, publish_task
 from tests.served import Api, make_key
@@ -131,7 +132,7 @@ def test_mongodb_without_replica_set_is_refused_until_it_is_one(
 ) -> None:
     with mongodb.started(tmp_path_factory.mktemp("mongodb"), initiated=False) as server:
         fleet = start_fleet(server.url())
-        api, members = start_all(fleet, "pr_0123456789ab_none")
+        api, members = start_all(fleet, api_key.mint()[1])
         expect_refused(api)
         expect_told(fleet, members, "was never initiated: run rs.initiate() on it once")
         _initiate(server)
