@@ -109,8 +109,8 @@ def test_idle_connections_above_the_limit_give_way(engine: Engine, tmp_path: Pat
             with Wire(product.port) as wire:
                 wire.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
                 assert wire.read_answer().status == 200
-            assert idle[0].is_closed()
-            assert not idle[-1].is_closed(within=0.2)
+            product.wait_until(lambda: any(one.is_closed_or_answered() for one in idle))
+            assert [one.is_closed_or_answered() for one in idle].count(True) == 1
         finally:
             for one in idle:
                 one.close()
