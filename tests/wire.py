@@ -1,9 +1,11 @@
 """A bare connection to an HTTP server, for requests that no client library would send."""
 
+import contextlib
 import json
 import select
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +94,20 @@ class Wire:
         data = self._socket.recv(65536)
         assert data, f"closed after {len(self._read)} bytes of an answer"
         self._read += data
+
+
+@contextlib.contextmanager
+def wires(product: Product, count: int, *parts: bytes) -> Iterator[list[Wire]]:
+    """So many connections, on each of which that was sent."""
+    opened: list[Wire] = []
+    try:
+        for _ in range(count):
+            opened.append(Wire(product.port))
+            opened[-1].send(*parts)
+        yield opened
+    finally:
+        for one in opened:
+            one.close()
 
 
 def head(product: Product, *lines: str, method: str = "POST", path: str = "/emails") -> bytes:

@@ -11,7 +11,9 @@ import pytest
 from tests.engines import Engine
 from tests.product import EMAIL, Product, running
 from tests.refusals import assert_refused
-from tests.wire import Wire, head
+from tests.wire import Wire, head, wires
+
+LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 def test_full_backlog_refuses_submissions_and_nothing_else(engine: Engine, tmp_path: Path) -> None:
@@ -75,20 +77,14 @@ def test_address_with_many_wrong_keys_is_slowed_down_but_right_keys_work(engine:
 @pytest.mark.one_engine
 def test_connections_above_the_limit_are_told_so(engine: Engine, tmp_path: Path) -> None:
     with running(engine, tmp_path, deliver=False, environ={"POSTROOM_MAX_CONNECTIONS": "20"}) as product:
-        busy = [Wire(product.port) for _ in range(20)]
-        try:
-            for one in busy:
-                one.send(b"GET /livez HTTP/1.1\r\n")
+        with wires(product, 20, b"GET /livez HTTP/1.1\r\n"):
             product.wait_until(lambda: _told_that_there_are_too_many(product))
-        finally:
-            for one in busy:
-                one.close()
         _wait_until_served(product)
 
 
 def _told_that_there_are_too_many(product: Product) -> bool:
     with Wire(product.port) as wire:
-        wire.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        wire.send(LIVE)
         answer = wire.read_answer()
         if answer.status == 200:
             return False
@@ -100,20 +96,13 @@ def _told_that_there_are_too_many(product: Product) -> bool:
 
 @pytest.mark.one_engine
 def test_idle_connections_above_the_limit_give_way(engine: Engine, tmp_path: Path) -> None:
-    with running(engine, tmp_path, deliver=False, environ={"POSTROOM_MAX_CONNECTIONS": "20"}) as product:
-        idle = [Wire(product.port) for _ in range(20)]
-        try:
-            for one in idle:
-                one.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-                assert one.read_answer().status == 200
-            with Wire(product.port) as wire:
-                wire.send(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-                assert wire.read_answer().status == 200
-            product.wait_until(lambda: any(one.is_closed_or_answered() for one in idle))
-            assert [one.is_closed_or_answered() for one in idle].count(True) == 1
-        finally:
-            for one in idle:
-                one.close()
+    environ = {"POSTROOM_MAX_CONNECTIONS": "20"}
+    with running(engine, tmp_path, deliver=False, environ=environ) as product, wires(product, 20, LIVE) as idle:
+        assert {one.read_answer().status for one in idle} == {200}
+        with wires(product, 1, LIVE) as [newcomer]:
+            assert newcomer.read_answer().status == 200
+        product.wait_until(lambda: any(one.is_closed_or_answered() for one in idle))
+        assert [one.is_closed_or_answered() for one in idle].count(True) == 1
 
 
 @pytest.mark.one_engine
@@ -121,14 +110,8 @@ def test_requests_above_the_limit_are_refused_while_slow_bodies_do_not_count(eng
     head = "POST /emails HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: 1000\r\n\r\n"
     with running(engine, tmp_path, deliver=False, environ={"POSTROOM_MAX_REQUESTS": "3"}) as product:
         product.submit()  # the key is known from here on, so that a request comes to its body at once
-        slow = [Wire(product.port) for _ in range(10)]
-        try:
-            for wire in slow:
-                wire.send(head.format(key=product.key).encode() + b'{"from": ')
+        with wires(product, 10, head.format(key=product.key).encode() + b'{"from": '):
             assert product.submit()
-        finally:
-            for wire in slow:
-                wire.close()
 
 
 def test_requests_above_the_limit_are_refused_at_once(engine: Engine, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 nobody else out."""
 
 import base64
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 from tests.engines import Engine
 from tests.product import EMAIL, Product, running
 from tests.refusals import assert_refused
-from tests.wire import Wire, head
+from tests.wire import head, wires
 
 pytestmark = pytest.mark.one_engine
 
@@ -25,19 +24,6 @@ def product(engine: Engine, tmp_path: Path) -> Iterator[Product]:
     environ = {"POSTROOM_MAX_BYTES_UNDER_WAY": str(ROOM)}
     with running(engine, tmp_path, deliver=False, environ=environ) as started:
         yield started
-
-
-@contextlib.contextmanager
-def wires(product: Product, count: int, *parts: bytes) -> Iterator[list[Wire]]:
-    """Connections on which that was sent."""
-    opened = [Wire(product.port) for _ in range(count)]
-    try:
-        for one in opened:
-            one.send(*parts)
-        yield opened
-    finally:
-        for one in opened:
-            one.close()
 
 
 def submit(product: Product, key: str, size: int) -> int:

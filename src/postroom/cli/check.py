@@ -11,6 +11,7 @@ import httpx
 from postroom import settings as settings_module
 from postroom import wiring
 from postroom.cli.output import as_json, clear_errors, show
+from postroom.cli.run import address_of
 from postroom.errors import PostroomError, StoreLocked
 from postroom.settings import Settings
 
@@ -89,9 +90,8 @@ def _port(settings: Settings) -> str:
 
 
 def _answers(settings: Settings) -> bool:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     try:
-        answer = httpx.get(f"http://{host}:{settings.port}/livez", timeout=LIVE_SECONDS, trust_env=False)
+        answer = httpx.get(f"{address_of(settings.host, settings.port)}/livez", timeout=LIVE_SECONDS, trust_env=False)
         return bool(answer.json() == {"status": "ok"})
     except (httpx.HTTPError, ValueError):
         return False

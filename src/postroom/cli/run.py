@@ -68,6 +68,11 @@ def listening(settings: Settings) -> socket.socket:
         )
 
 
+def address_of(host: str, port: int) -> str:
+    """The address of an API that listens there."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
 def greeting(address: str, settings: Settings) -> str:
     """Where it serves, for people."""
     return f"Postroom serves {address}" + (f"   (documentation: {address}/docs)" if settings.docs else "")
@@ -76,7 +81,7 @@ def greeting(address: str, settings: Settings) -> str:
 def _greet(postroom: wiring.Postroom, listener: socket.socket) -> None:
     """Tells where it serves; at the first start also the key, and a line to paste."""
     host, port = listener.getsockname()[:2]
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    address = address_of(host, port)
     log.info("started", extra={"version": __version__, "address": address, "relay": postroom.transport.relay})
     token = keyring.create_first(store=postroom.store)
     click.echo(f"\n{greeting(address, postroom.settings)}")

@@ -17,7 +17,7 @@ from postroom import settings as settings_module
 from postroom.api.app import create_app
 from postroom.api.server import serve as serve_until_stopped
 from postroom.cli.output import clear_errors
-from postroom.cli.run import greeting, listening
+from postroom.cli.run import address_of, greeting, listening
 from postroom.errors import PostroomError
 from postroom.settings import Settings
 
@@ -37,7 +37,7 @@ def serve() -> None:
     telemetry.set_up(settings.log_level, settings.log_format)
     with listening(settings) as listener:
         host, port = listener.getsockname()[:2]
-        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        address = address_of(host, port)
         log.info("started", extra={"version": __version__, "address": address, "count": settings.api_processes})
         if settings.log_format == "text":
             click.echo(greeting(address, settings))
