@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-SECONDS = 2.7  # for all the waits of one request together; a store that is away says so itself in 2.5
+SECONDS = 2.5  # for all the waits of one request together; a store that is away says so itself before
 
 
 class Patience:

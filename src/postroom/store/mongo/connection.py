@@ -20,7 +20,7 @@ from postroom.store.mongo.clock import ServerClock
 from postroom.store.mongo.ended import Ended
 from postroom.store.mongo.lives import Document
 
-PATIENCE_SECONDS = 2.5  # for any one call, so that an answer to a client can still be given within three
+PATIENCE_SECONDS = 2.0  # for any one call; where the driver looks for a primary it takes up to half a second more
 PATIENCE_WHEN_DOWN_SECONDS = 1.0  # once the driver knows that there is no primary, and looks for one all the time
 CLOCK_PATIENCE_SECONDS = 0.5  # for a look at the server's clock, in the middle of some other call
 

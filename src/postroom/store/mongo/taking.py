@@ -28,7 +28,7 @@ _ROUNDS = 3  # of looking for due emails, when others were faster to claim what 
 _STEP_BYTES = 1024 * 1024  # of bodies, marked and read together; also a slow link carries as much in time
 _MOST_BYTES = 16 * 1024 * 1024
 _LAST_STEP_AFTER_SECONDS = 0.7  # of the call's beginning, if something was claimed by then
-_READ_AFTER_SECONDS = 1.8  # all must be; the rest of the call's patience is for giving back
+_READ_AFTER_SECONDS = 1.5  # all must be; the rest of the call's patience is for giving back
 _LEAST_SECONDS = 0.1
 
 
