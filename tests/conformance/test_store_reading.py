@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from postroom.errors import EmailNotFound
-from postroom.mail.email import Email, Kind, Recipient, Status
+from postroom.mail.email import Email, Kind, Lane, Recipient, Status
 from postroom.store.base import Query, Store
 from tests import make
 from tests.make import ACCOUNT, HOUR, SECOND
@@ -233,6 +233,22 @@ def test_counts_add_up_to_all_emails(store: Store) -> None:
     make.claimed(store, store.clock() + HOUR, emails[1])
     counts = {status: count for status, count in store.counts().items() if count}
     assert counts == {Status.QUEUED: 4, Status.CANCELED: 1, Status.SENDING: 1}
+
+
+def test_longest_wait_of_each_lane_is_of_what_is_due_and_unclaimed(store: Store) -> None:
+    now = store.clock()
+    assert store.waiting_since(now) == {}
+    urgent, *normal = make.stored(
+        store,
+        now,
+        make.email(now - HOUR, lane=Lane.URGENT),
+        *(make.email(now - i * SECOND) for i in (10, 20)),
+        make.scheduled(now, now + HOUR),
+    )
+    assert store.waiting_since(now) == {Lane.URGENT: now - HOUR, Lane.NORMAL: now - 20 * SECOND}
+    make.claimed(store, now, urgent, normal[1])
+    assert store.waiting_since(now) == {Lane.NORMAL: now - 10 * SECOND}
+    assert store.waiting_since(now - 11 * SECOND) == {}
 
 
 def test_backlog_is_what_is_not_finished(store: Store) -> None:

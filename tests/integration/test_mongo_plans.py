@@ -143,6 +143,8 @@ def rest(store: MongoStore, plans: Plans) -> None:
     plans.see("add again", lambda: store.add([make.submission(key=key)], now=now, wake_up_at=now))
     plans.see("counts", store.counts)
     plans.see("backlog", store.backlog)
+    assert plans.see("waiting_since", lambda: store.waiting_since(now + HOUR))
+    assert plans.examined("waiting_since") <= 1
     plans.see("find_key", lambda: store.find_key("0123456789ab"))
     plans.see("list_keys", store.list_keys)
     plans.see("list_keys of one", lambda: store.list_keys(ACCOUNT))

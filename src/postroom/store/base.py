@@ -207,6 +207,10 @@ class Store(Protocol):
     def backlog(self) -> int:
         """How many emails are unfinished (scheduled, queued, sending, retrying). Cheap enough for each second."""
 
+    def waiting_since(self, now: datetime) -> Mapping[Lane, datetime]:
+        """By lane, since when the email that is due longest waits for a worker; without the lanes in which none is due.
+        Cheap."""
+
     # -- keys ------------------------------------------------------------------------------------------------------
 
     def add_key(self, key: ApiKey) -> None:

@@ -101,6 +101,16 @@ class Backlog:
         return self._count
 
 
+def waiting_since(here: Connection, now: datetime) -> Mapping[Lane, datetime]:
+    """By lane, since when the email waits that is due longest."""
+    since: dict[Lane, datetime] = {}
+    for lane in Lane:
+        due = {"lane": lane.value, "due_at": {**_ANY_TIME, "$lte": now}}
+        if found := here.emails.find_one(due, {"due_at": 1}, sort=[("due_at", 1)], hint="due"):
+            since[lane] = found["due_at"]
+    return since
+
+
 def count(here: Connection, which: Document, *, hint: str, collection: str = "emails", limit: int = 0) -> int:
     """How many the filter finds; counting ends at `limit`. Unlike `count_documents` it reads index keys only."""
     counted: int = here.database.command("count", collection, query=which, hint=hint, limit=limit)["n"]

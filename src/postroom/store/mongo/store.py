@@ -167,6 +167,11 @@ class MongoStore:
         with self._in_time(faults.asking) as here:
             return self._backlog.count(here)
 
+    def waiting_since(self, now: datetime) -> Mapping[Lane, datetime]:
+        """Looks for the email of each lane that is due longest."""
+        with self._in_time(faults.asking) as here:
+            return reading.waiting_since(here, now)
+
     # -- keys ------------------------------------------------------------------------------------------------------
 
     def add_key(self, key: ApiKey) -> None:

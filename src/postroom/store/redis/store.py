@@ -179,6 +179,11 @@ class RedisStore:
         with self._link.talk() as talk:
             return reading.backlog(talk)
 
+    def waiting_since(self, now: datetime) -> Mapping[Lane, datetime]:
+        """Looks for the email of each lane that is due longest."""
+        with self._link.talk() as talk:
+            return reading.waiting_since(talk, now)
+
     # -- keys ------------------------------------------------------------------------------------------------------
 
     def add_key(self, key: ApiKey) -> None:

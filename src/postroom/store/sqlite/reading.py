@@ -2,10 +2,11 @@
 
 import sqlite3
 from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any
 
-from postroom.mail.email import Email, Status
+from postroom.mail.email import Email, Lane, Status
 from postroom.store import unreadable
 from postroom.store.base import AccountAndId
 from postroom.store.sqlite import decoding, rows
@@ -25,6 +26,7 @@ _BACKLOG = """
     SELECT (SELECT count(*) FROM emails INDEXED BY emails_due WHERE due_at IS NOT NULL)
          + (SELECT count(*) FROM emails INDEXED BY emails_claimed WHERE lease_until IS NOT NULL)
 """
+_LONGEST_DUE = "SELECT min(due_at) FROM emails INDEXED BY emails_due WHERE lane = ? AND due_at <= ?"
 
 
 def get(account: str, email_id: str) -> Callable[[sqlite3.Connection], Email | None]:
@@ -68,3 +70,17 @@ def backlog(connection: sqlite3.Connection) -> int:
     """How many emails wait or are claimed."""
     unfinished: int = connection.execute(_BACKLOG).fetchone()[0]
     return unfinished
+
+
+def waiting_since(now: datetime) -> Callable[[sqlite3.Connection], Mapping[Lane, datetime]]:
+    """By lane, since when the email waits that is due longest."""
+
+    def question(connection: sqlite3.Connection) -> Mapping[Lane, datetime]:
+        since: dict[Lane, datetime] = {}
+        for rank, lane in enumerate(rows.LANES):
+            due_at = connection.execute(_LONGEST_DUE, (rank, rows.to_ms(now))).fetchone()[0]
+            if due_at is not None:
+                since[lane] = rows.from_ms(due_at)
+        return since
+
+    return question

@@ -184,6 +184,10 @@ class SqliteStore:
         """Counts unfinished emails."""
         return self._readers.run(reading.backlog)
 
+    def waiting_since(self, now: datetime) -> Mapping[Lane, datetime]:
+        """Looks for the email of each lane that is due longest."""
+        return self._readers.run(reading.waiting_since(now))
+
     # -- keys ------------------------------------------------------------------------------------------------------
 
     def add_key(self, key: ApiKey) -> None:
