@@ -12,13 +12,16 @@ from urllib.parse import urlsplit
 from postroom.errors import SettingsError
 from postroom.intake import Intake
 from postroom.mail.retry import RetryPolicy
+from postroom.metrics import Numbers
 from postroom.queue.base import Queue
 from postroom.queue.memory import MemoryQueue
 from postroom.queue.publisher import Publisher
 from postroom.settings import SQLITE, Settings
 from postroom.store.base import Store
+from postroom.store.counted import counted as counted_store
 from postroom.store.sqlite import SqliteStore
 from postroom.transport.base import Transport
+from postroom.transport.counted import counted as counted_transport
 from postroom.transport.simulated import SimulatedTransport
 from postroom.transport.smtp import Relay, SmtpTransport, Timeouts
 
@@ -35,6 +38,7 @@ class Postroom:
     transport: Transport
     publisher: Publisher
     intake: Intake
+    numbers: Numbers | None = None
 
     @property
     def clock(self) -> Callable[[], datetime]:
@@ -61,10 +65,11 @@ class Postroom:
         self.store.close()
 
 
-def build(settings: Settings) -> Postroom:
-    """Opens the parts that the settings name. Raises `SettingsError` or `StoreError`, each with one clear sentence."""
-    transport = open_transport(settings)
-    store = open_store(settings)
+def build(settings: Settings, numbers: Numbers | None = None) -> Postroom:
+    """Opens the parts that the settings name; what they do is counted if there are `numbers`. Raises `SettingsError` or
+    `StoreError`, each with one clear sentence."""
+    transport = open_transport(settings, numbers)
+    store = open_store(settings, numbers)
     queue = open_queue(settings)
     publisher = Publisher(queue=queue, chunk_size=settings.chunk_size)
     return Postroom(
@@ -79,11 +84,18 @@ def build(settings: Settings) -> Postroom:
             linger=timedelta(milliseconds=settings.commit_linger_ms),
             wake_up_after=timedelta(seconds=settings.wake_up_seconds),
         ),
+        numbers=numbers,
     )
 
 
-def open_store(settings: Settings) -> Store:
-    """The store that `POSTROOM_STORE_URL` names. Raises `StoreLocked` while another process owns it.
+def open_store(settings: Settings, numbers: Numbers | None = None) -> Store:
+    """The store that `POSTROOM_STORE_URL` names. Raises `StoreLocked` while another process owns it."""
+    store = _open_store(settings)
+    return counted_store(store, numbers) if numbers else store
+
+
+def _open_store(settings: Settings) -> Store:
+    """The store itself.
 
     What only a distributed Postroom needs is imported when it is: the embedded one runs without those packages.
     """
@@ -189,8 +201,13 @@ def _blaming(setting: str) -> Iterator[None]:
         raise SettingsError([f"{setting}: {error}"]) from None
 
 
-def open_transport(settings: Settings) -> Transport:
+def open_transport(settings: Settings, numbers: Numbers | None = None) -> Transport:
     """The transport that `POSTROOM_RELAY_URL` names; connects to nothing yet."""
+    transport = _open_transport(settings)
+    return counted_transport(transport, numbers) if numbers else transport
+
+
+def _open_transport(settings: Settings) -> Transport:
     url = settings.relay_url.get_secret_value()
     if url.startswith("simulated://"):
         return SimulatedTransport(

@@ -120,9 +120,21 @@ def test_every_selector_finds_exactly_its_pods(manifests: list[Manifest]) -> Non
         ours = {name} if name.startswith("postroom") else set()
         assert found(budget["spec"]["selector"]["matchLabels"]) == ours
     for name, policy in of_kind(manifests, "NetworkPolicy").items():
-        expected = set(labels) if name == "postroom" else {name}
+        expected = set(labels) if name in ("postroom", "postroom-metrics") else {name}
         assert found(policy["spec"]["podSelector"]["matchLabels"]) == expected
     assert found(of_kind(manifests, "Service")["postroom-api"]["spec"]["selector"]) == {"postroom-api"}
+
+
+def test_metrics_are_let_through_on_the_port_where_they_are(manifests: list[Manifest]) -> None:
+    (config,) = of_kind(manifests, "ConfigMap").values()
+    address = config["data"].get("POSTROOM_METRICS_ADDRESS")
+    noted = {pod["metadata"].get("annotations", {}).get("prometheus.io/port") for pod in pods(manifests).values()}
+    policy = of_kind(manifests, "NetworkPolicy").get("postroom-metrics")
+    if policy is None:
+        assert (address, noted) == (None, {None})
+        return
+    let_in = {str(each["port"]) for rule in policy["spec"]["ingress"] for each in rule["ports"]}
+    assert let_in == noted == {address.rpartition(":")[2]}
 
 
 def test_autoscalers_watch_what_exists(manifests: list[Manifest]) -> None:

@@ -30,7 +30,7 @@ class Edge:
         self._app = app
         self._router = router
         self._routes = app.routes
-        self._handlers = Routes(app.routes)
+        self.handlers = Routes(app.routes)
         self._desk = desk
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,7 +42,7 @@ class Edge:
             scope["path"] = "/" + path.lstrip("/")
         exchange = Exchange(scope, receive)
         try:
-            answer = await self._answer(exchange, send)
+            answer = await self.answer(exchange, send)
             if answer:
                 await answer.go(exchange, send)
         except ClientGone:
@@ -50,7 +50,7 @@ class Edge:
         finally:
             self._desk.load.let_go(exchange)
 
-    async def _answer(self, exchange: Exchange, send: Send) -> Answer | None:
+    async def answer(self, exchange: Exchange, send: Send) -> Answer | None:
         """What to send, whatever went wrong; None where the framework has sent it. Raises `ClientGone`."""
         load = self._desk.load
         counted = exchange.scope["path"] not in PUBLIC
@@ -58,7 +58,7 @@ class Edge:
             if counted:
                 load.enter()
             try:
-                handler = self._handlers.find(exchange)
+                handler = self.handlers.find(exchange)
                 answer = await (handler(self._desk, exchange) if handler else self._ask_framework(exchange, send))
             finally:
                 if counted:

@@ -9,6 +9,9 @@ from postroom.api.answer import Answer
 from postroom.api.desk import Desk
 from postroom.api.exchange import Exchange
 
+NOWHERE = "none"
+"""In place of a path that no handler has."""
+
 Handler: TypeAlias = Callable[[Desk, Exchange], Awaitable[Answer]]
 
 
@@ -48,3 +51,13 @@ class Routes:
             handler = self._handlers.get((method, f"/{things}/{{id}}{slash}{step}")) if path_id else None
             exchange.path_id = path_id
         return handler
+
+    def path(self, exchange: Exchange) -> str:
+        """The path of its handler as it is documented, whatever the id in it; `NOWHERE` where it has none."""
+        method, path = exchange.scope["method"], exchange.scope["path"]
+        if (method, path) in self._handlers:
+            return str(path)
+        things, _, rest = path[1:].partition("/")
+        _, slash, step = rest.partition("/")
+        path = f"/{things}/{{id}}{slash}{step}"
+        return path if (method, path) in self._handlers else NOWHERE

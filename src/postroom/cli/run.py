@@ -8,11 +8,13 @@ from contextlib import contextmanager
 
 import click
 
-from postroom import __version__, keyring, telemetry, wiring
+from postroom import __version__, exposition, keyring, metrics, telemetry, wiring
 from postroom import settings as settings_module
 from postroom.api.app import create_app
+from postroom.api.counted import families
 from postroom.api.server import serve
 from postroom.cli.output import clear_errors, fail
+from postroom.metrics import Numbers
 from postroom.settings import Settings
 from postroom.worker.embedded import EmbeddedWorker
 
@@ -27,8 +29,9 @@ def run() -> None:
     wiring.require_embedded(settings, "run")
     telemetry.set_up(settings.log_level, settings.log_format)
     with listening(settings) as listener:
-        postroom = wiring.build(settings)
+        postroom = wiring.build(settings, _numbers(settings))
         try:
+            _show_numbers(postroom)
             worker = EmbeddedWorker(postroom)
             worker.start()
             try:
@@ -41,6 +44,19 @@ def run() -> None:
         finally:
             postroom.close()
     log.info("stopped")
+
+
+def _numbers(settings: Settings) -> Numbers | None:
+    """What all parts count in, if anybody is to see it."""
+    if settings.metrics_address is None:
+        return None
+    return Numbers([*families(), *metrics.OF_API, *metrics.OF_WORKER, *metrics.OF_SWEEP])
+
+
+def _show_numbers(postroom: wiring.Postroom) -> None:
+    if postroom.numbers and postroom.settings.metrics_address:
+        standing = exposition.Standing(store=postroom.store, queue=None)
+        exposition.serve(postroom.settings.metrics_address, exposition.Counted(postroom.numbers), standing)
 
 
 @contextmanager

@@ -6,9 +6,10 @@ import threading
 
 import click
 
-from postroom import __version__, sweep, telemetry, wiring
+from postroom import __version__, exposition, metrics, sweep, telemetry, wiring
 from postroom import settings as settings_module
 from postroom.cli.output import clear_errors
+from postroom.metrics import Numbers
 from postroom.worker import alive
 from postroom.worker.duties import duties_of
 
@@ -25,7 +26,11 @@ def run_sweep() -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    store, queue = wiring.open_store(settings), wiring.open_queue(settings)
+    numbers = Numbers(metrics.OF_SWEEP) if settings.metrics_address else None
+    store, queue = wiring.open_store(settings, numbers), wiring.open_queue(settings)
+    if numbers and settings.metrics_address:
+        standing = exposition.Standing(store=store, queue=queue)
+        exposition.serve(settings.metrics_address, exposition.Counted(numbers), standing)
     sweeping = sweep.Sweep(duties_of(settings, store=store, queue=queue))
     sweeping.start()
     log.info("started", extra={"version": __version__})

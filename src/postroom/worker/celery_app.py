@@ -9,17 +9,21 @@ import signal
 import sys
 from typing import Any
 
+from billiard.process import current_process
 from celery import signals
 from celery.concurrency import get_implementation
 
+from postroom import exposition, metrics, telemetry, wiring
 from postroom import settings as settings_module
-from postroom import telemetry, wiring
+from postroom.errors import SettingsError
+from postroom.metrics import Numbers
 from postroom.queue.celery.pool import ChildPool
 from postroom.settings import Settings
 from postroom.worker import tasks
 from postroom.worker.child import Children
 from postroom.worker.stop import StopFlag
 
+MOST_CHILDREN = 256  # that have numbers of their own
 LEAST_LEVELS = {  # what these say below it is said better by our own events, or is no concern of anybody
     "celery.worker.strategy": logging.WARNING,
     "celery.app.trace": logging.WARNING,
@@ -33,10 +37,23 @@ def build(settings: Settings) -> Any:
     app = wiring.open_celery(settings)
     app.set_current()
     stop = StopFlag()
-    children = Children(settings, asked_to_stop=stop.is_set)
+    numbers = Numbers(metrics.OF_WORKER, rows=MOST_CHILDREN) if settings.metrics_address else None
+    children = Children(settings, asked_to_stop=stop.is_set, numbers=numbers)
     tasks.register(app, children)
     _connect_signals(settings, stop, children)
+    if numbers:
+        signals.worker_init.connect(lambda **_: _show(numbers, settings), weak=False)
+        signals.worker_process_init.connect(lambda **_: numbers.use_row(current_process().index), weak=False)
     return app
+
+
+def _show(numbers: Numbers, settings: Settings) -> None:
+    """Shows what all child processes count; ends a worker that cannot."""
+    try:
+        exposition.serve(settings.metrics_address or "", exposition.Counted(numbers))
+    except SettingsError as error:
+        sys.stderr.write(f"postroom: {error}\n")
+        sys.exit(2)
 
 
 def _connect_signals(settings: Settings, stop: StopFlag, children: Children) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from postroom import deliver, wiring
 from postroom.errors import StoreError
 from postroom.mail.settling import Worker
+from postroom.metrics import Numbers
 from postroom.settings import Settings
 from postroom.store.base import Store
 from postroom.transport.base import Transport
@@ -31,8 +32,11 @@ LONGEST_REST_SECONDS = 10.0  # a wake-up is held back so long while the relay re
 class Child:
     """Takes turns for tasks, and of its own accord after `poll_seconds` without any."""
 
-    def __init__(self, settings: Settings, *, asked_to_stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, settings: Settings, *, asked_to_stop: Callable[[], bool], numbers: Numbers | None = None
+    ) -> None:
         self._settings = settings
+        self._numbers = numbers
         self._terms = terms_of(settings)
         self._name = f"{socket.gethostname()}/{os.getpid()}"
         self._asked_to_stop = asked_to_stop
@@ -106,8 +110,8 @@ class Child:
     def _open(self) -> tuple[Store, Transport]:
         """The store and the transport, opened by this process and by no parent of it."""
         if self._parts is None:
-            store = wiring.open_store(self._settings)
-            self._parts = store, wiring.open_transport(self._settings)
+            store = wiring.open_store(self._settings, self._numbers)
+            self._parts = store, wiring.open_transport(self._settings, self._numbers)
         return self._parts
 
     def _let_rest(self, transport: Transport) -> None:
@@ -152,13 +156,17 @@ class Child:
 class Children:
     """The child of the present process, made when it is first asked for; none is carried over a fork."""
 
-    def __init__(self, settings: Settings, *, asked_to_stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, settings: Settings, *, asked_to_stop: Callable[[], bool], numbers: Numbers | None = None
+    ) -> None:
         self._settings = settings
         self._asked_to_stop = asked_to_stop
+        self._numbers = numbers
         self._made: tuple[int, Child] | None = None
 
     def mine(self) -> Child:
         """This process's child."""
         if self._made is None or self._made[0] != os.getpid():
-            self._made = os.getpid(), Child(self._settings, asked_to_stop=self._asked_to_stop)
+            child = Child(self._settings, asked_to_stop=self._asked_to_stop, numbers=self._numbers)
+            self._made = os.getpid(), child
         return self._made[1]

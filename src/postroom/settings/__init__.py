@@ -7,79 +7,21 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, cast
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from postroom.errors import InvalidEmail, SettingsError
-from postroom.mail import address
+from postroom.errors import SettingsError
+from postroom.settings import checks
+from postroom.settings.checks import SQLITE
+
+__all__ = ["CLIENT_VARIABLES", "PREFIX", "SQLITE", "UNPREFIXED", "Settings", "load", "variable"]
 
 PREFIX = "POSTROOM_"
 UNPREFIXED = frozenset({"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"})  # Celery and Flower read them by these names
 CLIENT_VARIABLES = frozenset({"POSTROOM_API_KEY", "POSTROOM_API_URL"})  # read by the command line, not by the service
 
 MiB = 1024 * 1024
-SQLITE = "sqlite:///"
-SHARED_STORES = ("mongodb://", "mongodb+srv://", "redis://", "rediss://")
-
-
-def _check_ports(url: str) -> None:
-    """Raises `ValueError` for a port that is none; not every client library finds a good word for it."""
-    for one in url.split(";"):  # brokers may be several
-        try:
-            _ = urlsplit(one).port
-        except ValueError:  # its text can hold a part of the password
-            raise ValueError("cannot be read: is its port a number, and what is special percent-encoded?") from None
-
-
-def _known_store(url: SecretStr) -> SecretStr:
-    if not url.get_secret_value().startswith((SQLITE, *SHARED_STORES)):
-        raise ValueError("must be sqlite:///PATH (relative), sqlite:////PATH (absolute), mongodb://… or redis://…")
-    return _checked_redis(url)
-
-
-def _checked_redis(url: SecretStr) -> SecretStr:
-    if url.get_secret_value().startswith(("redis://", "rediss://")):
-        _check_ports(url.get_secret_value())
-    return url
-
-
-def _known_broker(url: SecretStr) -> SecretStr:
-    brokers = url.get_secret_value().split(";")
-    for scheme in ("amqp://", "amqps://"):
-        if all(broker.startswith(scheme) for broker in brokers):
-            _check_ports(url.get_secret_value())
-            return url
-    raise ValueError("must begin with amqp:// or amqps:// (RabbitMQ); of several, with ; between them, all alike")
-
-
-def _known_results(url: SecretStr | None) -> SecretStr | None:
-    if url and not url.get_secret_value().startswith(SHARED_STORES):
-        raise ValueError("must begin with mongodb:// or redis://")
-    return _checked_redis(url) if url else None
-
-
-def _known_relay(url: SecretStr) -> SecretStr:
-    if not url.get_secret_value().startswith(("smtp://", "smtps://", "simulated://")):
-        raise ValueError("must begin with smtp://, smtps:// or simulated://")
-    return url
-
-
-def _known_address(text: str | None) -> str | None:
-    if not text:
-        return None
-    try:
-        return address.parse(text, member="").addr
-    except InvalidEmail as error:
-        raise ValueError(f"must be one address such as bounces@example.com; this {error.problem}") from None
-
-
-def _named_host(text: str) -> str:
-    if not text.strip():
-        raise ValueError("is empty; for every address of this machine write 0.0.0.0")
-    return text
-
 
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 366)]
 Hours = Annotated[float, Field(gt=0, le=24 * 366)]
@@ -97,7 +39,7 @@ class Settings(BaseSettings):
         return (cast(PydanticBaseSettingsSource, sources["init_settings"]),)
 
     # -- what it is made of
-    store_url: Annotated[SecretStr, AfterValidator(_known_store)] = Field(
+    store_url: Annotated[SecretStr, AfterValidator(checks.known_store)] = Field(
         SecretStr("sqlite:///data/postroom.sqlite3"),
         description="Where emails are kept: `sqlite:///PATH`, with four slashes where it is absolute; or, for many"
         " processes, `mongodb://…` or `redis://…`.",
@@ -105,14 +47,14 @@ class Settings(BaseSettings):
     redis_durability: Literal["strict", "relaxed"] = Field(
         "strict", description="`relaxed` accepts a Redis that may lose what it acknowledged when its machine fails."
     )
-    celery_broker_url: Annotated[SecretStr, AfterValidator(_known_broker)] = Field(
+    celery_broker_url: Annotated[SecretStr, AfterValidator(checks.known_broker)] = Field(
         SecretStr("amqp://guest:guest@127.0.0.1:5672//"),
         description="RabbitMQ, which carries wake-ups to workers; not used with SQLite.",
     )
-    celery_result_backend: Annotated[SecretStr | None, AfterValidator(_known_results)] = Field(
+    celery_result_backend: Annotated[SecretStr | None, AfterValidator(checks.known_results)] = Field(
         None, description="`mongodb://…` or `redis://…` for the counts of each chunk, kept a day; the store if unset."
     )
-    relay_url: Annotated[SecretStr, AfterValidator(_known_relay)] = Field(
+    relay_url: Annotated[SecretStr, AfterValidator(checks.known_relay)] = Field(
         SecretStr("simulated://"),
         description="Where email goes: `smtp://user:pass@host:587`, `smtps://…`, or `simulated://`. Special"
         " characters in user and password are percent-encoded: `/` is `%2F`, `@` is `%40`.",
@@ -121,9 +63,13 @@ class Settings(BaseSettings):
         "info", description="The least level that is logged."
     )
     log_format: Literal["text", "json"] = Field("text", description="How events are written, one a line.")
+    metrics_address: Annotated[str | None, AfterValidator(checks.known_listen_address)] = Field(
+        None,
+        description="`host:port` where each command serves `/metrics` for Prometheus, without a key; none if unset.",
+    )
 
     # -- the API
-    host: Annotated[str, AfterValidator(_named_host)] = Field(
+    host: Annotated[str, AfterValidator(checks.named_host)] = Field(
         "127.0.0.1", description="Address that the API listens on."
     )
     port: int = Field(8022, ge=0, le=65_535, description="Port that the API listens on.")
@@ -204,7 +150,7 @@ class Settings(BaseSettings):
     doubt_delay_seconds: Seconds = Field(
         60, description="Shortest pause before an email in doubt is sent again; none at a start of `postroom run`."
     )
-    return_path: Annotated[str | None, AfterValidator(_known_address)] = Field(
+    return_path: Annotated[str | None, AfterValidator(checks.known_address)] = Field(
         None, description="Envelope sender, where bounces go; the email's `from` if unset."
     )
     stop_seconds: Seconds = Field(10, description="How long a stop waits for hand-offs under way.")

@@ -1,0 +1,134 @@
+"""Serves `/metrics` for Prometheus, in its text format: what was counted, and how emails stand in the store now."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from postroom import __version__
+from postroom.errors import QueueUnavailable, SettingsError, StoreError
+from postroom.mail.email import Lane, Status
+from postroom.metrics import Family, Numbers
+from postroom.queue.base import Queue
+from postroom.store.base import Store
+
+BOOKS_SECONDS = 10.0  # for which the books are good, at least
+BOOKS_SHARE = 0.02  # of the time, at most, that counting them takes: a million emails may take a second
+
+
+def serve(address: str, *collectors: Collector) -> None:
+    """Serves `/metrics` at `host:port` from a thread of this process, until it ends; a process that is forked from it
+    lets go of the port. Raises `SettingsError` when the address cannot be had."""
+    registry = CollectorRegistry(auto_describe=False)
+    for collector in collectors:
+        registry.register(collector)
+    parts = urlsplit(f"//{address}")
+    try:
+        server, _ = start_http_server(parts.port or 0, addr=parts.hostname or "", registry=registry)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SettingsError([f"POSTROOM_METRICS_ADDRESS: cannot listen on {address} ({reason})"]) from error
+    os.register_at_fork(after_in_child=server.socket.close)
+
+
+class Counted(Collector):
+    """What all processes of this command have counted."""
+
+    def __init__(self, numbers: Numbers) -> None:
+        self._numbers = numbers
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family, zeros included; but a request that never came is not shown."""
+        info = InfoMetricFamily("postroom", "This Postroom.")
+        info.add_metric([], {"version": __version__})
+        yield info
+        for family, found in self._numbers.read():
+            shown = {values: numbers for values, numbers in found.items() if any(numbers) or len(family.labels) < 2}
+            yield _histogram(family, shown) if family.bounds else _counter(family, shown)
+
+
+class Standing(Collector):
+    """How many emails stand where, and how long the longest waits: asked of the store and the broker when shown."""
+
+    def __init__(self, *, store: Store, queue: Queue | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._queue = queue
+        self._clock = clock
+        self._books: Mapping[Status, int] = {}
+        self._books_good_until = 0.0
+        self._lock = threading.Lock()
+
+    def collect(self) -> Iterator[Metric]:
+        """What can be learned; of a store or a broker that does not answer, that it does not."""
+        with self._lock:
+            yield from self._of_store()
+            if self._queue:
+                yield from self._of_queue(self._queue)
+
+    def _of_store(self) -> Iterator[Metric]:
+        try:
+            shown = list(self._emails())
+        except StoreError:
+            shown = []
+        yield GaugeMetricFamily("postroom_store_up", "Whether the store answers.", value=float(bool(shown)))
+        yield from shown
+
+    def _emails(self) -> Iterator[Metric]:
+        now = self._store.clock()
+        since = self._store.waiting_since(now)
+        text = "How long the email has waited for a worker that is due longest; 0 where none waits."
+        waits = GaugeMetricFamily("postroom_longest_wait_seconds", text, labels=["lane"])
+        for lane in Lane:
+            waits.add_metric([lane.value], (now - since.get(lane, now)).total_seconds())
+        yield waits
+        text = "Emails that are scheduled, queued, sending or retrying."
+        yield GaugeMetricFamily("postroom_emails_unfinished", text, value=self._store.backlog())
+        text = "All emails that are kept, by status; a few seconds old, or more where there are millions."
+        books = GaugeMetricFamily("postroom_emails", text, labels=["status"])
+        for status, count in self._counts().items():
+            books.add_metric([status.value], count)
+        yield books
+
+    def _counts(self) -> Mapping[Status, int]:
+        began = self._clock()
+        if began >= self._books_good_until:
+            self._books = self._store.counts()
+            ended = self._clock()
+            self._books_good_until = ended + max(BOOKS_SECONDS, (ended - began) / BOOKS_SHARE)
+        return self._books
+
+    def _of_queue(self, queue: Queue) -> Iterator[Metric]:
+        try:
+            depth = queue.depth()
+        except QueueUnavailable:
+            depth = None
+        yield GaugeMetricFamily("postroom_broker_up", "Whether the broker answers.", value=float(depth is not None))
+        if depth is not None:
+            yield GaugeMetricFamily("postroom_wake_ups_waiting", "Wake-ups that no worker has yet.", value=depth)
+
+
+def _counter(family: Family, shown: Mapping[tuple[str, ...], Sequence[float]]) -> Metric:
+    made = CounterMetricFamily(family.name, family.text, labels=family.labels)
+    for values, numbers in shown.items():
+        made.add_metric(values, numbers[0])
+    return made
+
+
+def _histogram(family: Family, shown: Mapping[tuple[str, ...], Sequence[float]]) -> Metric:
+    made = HistogramMetricFamily(family.name, family.text, labels=family.labels)
+    bounds = [*(str(float(bound)) for bound in family.bounds), "+Inf"]
+    for values, (*counts, seconds) in shown.items():
+        made.add_metric(values, list(zip(bounds, accumulate(counts), strict=True)), sum_value=seconds)
+    return made
