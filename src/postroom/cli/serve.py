@@ -80,11 +80,11 @@ class _Processes:
             self._fork(number)
         while self._pids:
             pid, status = os.wait()
-            number = self._pids.pop(pid)
-            if not self._stopping:
+            died = self._pids.pop(pid, None)  # None: an orphan, which came to us as the first process of a container
+            if died is not None and not self._stopping:
                 log.error("API process died", extra={"reason": f"wait status {status}"})
                 time.sleep(RESTART_SECONDS)
-                self._fork(number)
+                self._fork(died)
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _stop(self, *_: object) -> None:
