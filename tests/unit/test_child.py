@@ -13,7 +13,7 @@ from postroom.worker.child import Child
 def test_task_does_not_wait_for_ever_behind_a_turn_that_polling_began(monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
-    def open_store(_: object) -> None:
+    def open_store(*_: object) -> None:
         begun.set()
         go_on.wait(30)
         raise StoreUnavailable("away")
