@@ -17,7 +17,7 @@ def worker(concurrency: int | None, hostname: str | None) -> None:
     """Deliver what RabbitMQ and the store say is due. SIGTERM finishes or hands back what is in hand."""
     settings = settings_module.load()
     wiring.require_shared(settings, "worker")
-    wiring.check_parts(settings)
+    wiring.check_parts(settings)  # without the packages that workers need, the next line would fail
     from postroom.worker.celery_app import app  # reads the settings again, as Celery's own command line makes it do
 
     os.nice(settings.worker_niceness)
