@@ -63,6 +63,25 @@ def test_api_processes_count_together_and_keep_count_when_they_die(fleet: Fleet)
     assert submitted() == 31
 
 
+def test_requests_are_counted_by_what_is_documented_and_never_by_what_a_client_wrote(fleet: Fleet) -> None:
+    address = an_address()
+    api = Api(fleet, **{ADDRESS: address})
+    asked = {
+        ("GET", f"/emails/{api.submit()}", 200): ("GET", "/emails/{id}"),
+        ("GET", "/emails/secret/raw", 404): ("GET", "/emails/{id}/raw"),
+        ("GET", "/emails/batch", 404): ("GET", "/emails/{id}"),
+        ("PUT", "/emails/batch", 405): ("PUT", "none"),
+        ("GET", "/nothing/secret", 404): ("GET", "none"),
+        ("PROPFIND", "/secret", 404): ("other", "none"),
+    }
+    for (method, path, status), (shown, handler) in asked.items():
+        labels = {"method": shown, "handler": handler, "status": str(status)}
+        before = sample(address, "http_requests_total", **labels) or 0
+        assert api.request(method, path).status_code == status, path
+        assert sample(address, "http_requests_total", **labels) == before + 1
+    assert "secret" not in httpx.get(f"http://{address}/metrics", trust_env=False).text
+
+
 def test_worker_shows_what_its_children_deliver_and_the_sweep_how_emails_stand(fleet: Fleet) -> None:
     of_worker, of_sweep = an_address(), an_address()
     worker = fleet.worker(**{ADDRESS: of_worker})
