@@ -86,6 +86,19 @@ def test_return_path_is_an_address_as_smtp_takes_it() -> None:
     assert {text: settings.load({"POSTROOM_RETURN_PATH": text}).return_path for text in given} == given
 
 
+@pytest.mark.parametrize(
+    "given", ["9464", "127.0.0.1", "127.0.0.1:", ":9464", "h:0", "h:65536", "a@h:1", "http://h:1", "::1:1"]
+)
+def test_metrics_address_that_nobody_could_listen_on_is_refused(given: str) -> None:
+    with pytest.raises(SettingsError, match="POSTROOM_METRICS_ADDRESS: must be host:port"):
+        settings.load({"POSTROOM_METRICS_ADDRESS": given})
+
+
+def test_metrics_address_is_a_host_and_a_port() -> None:
+    given = {"": None, "0.0.0.0:9464": "0.0.0.0:9464", "[::1]:9464": "[::1]:9464"}
+    assert {text: settings.load({"POSTROOM_METRICS_ADDRESS": text}).metrics_address for text in given} == given
+
+
 def test_retention_is_no_longer_than_a_date_can_tell() -> None:
     assert settings.load({"POSTROOM_RETENTION_DAYS": "36500"}).retention_days == 36_500
     with pytest.raises(SettingsError, match="POSTROOM_RETENTION_DAYS"):
