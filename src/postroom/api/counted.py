@@ -1,7 +1,6 @@
 """The edge with its requests counted, for `/metrics`."""
 
 import time
-from typing import Any
 
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Send
@@ -32,7 +31,7 @@ class CountedEdge(Edge):
         answer = await super().answer(exchange, send)
         if answer:
             path = self.handlers.path(exchange)
-            method: Any = exchange.scope["method"]
+            method: str = exchange.scope["method"]
             if path is NOWHERE and method not in _METHODS:
                 method = _OTHER
             self._numbers.add(metrics.REQUESTS, method, path, str(answer.status))
