@@ -36,6 +36,6 @@ class _Counted:
 
     def _count(self, hand_off: HandOff) -> None:
         for outcome in hand_off.outcomes:
-            self._numbers.add(metrics.OUTCOMES, outcome.verdict.value)
-        if any(outcome.verdict not in _NO_ATTEMPT for outcome in hand_off.outcomes):
+            self._numbers.add(metrics.OUTCOMES, outcome.verdict)
+        if not _NO_ATTEMPT.issuperset([outcome.verdict for outcome in hand_off.outcomes]):
             self._numbers.observe(metrics.ATTEMPT_SECONDS, seconds=hand_off.seconds)
