@@ -1,9 +1,11 @@
 """Serves `/metrics` for Prometheus, in its text format: what was counted, and how emails stand in the store now."""
 
+import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from urllib.parse import urlsplit
 
@@ -25,6 +27,7 @@ from postroom.queue.base import Queue
 from postroom.store.base import Store
 
 BOOKS_SECONDS = 10.0  # for which the books are good, at least
+BOOKS_PATIENCE_SECONDS = 2.0  # of who asks for them; what was counted before must do then
 BOOKS_SHARE = 0.02  # of the time, at most, that counting them takes: a million emails may take a second
 
 
@@ -65,9 +68,7 @@ class Standing(Collector):
     def __init__(self, *, store: Store, queue: Queue | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._queue = queue
-        self._clock = clock
-        self._books: Mapping[Status, int] = {}
-        self._books_good_until = 0.0
+        self._books = _Books(store, clock)
         self._lock = threading.Lock()
 
     def collect(self) -> Iterator[Metric]:
@@ -78,36 +79,31 @@ class Standing(Collector):
                 yield from self._of_queue(self._queue)
 
     def _of_store(self) -> Iterator[Metric]:
-        try:
-            shown = list(self._emails())
-        except StoreError:
-            shown = []
-        yield GaugeMetricFamily("postroom_store_up", "Whether the store answers.", value=float(bool(shown)))
-        yield from shown
+        waits: Metric | None = None
+        with suppress(StoreError):
+            waits = self._waits()
+        text = "Whether the store answers."
+        yield GaugeMetricFamily("postroom_store_up", text, value=float(waits is not None))
+        if waits is None:
+            return
+        yield waits
+        text = "Emails that are scheduled, queued, sending or retrying."
+        with suppress(StoreError):
+            yield GaugeMetricFamily("postroom_emails_unfinished", text, value=self._store.backlog())
+        text = "All emails that are kept, by status; a few seconds old, or more where there are millions."
+        books = GaugeMetricFamily("postroom_emails", text, labels=["status"])
+        for status, count in self._books.counts().items():
+            books.add_metric([status.value], count)
+        yield books
 
-    def _emails(self) -> Iterator[Metric]:
+    def _waits(self) -> Metric:
         now = self._store.clock()
         since = self._store.waiting_since(now)
         text = "How long the email has waited for a worker that is due longest; 0 where none waits."
         waits = GaugeMetricFamily("postroom_longest_wait_seconds", text, labels=["lane"])
         for lane in Lane:
             waits.add_metric([lane.value], (now - since.get(lane, now)).total_seconds())
-        yield waits
-        text = "Emails that are scheduled, queued, sending or retrying."
-        yield GaugeMetricFamily("postroom_emails_unfinished", text, value=self._store.backlog())
-        text = "All emails that are kept, by status; a few seconds old, or more where there are millions."
-        books = GaugeMetricFamily("postroom_emails", text, labels=["status"])
-        for status, count in self._counts().items():
-            books.add_metric([status.value], count)
-        yield books
-
-    def _counts(self) -> Mapping[Status, int]:
-        began = self._clock()
-        if began >= self._books_good_until:
-            self._books = self._store.counts()
-            ended = self._clock()
-            self._books_good_until = ended + max(BOOKS_SECONDS, (ended - began) / BOOKS_SHARE)
-        return self._books
+        return waits
 
     def _of_queue(self, queue: Queue) -> Iterator[Metric]:
         try:
@@ -117,6 +113,35 @@ class Standing(Collector):
         yield GaugeMetricFamily("postroom_broker_up", "Whether the broker answers.", value=float(depth is not None))
         if depth is not None:
             yield GaugeMetricFamily("postroom_wake_ups_waiting", "Wake-ups that no worker has yet.", value=depth)
+
+
+class _Books:
+    """All emails by status, counted in a thread of its own: that may take longer than whoever asks will wait."""
+
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._known: Mapping[Status, int] = {}
+        self._good_until = -math.inf
+        self._counting: threading.Thread | None = None
+
+    def counts(self) -> Mapping[Status, int]:
+        """What was counted last, which is nothing at first where counting takes long."""
+        if self._counting is None and self._clock() >= self._good_until:
+            self._counting = threading.Thread(target=self._count, name="books", daemon=True)
+            self._counting.start()
+        if self._counting is not None:
+            self._counting.join(BOOKS_PATIENCE_SECONDS)
+            if not self._counting.is_alive():
+                self._counting = None
+        return self._known
+
+    def _count(self) -> None:
+        began = self._clock()
+        with suppress(StoreError):
+            self._known = self._store.counts()
+        ended = self._clock()
+        self._good_until = ended + max(BOOKS_SECONDS, (ended - began) / BOOKS_SHARE)
 
 
 def _counter(family: Family, shown: Mapping[tuple[str, ...], Sequence[float]]) -> Metric:

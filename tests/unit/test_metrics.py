@@ -207,6 +207,7 @@ class Books:
 
     def __init__(self) -> None:
         self.away = False
+        self.uncountable = False
         self.counted = 0
         self.time = 0.0
 
@@ -224,6 +225,8 @@ class Books:
     def counts(self) -> Mapping[Status, int]:
         self.counted += 1
         self.time += 1.0
+        if self.uncountable:
+            raise StoreUnavailable("took too long")
         return dict.fromkeys(Status, 3)
 
     def depth(self) -> int:
@@ -259,6 +262,15 @@ def test_books_are_counted_the_more_rarely_the_longer_it_takes() -> None:
         books.time += seconds
         assert shown(shows)["postroom_emails", "status=sent"] == 3
         assert books.counted == times
+
+
+def test_books_that_take_too_long_are_left_out_and_the_rest_is_there() -> None:
+    books = Books()
+    books.uncountable = True
+    samples = shown(standing(books))
+    assert samples["postroom_store_up", ""] == 1
+    assert samples["postroom_emails_unfinished", ""] == 5
+    assert ("postroom_emails", "status=sent") not in samples
 
 
 def test_page_lists_every_metric_and_no_other() -> None:
