@@ -64,6 +64,10 @@ CASES = [
 ]
 
 
+# The product runs in this process, and MongoDB's driver numbers its messages by the global generator, at any time.
+@pytest.mark.filterwarnings(
+    "ignore:Do not use the `random` module inside strategies:hypothesis.errors.HypothesisDeprecationWarning"
+)
 @pytest.mark.parametrize(("mode", "method", "path"), CASES)
 def test_product_does_what_its_document_says(
     product: Product, schema: Any, mode: GenerationMode, method: str, path: str
