@@ -1,6 +1,7 @@
 """Real servers that the tests start themselves, on free loopback ports with their data in a temporary folder."""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -34,9 +35,12 @@ def _program(program: str, also: str) -> str | None:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    """A loopback port that nobody listens on at this moment. It is below those from which the system takes ports for
+    outgoing connections, one of which might have it when it is wanted."""
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        if is_free(port):
+            return port
 
 
 def is_free(port: int) -> bool:
