@@ -9,6 +9,7 @@ import threading
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from http import HTTPStatus
 
 from postroom.mail.email import Lane, Status
@@ -34,6 +35,11 @@ class Family:
         return len(self.bounds) + 2 if self.bounds else 1
 
 
+def _each(values: type[StrEnum]) -> tuple[tuple[str, ...], ...]:
+    """One label, with each of these values."""
+    return tuple((value.value,) for value in values)
+
+
 REQUEST_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 ATTEMPT_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900)
 SENDING_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 900, 3600, 14_400, 86_400)
@@ -53,13 +59,13 @@ ACCEPTED = Family(
     name="postroom_emails_accepted",
     text="Emails that are durably stored, by lane; repetitions of a submission are not.",
     labels=("lane",),
-    series=tuple((lane.value,) for lane in Lane),
+    series=_each(Lane),
 )
 OUTCOMES = Family(
     name="postroom_outcomes",
     text="Outcomes of attempts, one for each recipient, by verdict.",
     labels=("verdict",),
-    series=tuple((verdict.value,) for verdict in Verdict),
+    series=_each(Verdict),
 )
 ATTEMPT_SECONDS = Family(
     name="postroom_attempt_duration_seconds",
@@ -70,7 +76,7 @@ SETTLED = Family(
     name="postroom_emails_settled",
     text="Attempts that were written down, by the status that the email has since.",
     labels=("status",),
-    series=tuple((status.value,) for status in Status),
+    series=_each(Status),
 )
 SENT_AFTER = Family(
     name="postroom_sent_after_seconds",

@@ -40,10 +40,10 @@ def build(settings: Settings) -> Any:
     numbers = Numbers(metrics.OF_WORKER, rows=MOST_CHILDREN) if settings.metrics_address else None
     children = Children(settings, asked_to_stop=stop.is_set, numbers=numbers)
     tasks.register(app, children)
-    _connect_signals(settings, stop, children)
-    if numbers:
+    if numbers:  # first, so that no child counts before it has its row
         signals.worker_init.connect(lambda **_: _show(numbers, settings), weak=False)
         signals.worker_process_init.connect(lambda **_: numbers.use_row(current_process().index), weak=False)
+    _connect_signals(settings, stop, children)
     return app
 
 
