@@ -55,8 +55,9 @@ check: $(VENV)/.dev ## Check formatting, lint, types, import contracts and manif
 	@$(BIN)/python deploy/kubernetes/check.py
 
 fix: $(VENV)/.dev ## Format, and mend what lint can mend by itself
-	@$(BIN)/ruff check --fix $(CODE)
+	@$(BIN)/ruff check --quiet --fix --exit-zero $(CODE)
 	@$(BIN)/ruff format $(CODE)
+	@$(BIN)/ruff check $(CODE)
 
 bench: $(VENV)/.bench ## Measure it beside the naive design, taskiq and Postfix; see bench/README.md
 	@tests/prepare

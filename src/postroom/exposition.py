@@ -54,7 +54,7 @@ class Counted(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every family, zeros included; but a request that never came is not shown."""
-        info = InfoMetricFamily("postroom", "This Postroom.")
+        info = InfoMetricFamily("postroom", "Version of this Postroom.")
         info.add_metric([], {"version": __version__})
         yield info
         for family, found in self._numbers.read():
@@ -90,7 +90,7 @@ class Standing(Collector):
         text = "Emails that are scheduled, queued, sending or retrying."
         with suppress(StoreError):
             yield GaugeMetricFamily("postroom_emails_unfinished", text, value=self._store.backlog())
-        text = "All emails that are kept, by status; a few seconds old, or more where there are millions."
+        text = "All stored emails, by status; counted some seconds ago, or longer ago where there are millions."
         books = GaugeMetricFamily("postroom_emails", text, labels=["status"])
         for status, count in self._books.counts().items():
             books.add_metric([status.value], count)
@@ -99,7 +99,7 @@ class Standing(Collector):
     def _waits(self) -> Metric:
         now = self._store.clock()
         since = self._store.waiting_since(now)
-        text = "How long the email has waited for a worker that is due longest; 0 where none waits."
+        text = "How long the most overdue email has waited for a worker, by lane; 0 if none waits."
         waits = GaugeMetricFamily("postroom_longest_wait_seconds", text, labels=["lane"])
         for lane in Lane:
             waits.add_metric([lane.value], (now - since.get(lane, now)).total_seconds())
@@ -112,7 +112,9 @@ class Standing(Collector):
             depth = None
         yield GaugeMetricFamily("postroom_broker_up", "Whether the broker answers.", value=float(depth is not None))
         if depth is not None:
-            yield GaugeMetricFamily("postroom_wake_ups_waiting", "Wake-ups that no worker has yet.", value=depth)
+            yield GaugeMetricFamily(
+                "postroom_wake_ups_waiting", "Wake-ups in the queues that no worker has taken yet.", value=depth
+            )
 
 
 class _Books:

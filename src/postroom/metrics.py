@@ -51,13 +51,13 @@ REQUESTS = Family(
 )
 REQUEST_SECONDS = Family(
     name="http_request_duration_seconds",
-    text="From the request's head until its answer was there, its body's arrival included.",
+    text="From the arrival of the request's head until its answer was ready, its body's arrival included.",
     labels=("method", "handler"),
     bounds=REQUEST_BOUNDS,
 )
 ACCEPTED = Family(
     name="postroom_emails_accepted",
-    text="Emails that are durably stored, by lane; repetitions of a submission are not.",
+    text="Emails accepted and durably stored, by lane; a repeated submission is not counted again.",
     labels=("lane",),
     series=_each(Lane),
 )
@@ -69,21 +69,21 @@ OUTCOMES = Family(
 )
 ATTEMPT_SECONDS = Family(
     name="postroom_attempt_duration_seconds",
-    text="How long attempts took, from taking a connection to the relay until its last reply.",
+    text="How long attempts took, from taking a connection to the relay until the relay's last reply.",
     bounds=ATTEMPT_BOUNDS,
 )
 SETTLED = Family(
     name="postroom_emails_settled",
-    text="Attempts that were written down, by the status that the email has since.",
+    text="Settled attempts, by the status that they left the email in.",
     labels=("status",),
     series=_each(Status),
 )
 SENT_AFTER = Family(
     name="postroom_sent_after_seconds",
-    text="From acceptance, or the time for which it was scheduled, until an email was sent.",
+    text="Time from acceptance, or from the scheduled time, until an email was sent.",
     bounds=SENDING_BOUNDS,
 )
-RECOVERED = Family(name="postroom_claims_recovered", text="Claims that lapsed: their worker crashed or froze.")
+RECOVERED = Family(name="postroom_claims_recovered", text="Claims that lapsed because their worker crashed or froze.")
 EXPIRED = Family(name="postroom_emails_expired", text="Emails that failed because their deadline passed.")
 PRUNED = Family(name="postroom_emails_pruned", text="Finished emails that were deleted after their retention.")
 

@@ -1,7 +1,7 @@
 """What Postroom says about itself: one event a line, the same keys everywhere, never an address or a content.
 
 The keys, where they apply: `email_id`, `attempt`, `worker`, `relay`, `lane`, `count`, `seconds`, `reason`, `key_id`,
-`request_id`.
+`request_id`, `version`, `address`, and the verdicts of a turn with their counts.
 
 | event                 | level   | when |
 | --- | --- | --- |

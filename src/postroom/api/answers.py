@@ -79,7 +79,7 @@ class EventOut(TypedDict):
 
 
 class LastErrorOut(TypedDict):
-    """Why the email is not sent (yet)."""
+    """Why the email was not sent, or not yet."""
 
     kind: Kinds
     message: str
@@ -113,7 +113,7 @@ class AcceptedBatch(TypedDict):
 
 
 class PermissiveBatch(AcceptedBatch):
-    """… and those that were refused."""
+    """The accepted emails of a permissive batch, and those that were refused."""
 
     errors: list[RefusedEmail]
 
@@ -237,7 +237,7 @@ class Readiness(TypedDict):
 
 
 class Health(Readiness):
-    """Readiness, and how it goes."""
+    """Readiness, and the version, uptime and load."""
 
     version: str
     uptime_seconds: int

@@ -62,14 +62,14 @@ async def reschedule(desk: Desk, exchange: Exchange) -> Answer:
 
 
 async def cancel(desk: Desk, exchange: Exchange) -> Answer:
-    """Calls an email back that no worker has claimed."""
+    """Cancels an email that no worker has claimed."""
     key = await _may_change(desk, exchange)
     store = desk.postroom.store
     return _touched(await exchange.change(store.cancel, key.account, _id(exchange), now=desk.postroom.clock()))
 
 
 async def retry(desk: Desk, exchange: Exchange) -> Answer:
-    """Starts a failed, uncertain or canceled email anew."""
+    """Queues a failed, uncertain or canceled email again."""
     key = await _may_change(desk, exchange)
     settings, now = desk.postroom.settings, desk.postroom.clock()
     email = await exchange.change(

@@ -24,7 +24,9 @@ def _route(method: str, path: str, handler: Handler, model: Any, **documented: A
 
 def _of_submissions() -> Iterator[Route]:
     about = {"tags": ["Emails"]}
-    also_202 = {202: {"description": "The same, for those who prefer it.", "model": answers.AcceptedEmail}}
+    also_202 = {
+        202: {"description": "As 200, for requests with `Prefer: respond-async`.", "model": answers.AcceptedEmail}
+    }
     yield _route(
         "POST",
         "/emails",

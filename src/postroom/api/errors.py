@@ -97,7 +97,10 @@ def refusal_of(error: Exception) -> Refusal | None:
     return None
 
 
-_UNKNOWN = "the store did not confirm, so it may have happened: repeat it, a submission with the same Idempotency-Key"
+_UNKNOWN = (
+    "the store did not confirm, so the change may or may not have been made: repeat the request, a submission with the "
+    "same Idempotency-Key"
+)
 
 
 def not_found(message: str) -> Refusal:

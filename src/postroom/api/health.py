@@ -23,7 +23,7 @@ async def ready(desk: Desk, exchange: Exchange) -> Answer:
 
 
 async def health(desk: Desk, exchange: Exchange) -> Answer:
-    """Readiness, and how it goes."""
+    """Readiness, version, uptime and load."""
     parts, backlog = await asyncio.gather(desk.readiness.parts(), desk.backlog.reading())
     details = {
         "parts": parts,

@@ -24,7 +24,7 @@ _KEY_ID = re.compile(r"[0-9a-f-]{36}|[0-9a-f]{12}")
 
 
 async def create(desk: Desk, exchange: Exchange) -> Answer:
-    """Makes a key, at most as powerful as the one that asks."""
+    """Creates a key with at most the rights of the calling key."""
     asking = await desk.authenticator.admit(exchange, Scope.KEYS)
     sent = drafts.shaped(ApiKeyIn, await desk.read_json(exchange))
     if sent.domain_id is not None:

@@ -121,7 +121,7 @@ Nothing = Annotated[Any, WithJsonSchema({"type": "null"})]
 
 
 class AttachmentIn(Sent):
-    """A file that goes with an email; with a `content_id` it is shown inline."""
+    """A file sent with an email; one with a `content_id` is shown inline."""
 
     model_config = ConfigDict(json_schema_extra={"required": ["content"]})
 
@@ -136,7 +136,7 @@ class AttachmentIn(Sent):
     content_id: str | None = Field(
         None,
         validation_alias=AliasChoices("content_id", "inline_content_id"),
-        description="What `cid:` in the HTML refers to, without angle brackets.",
+        description="What a `cid:` URL in the HTML refers to, without angle brackets.",
     )
     path: Nothing = Field(None, description="Not offered: no file is fetched from an address.")
 
@@ -172,7 +172,7 @@ class EmailIn(Sent):
     reply_to: Addresses = None
     subject: Annotated[str, WithJsonSchema({"type": "string", "minLength": 1})]
     html: str | None = None
-    text: str | None = Field(None, description="When absent it is derived from `html`; when empty it is not.")
+    text: str | None = Field(None, description="Derived from `html` if absent; send an empty string for no plain text.")
     headers: Headers = Field(None, description="Further headers. Those that Postroom writes itself are ignored.")
     attachments: Attachments | None = Field(None, max_length=1000)
     tags: Tags | None = Field(None, max_length=75, description="Not put into the message.")
@@ -182,11 +182,13 @@ class EmailIn(Sent):
         " `tomorrow at 9am`.",
         examples=["in 10 minutes"],
     )
-    metadata: Metadata = Field(None, description="Kept with the email and given back, never put into the message.")
-    priority: Literal["urgent", "normal", "bulk"] | None = Field(
-        None, description="The lane it waits in: `normal` unless said; emails of a long batch are `bulk`."
+    metadata: Metadata = Field(
+        None, description="Kept with the email and returned with it, never put into the message."
     )
-    max_attempts: StrictInt | None = Field(None, ge=1, le=1000, description="Attempts before it has failed.")
+    priority: Literal["urgent", "normal", "bulk"] | None = Field(
+        None, description="The lane it waits in. The default is `normal`, and `bulk` for emails of a large batch."
+    )
+    max_attempts: StrictInt | None = Field(None, ge=1, le=1000, description="Attempts after which the email fails.")
     expires_at: str | None = Field(
         None,
         description="When to stop trying, written like `scheduled_at`; at most 366 days ahead.",
@@ -194,8 +196,8 @@ class EmailIn(Sent):
     )
     on_uncertain: Literal["resend", "hold"] | None = Field(
         None,
-        description="When a crash leaves it open whether the email was sent: `resend` (at least once, the default) or"
-        " `hold` (at most once).",
+        description="What to do when a crash leaves unknown whether the email was sent: `resend` (at least once, the"
+        " default) or `hold` (at most once).",
     )
     template: Nothing = Field(None, description="Not offered.")
     topic_id: Nothing = Field(None, description="Not offered.")
@@ -205,7 +207,7 @@ class ScheduleIn(Sent):
     """A new time for a scheduled email."""
 
     scheduled_at: str = Field(
-        description="As when the email was submitted; its deadline moves along.", examples=["in 1 hour"]
+        description="Written as for a submission. The email's deadline moves by as much.", examples=["in 1 hour"]
     )
 
 
@@ -214,12 +216,14 @@ class ApiKeyIn(Sent):
 
     name: str = Field(min_length=1, max_length=100, examples=["shop"])
     permission: Literal["full_access", "sending_access"] | None = Field(
-        None, description="`full_access` unless said; `sending_access` may submit emails and nothing else."
+        None, description="`full_access` is the default; `sending_access` may submit emails and nothing else."
     )
     domains: Strings | None = Field(
         None,
         max_length=100,
-        description="Sender domains that it may send from, and whose emails it may change; any when absent.",
+        description="The sender domains whose emails the key may submit and change; any if absent.",
     )
     domain_id: Nothing = Field(None, description="Not offered; domains have no ids here, see `domains`.")
-    expires_at: str | None = Field(None, description="When it stops to work, written like `scheduled_at`; else never.")
+    expires_at: str | None = Field(
+        None, description="When the key expires, written like `scheduled_at`; never if absent."
+    )

@@ -22,7 +22,11 @@ LIVE_SECONDS = 3.0
 @as_json
 @clear_errors
 def check(as_json: bool) -> None:
-    """Check the settings and reach store, broker, results, relay and port. Exit code 1 says what is missing."""
+    """Check settings and connections.
+
+    Reaches the store, the broker, the results, the relay and the port, and reports every problem at once; exit code 1
+    if there is any.
+    """
     settings = settings_module.load()
     parts: dict[str, Callable[[Settings], str]] = {"store": _store, "relay": _relay, "port": _port}
     if not wiring.is_embedded(settings):
@@ -47,7 +51,7 @@ def _store(settings: Settings) -> str:
     try:
         store = wiring.open_store(settings)
     except StoreLocked as error:
-        return str(error).rpartition(": ")[0]  # in use, which is well
+        return str(error).rpartition(": ")[0]  # in use, which is fine
     try:
         store.ping()
     finally:

@@ -18,15 +18,20 @@ ENDED = frozenset({"sent", "delivered", "bounced", "complained", "failed", "canc
 @click.option("--to", multiple=True, required=True, help="Recipient; may be repeated.")
 @click.option("--cc", multiple=True, help="Copy recipient; may be repeated.")
 @click.option("--bcc", multiple=True, help="Blind copy recipient; may be repeated.")
-@click.option("--reply-to", multiple=True, help="Where answers go; may be repeated.")
+@click.option("--reply-to", multiple=True, help="Address for replies; may be repeated.")
 @click.option("--subject", required=True)
 @click.option("--text", help="Plain text; '-' reads it from standard input.")
 @click.option("--html", help="HTML; '-' reads it from standard input.")
-@click.option("--attach", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file.")
+@click.option(
+    "--attach",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file; may be repeated.",
+)
 @click.option("--at", "scheduled_at", help="When: 'in 5 minutes', 'tomorrow at 9am', 2026-12-24T18:00:00Z.")
 @click.option("--priority", type=click.Choice(["urgent", "normal", "bulk"]))
-@click.option("--idempotency-key", help="The same key twice is one email.")
-@click.option("--wait", is_flag=True, help="Wait until it has ended, and show how.")
+@click.option("--idempotency-key", help="Submitting again with the same key sends no second email.")
+@click.option("--wait", is_flag=True, help="Wait until the email has ended, and show it.")
 @url_option
 @key_option
 @as_json
@@ -127,7 +132,7 @@ def list_emails(url: str, key: str | None, as_json: bool, limit: int, **filters:
 @as_json
 @clear_errors
 def cancel(email_id: str, url: str, key: str | None, as_json: bool) -> None:
-    """Call an email back that no worker has begun to send."""
+    """Cancel an email that no worker has taken yet."""
     answer = call("POST", path_of("emails", email_id, "cancel"), url=url, key=key)
     show(answer, [f"{email_id} canceled"], as_json=as_json)
 
@@ -139,6 +144,6 @@ def cancel(email_id: str, url: str, key: str | None, as_json: bool) -> None:
 @as_json
 @clear_errors
 def retry(email_id: str, url: str, key: str | None, as_json: bool) -> None:
-    """Start a failed, uncertain or canceled email anew."""
+    """Queue a failed, uncertain or canceled email again."""
     answer = call("POST", path_of("emails", email_id, "retry"), url=url, key=key)
     show(answer, [f"{email_id} queued"], as_json=as_json)

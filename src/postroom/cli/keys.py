@@ -44,7 +44,9 @@ def _own_store() -> Iterator[Store | None]:
 @click.argument("name", default="cli")
 @click.option("--sending-only", is_flag=True, help="The key may submit emails and nothing else.")
 @click.option("--domain", "domains", multiple=True, help="Only senders of this domain; may be repeated.")
-@click.option("--account", default=keyring.DEFAULT_ACCOUNT, show_default=True, help="Whose emails it sees.")
+@click.option(
+    "--account", default=keyring.DEFAULT_ACCOUNT, show_default=True, help="Account whose emails the key reaches."
+)
 @url_option
 @key_option
 @as_json
@@ -59,7 +61,7 @@ def create(
             made, token = keyring.create(account, name, scopes=scopes, domains=domains, store=store)
             answer = {"id": made.id, "token": token}
         elif account != keyring.DEFAULT_ACCOUNT:
-            fail("a running Postroom owns the store, and makes keys of its caller's account only; stop it first")
+            fail("a running Postroom owns the store, and makes keys for its caller's account only; stop it first")
         else:
             permission = "sending_access" if sending_only else "full_access"
             body = {"name": name, "permission": permission, "domains": list(domains)}
@@ -69,7 +71,10 @@ def create(
 
 @keys.command()
 def mint() -> None:
-    """Print a new key and store it nowhere; `postroom keys add` makes it valid."""
+    """Print a new key without storing it.
+
+    `postroom keys add` makes it valid.
+    """
     click.echo(api_key.mint()[1])
 
 
@@ -77,7 +82,10 @@ def mint() -> None:
 @click.argument("name", default="cli")
 @clear_errors
 def add(name: str) -> None:
-    """Make the full-access key on standard input valid, unless the store knows it already."""
+    """Store a key that `postroom keys mint` printed.
+
+    Reads it from standard input; it gets full access. Does nothing if the store has it already.
+    """
     token = standard_input().strip()
     with _own_store() as store:
         if store is None:
@@ -93,7 +101,7 @@ def add(name: str) -> None:
 @as_json
 @clear_errors
 def list_keys(url: str, key: str | None, as_json: bool) -> None:
-    """List keys; what is secret about them is not kept."""
+    """List API keys, without their secrets."""
     with _own_store() as store:
         if store:
             found: list[dict[str, Any]] = [dict(render.key(k)) for k in store.list_keys()]

@@ -13,7 +13,10 @@ from postroom.cli.output import as_json, clear_errors, show
 @as_json
 @clear_errors
 def rebuild_queue(as_json: bool) -> None:
-    """Publish everything that is due at once. Not needed: a running sweep does it within POSTROOM_WAKE_UP_SECONDS."""
+    """Publish all due emails now.
+
+    Optional: a running sweep does this within POSTROOM_WAKE_UP_SECONDS.
+    """
     settings = settings_module.load()
     wiring.require_shared(settings, "rebuild-queue")
     store, queue = wiring.open_store(settings), wiring.open_queue(settings)

@@ -24,7 +24,10 @@ log = logging.getLogger(__name__)
 @click.command()
 @clear_errors
 def run() -> None:
-    """Serve the API and deliver, all in this process. Ctrl-C finishes or hands back what is in hand."""
+    """Serve the API and deliver, in one process.
+
+    Ctrl-C makes it finish, or hand back, what it has.
+    """
     settings = settings_module.load()
     wiring.require_embedded(settings, "run")
     telemetry.set_up(settings.log_level, settings.log_format)

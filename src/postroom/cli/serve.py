@@ -32,7 +32,10 @@ SWITCH_SECONDS = 0.02  # after which a thread that waits may interrupt another; 
 @click.command()
 @clear_errors
 def serve() -> None:
-    """Serve the API; `postroom worker` and `postroom sweep` do the rest. SIGTERM finishes the requests under way."""
+    """Serve the API only.
+
+    `postroom worker` and `postroom sweep` do the rest. SIGTERM makes it finish the requests under way.
+    """
     settings = settings_module.load()
     wiring.require_shared(settings, "serve")
     wiring.check_parts(settings)

@@ -7,5 +7,8 @@ from postroom.settings import reference
 
 @click.command()
 def settings() -> None:
-    """Print every setting with its default, values and meaning, as Markdown."""
+    """Print all settings.
+
+    Each with its default, values and meaning, as Markdown.
+    """
     click.echo(reference.table(), nl=False)

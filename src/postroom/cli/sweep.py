@@ -1,4 +1,4 @@
-"""The command that does the upkeep; two of them may run, and do not get into each other's way."""
+"""The command that does the upkeep. Several may run side by side."""
 
 import logging
 import signal
@@ -19,7 +19,10 @@ log = logging.getLogger(__name__)
 @click.command("sweep")
 @clear_errors
 def run_sweep() -> None:
-    """Publish what is due, bring back what crashed workers held, fail what is too old, delete what ended long ago."""
+    """Do the upkeep.
+
+    Publishes what is due, recovers what crashed workers held, fails what is too old, and deletes what ended long ago.
+    """
     settings = settings_module.load()
     wiring.require_shared(settings, "sweep")
     telemetry.set_up(settings.log_level, settings.log_format)

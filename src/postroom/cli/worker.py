@@ -11,10 +11,16 @@ from postroom.cli.output import clear_errors
 
 @click.command()
 @click.option("--concurrency", type=click.IntRange(1, 256), help="Child processes; POSTROOM_WORKER_PROCESSES if unset.")
-@click.option("--hostname", help="What Flower calls it, unlike all others; postroom-PID@%h if unset (%h is this host).")
+@click.option(
+    "--hostname",
+    help="A name that no other worker has, as Flower shows it; postroom-PID@%h if unset (%h is this host).",
+)
 @clear_errors
 def worker(concurrency: int | None, hostname: str | None) -> None:
-    """Deliver what RabbitMQ and the store say is due. SIGTERM finishes or hands back what is in hand."""
+    """Deliver emails.
+
+    It takes what RabbitMQ and the store say is due. SIGTERM makes it finish, or hand back, what it has.
+    """
     settings = settings_module.load()
     wiring.require_shared(settings, "worker")
     wiring.check_parts(settings)  # without the packages that workers need, the next line would fail

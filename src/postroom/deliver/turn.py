@@ -23,9 +23,8 @@ log = logging.getLogger(__name__)
 SUSPECT_PAUSE = timedelta(milliseconds=250)  # between two emails that must not be in the same hands
 STORE_PAUSE = timedelta(seconds=5)  # before an email whose attachments the store did not give
 LOOK_PAUSE = timedelta(milliseconds=100)  # after a look for due emails that found nothing, or one for urgent ones
-COMPANY_PAUSE = timedelta(
-    milliseconds=50
-)  # after one that found less than there was room for: a group costs as an email
+# After a look that found less than there was room for: a claim of many emails costs hardly more than a claim of one.
+COMPANY_PAUSE = timedelta(milliseconds=50)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -164,7 +163,7 @@ class Turn:
         return True
 
     def compose(self, email: Email) -> Envelope | None:
-        """The envelope of a claimed email; one that cannot be composed has failed, and harms no other."""
+        """The envelope of a claimed email; None, and settled, if it cannot be composed or its attachments not read."""
         try:
             contents = self.store.attachments(email.id) if email.attachments else []
             envelope = mime.envelope(email, contents, return_path=self.terms.return_path)

@@ -51,7 +51,7 @@ def mint() -> tuple[str, str, str]:
     """Makes a new key; returns its id, its text `pr_<id without hyphens>_<256 random bits>_<checksum>`, and the hash to
     keep.
 
-    The checksum lets secret scanners and typing errors be told apart from real keys without asking the store.
+    By the checksum a secret scanner recognises a key, and a mistyped one is rejected without asking the store.
     """
     key_id, secret = uuid.uuid4(), secrets.token_hex(32)
     return str(key_id), f"pr_{key_id.hex}_{secret}_{_checksum(key_id.hex, secret)}", _hash(secret)

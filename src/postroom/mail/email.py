@@ -133,7 +133,7 @@ class LastError:
 class Life:
     """All of an email that changes. Times are aware, UTC, in whole milliseconds.
 
-    `attempts` counts since the last retry by hand, crashes included; `crash_count` those that ended without a word.
+    `attempts` counts since the last retry by hand, crashes included; `crash_count` consecutive crashes.
     """
 
     status: Status

@@ -52,17 +52,16 @@ class Settings(BaseSettings):
         description="RabbitMQ, which carries wake-ups to workers; not used with SQLite.",
     )
     celery_result_backend: Annotated[SecretStr | None, AfterValidator(checks.known_results)] = Field(
-        None, description="`mongodb://…` or `redis://…` for the counts of each chunk, kept a day; the store if unset."
+        None,
+        description="`mongodb://…` or `redis://…` for the counts of each chunk, kept for a day; the store if unset.",
     )
     relay_url: Annotated[SecretStr, AfterValidator(checks.known_relay)] = Field(
         SecretStr("simulated://"),
         description="Where email goes: `smtp://user:pass@host:587`, `smtps://…`, or `simulated://`. Special"
         " characters in user and password are percent-encoded: `/` is `%2F`, `@` is `%40`.",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least level that is logged."
-    )
-    log_format: Literal["text", "json"] = Field("text", description="How events are written, one a line.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
+    log_format: Literal["text", "json"] = Field("text", description="How events are written, one per line.")
     metrics_address: Annotated[str | None, AfterValidator(checks.known_listen_address)] = Field(
         None,
         description="`host:port` where each command serves `/metrics` for Prometheus, without a key; none if unset.",
@@ -85,7 +84,7 @@ class Settings(BaseSettings):
     max_metadata_bytes: Count = Field(16_384, description="Largest `metadata`, as JSON.")
     max_batch: Count = Field(100, le=1000, description="Most emails in one batch.")
     bulk_batch_size: Count = Field(
-        20, description="Emails of a batch with more than this many wait in the lane `bulk`, unless they say otherwise."
+        20, description="Emails of batches larger than this wait in the lane `bulk`, unless they have a `priority`."
     )
     max_schedule_days: Count = Field(30, le=36_500, description="Furthest ahead that an email can be scheduled.")
     max_requests: Count = Field(1000, description="Requests under way in each API process; more are answered 503.")
@@ -93,13 +92,14 @@ class Settings(BaseSettings):
         256 * MiB, description="Bodies and large answers in memory in each API process; more are answered 503."
     )
     max_connections: Count = Field(
-        4000, description="Open client connections in each API process; beyond, idle ones close or new ones get 503."
+        4000,
+        description="Open client connections in each API process; beyond that, idle ones close or new ones get 503.",
     )
     max_backlog: Count = Field(1_000_000, description="Unfinished emails in the store; with more, submissions get 503.")
     header_seconds: Seconds = Field(10, description="How long a client may take to send its request head.")
     body_seconds: Seconds = Field(15, description="How long a client may pause while it sends a body.")
     keep_alive_seconds: Seconds = Field(  # longer than clients and proxies keep theirs: whoever reuses it closes it
-        65, description="How long an idle client connection is kept; clients and proxies should close theirs before."
+        65, description="How long an idle client connection is kept; clients and proxies should close theirs sooner."
     )
     rate_limit: int = Field(
         0, ge=0, description="Requests per second that each API process takes with one API key; 0 for no limit."
@@ -113,17 +113,22 @@ class Settings(BaseSettings):
     worker_threads: int = Field(2, ge=1, le=64, description="Threads that deliver, in the embedded worker.")
     worker_processes: int = Field(2, ge=1, le=256, description="Child processes of `postroom worker`.")
     worker_niceness: int = Field(
-        5, ge=0, le=19, description="How far `postroom worker` gives way to the API and others on a busy host."
+        5,
+        ge=0,
+        le=19,
+        description="Niceness of `postroom worker`: how far it gives way to the API and others on a busy host.",
     )
     worker_alive_file: Path | None = Field(
         None, description="File that a worker or a sweep touches every few seconds while it works, for health checks."
     )
-    poll_seconds: Seconds = Field(10, description="A worker that no wake-up reached for so long asks the store itself.")
+    poll_seconds: Seconds = Field(
+        10, description="How long a worker goes without a wake-up before it asks the store itself."
+    )
     chunk_size: int = Field(
         100,
         ge=1,
         le=1000,
-        description="Most emails in one claim, and in a wake-up; under lasting load one names up to 1000.",
+        description="Most emails in one claim and in one wake-up; under sustained load a wake-up names up to 1000.",
     )
     lease_seconds: Seconds = Field(30, ge=1, description="How long a claim lasts before the final dot; it is renewed.")
     doubt_lease_seconds: Seconds = Field(
@@ -133,22 +138,22 @@ class Settings(BaseSettings):
         900, ge=1, le=1000, description="How long an attempt may take; must be above `POSTROOM_RELAY_DOT_SECONDS`."
     )
     max_attempts: Count = Field(
-        25, le=1000, description="Attempts before an email has failed, unless it says otherwise."
+        25, le=1000, description="Attempts after which an email fails; an email may have a limit of its own."
     )
     max_age_hours: Hours = Field(
         72,
-        description="Hours after which an email has failed, unless it says otherwise: from its acceptance, the time for"
-        " which it was scheduled, or a retry by hand.",
+        description="Hours after which an email fails, counted from its acceptance, its scheduled time or a retry by"
+        " hand; an email may have a deadline of its own.",
     )
     retry_base_seconds: Seconds = Field(
         60, description="Pause after the first transient outcome, doubled each time, times a random ½ to 1."
     )
-    retry_cap_seconds: Seconds = Field(14_400, description="Longest pause between attempts, before it is made random.")
+    retry_cap_seconds: Seconds = Field(14_400, description="Longest pause between attempts, before the random factor.")
     route_delay_seconds: Seconds = Field(
-        10, description="Pause after the relay itself was down or refused us, times a random ½ to 1."
+        10, description="Pause after the relay was down or refused Postroom itself, times a random ½ to 1."
     )
     doubt_delay_seconds: Seconds = Field(
-        60, description="Shortest pause before an email in doubt is sent again; none at a start of `postroom run`."
+        60, description="Shortest pause before an email in doubt is sent again; none when `postroom run` starts."
     )
     return_path: Annotated[str | None, AfterValidator(checks.known_address)] = Field(
         None, description="Envelope sender, where bounces go; the email's `from` if unset."
@@ -159,7 +164,7 @@ class Settings(BaseSettings):
     relay_connections: int = Field(
         40, ge=1, le=1000, description="Connections to the relay at once, in each worker process or embedded thread."
     )
-    relay_ehlo_name: str | None = Field(None, description="The name that we greet the relay with; the host's if unset.")
+    relay_ehlo_name: str | None = Field(None, description="Name with which the relay is greeted; the host's if unset.")
     relay_ca_file: Path | None = Field(
         None, description="Certificate authorities to trust for the relay; the system's if unset."
     )
@@ -176,7 +181,7 @@ class Settings(BaseSettings):
     # -- upkeep
     sweep_seconds: Seconds = Field(1, description="Pause between two sweeps.")
     wake_up_seconds: Seconds = Field(
-        15, description="After how many seconds an email that nobody claimed is published again."
+        15, description="Seconds after which an email that no worker has claimed is published again."
     )
     retention_days: float = Field(30, gt=0, le=36_500, description="How long finished emails are kept, in days.")
 
@@ -184,7 +189,7 @@ class Settings(BaseSettings):
 def load(environ: Mapping[str, str] | None = None) -> Settings:
     """Reads and checks all settings. Raises `SettingsError` with every mistake; no value of a secret is in it.
 
-    A name ending in `_FILE` brings the value from that file, for secrets.
+    A name ending in `_FILE` names a file that holds the value, for secrets.
     """
     environ = os.environ if environ is None else environ
     values, problems = _values_from(environ)

@@ -17,7 +17,9 @@ def _check_ports(url: str) -> None:
         try:
             _ = urlsplit(one).port
         except ValueError:  # its text can hold a part of the password
-            raise ValueError("cannot be read: is its port a number, and what is special percent-encoded?") from None
+            raise ValueError(
+                "cannot be read: is the port a number, and are special characters percent-encoded?"
+            ) from None
 
 
 def known_store(url: SecretStr) -> SecretStr:
@@ -40,7 +42,9 @@ def known_broker(url: SecretStr) -> SecretStr:
         if all(broker.startswith(scheme) for broker in brokers):
             _check_ports(url.get_secret_value())
             return url
-    raise ValueError("must begin with amqp:// or amqps:// (RabbitMQ); of several, with ; between them, all alike")
+    raise ValueError(
+        "must begin with amqp:// or amqps:// (RabbitMQ); several are separated by ; and all have the same scheme"
+    )
 
 
 def known_results(url: SecretStr | None) -> SecretStr | None:

@@ -234,7 +234,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._pace.is_slow(size, self.loop.time()):
             self._body_is_late()
         elif self._pace.is_idle_talk(size, decoded):
-            self._refuse(refusals.malformed("there is too much around the body"))
+            self._refuse(refusals.malformed("the chunks of the body are too small, or have too many extensions"))
         else:
             self._wait(self._limits.body_seconds, self._body_is_late)
 

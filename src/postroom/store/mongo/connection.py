@@ -46,7 +46,7 @@ class Connection:
     def __init__(self, url: str, where: str, *, clock_sync_seconds: float) -> None:
         self.where = where
         self.client: MongoClient[Document] = MongoClient(url, **_OPTIONS)
-        # Times are in UTC without a `tzinfo`; with one the driver converts each anew, a quarter of all the decoding.
+        # Aware UTC times need no `tzinfo` here; with one the driver converts each anew, a quarter of all decoding.
         codec: CodecOptions[Document] = CodecOptions(tz_aware=True)
         self.database = self.client.get_database(
             database_name(url), codec, ReadPreference.PRIMARY, PROMISED, ReadConcern("local")
