@@ -106,15 +106,15 @@ class Standing(Collector):
         return waits
 
     def _of_queue(self, queue: Queue) -> Iterator[Metric]:
-        try:
-            depth = queue.depth()
-        except QueueUnavailable:
-            depth = None
-        yield GaugeMetricFamily("postroom_broker_up", "Whether the broker answers.", value=float(depth is not None))
-        if depth is not None:
-            yield GaugeMetricFamily(
-                "postroom_wake_ups_waiting", "Wake-ups in the queues that no worker has taken yet.", value=depth
-            )
+        waiting = dead = None
+        with suppress(QueueUnavailable):
+            waiting, dead = queue.depth(), queue.dead_letters()
+        yield GaugeMetricFamily("postroom_broker_up", "Whether the broker answers.", value=float(waiting is not None))
+        if waiting is not None and dead is not None:
+            text = "Wake-ups in the queues that no worker has taken yet."
+            yield GaugeMetricFamily("postroom_wake_ups_waiting", text, value=waiting)
+            text = "Wake-ups that were put aside because no worker could read them."
+            yield GaugeMetricFamily("postroom_dead_letters", text, value=dead)
 
 
 class _Books:

@@ -34,6 +34,7 @@ def test_depth_counts_wake_ups_not_emails(queue_and_taker: QueueAndTaker) -> Non
     queue_and_taker.queue.publish(["a", "b", "c"], Lane.NORMAL)
     queue_and_taker.queue.publish(["d"], Lane.BULK)
     assert queue_and_taker.queue.depth() == 2
+    assert queue_and_taker.queue.dead_letters() == 0
 
 
 def test_open_queue_answers_a_ping(queue_and_taker: QueueAndTaker) -> None:

@@ -93,6 +93,7 @@ def test_worker_shows_what_its_children_deliver_and_the_sweep_how_emails_stand(f
     assert sample(of_worker, "postroom_sent_after_seconds_count") == 40
     fleet.wait(lambda: sample(of_sweep, "postroom_emails", status="sent") == 40, "the books show it", sweep)
     assert sample(of_sweep, "postroom_store_up") == sample(of_sweep, "postroom_broker_up") == 1
+    assert sample(of_sweep, "postroom_dead_letters") == 0
     before = worker.children()
     for child in before:
         os.kill(child, signal.SIGKILL)

@@ -234,6 +234,9 @@ class Books:
             raise QueueUnavailable("away")
         return 4
 
+    def dead_letters(self) -> int:
+        return 2
+
 
 def standing(books: Books) -> Standing:
     return Standing(store=cast(Store, books), queue=cast(Queue, books), clock=lambda: books.time)
@@ -246,6 +249,7 @@ def test_standing_tells_of_store_and_broker() -> None:
     assert samples["postroom_emails", "status=retrying"] == 3
     assert samples["postroom_emails_unfinished", ""] == 5
     assert samples["postroom_wake_ups_waiting", ""] == 4
+    assert samples["postroom_dead_letters", ""] == 2
     assert samples["postroom_store_up", ""] == samples["postroom_broker_up", ""] == 1
 
 

@@ -9,8 +9,10 @@ import click
 
 from postroom.cli.client import call, key_option, path_of, url_option
 from postroom.cli.output import as_json, clear_errors, show, standard_input
+from postroom.mail.email import Status
+from postroom.mail.lifecycle import FINAL
 
-ENDED = frozenset({"sent", "delivered", "bounced", "complained", "failed", "canceled", "suppressed", "uncertain"})
+ENDED = FINAL | {Status.UNCERTAIN}
 
 
 @click.command()

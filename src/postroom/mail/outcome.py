@@ -19,6 +19,9 @@ class Verdict(StrEnum):
     RELEASED = "released"  # handed back untried: shutdown, or the fence refused; costs no attempt
 
 
+NO_ATTEMPT = frozenset({Verdict.ROUTE, Verdict.RELEASED})  # they say nothing about the email
+
+
 class Phase(StrEnum):
     """How far the SMTP dialogue had come."""
 

@@ -19,11 +19,10 @@ from postroom.mail.email import (
     RecipientStatus,
     Status,
 )
-from postroom.mail.outcome import HandOff, Outcome, Verdict
+from postroom.mail.outcome import NO_ATTEMPT, HandOff, Outcome, Verdict
 from postroom.mail.quick import changed
 from postroom.mail.retry import Random, RetryPolicy
 
-FREE = frozenset({Verdict.ROUTE, Verdict.RELEASED})  # they say nothing about the email and cost no attempt
 _STATUS = {
     Verdict.ACCEPTED: RecipientStatus.SENT,
     Verdict.PERMANENT: RecipientStatus.BOUNCED,
@@ -78,7 +77,7 @@ def _recipients(email: Email, outcomes: Mapping[str, Outcome], now: datetime) ->
 
 
 def _recipient_after(recipient: Recipient, outcome: Outcome, hold: bool, now: datetime) -> Recipient:
-    if outcome.verdict in FREE:
+    if outcome.verdict in NO_ATTEMPT:
         return recipient
     status = _STATUS[outcome.verdict]
     if hold and outcome.verdict is Verdict.UNCERTAIN:
@@ -114,7 +113,7 @@ def _changes(life: Life, hand_off: HandOff, worker: Worker, now: datetime) -> di
             "last_error": life.last_error if worst.verdict is Verdict.RELEASED else _error(worst, now),
             "possible_duplicate": life.possible_duplicate or worst.verdict is Verdict.UNCERTAIN,
         }
-    if not verdicts.keys() <= FREE:
+    if not verdicts.keys() <= NO_ATTEMPT:
         changes["crash_count"] = 0  # its worker has come through
     if life.sent_at is None and Verdict.ACCEPTED in verdicts:
         changes["sent_at"] = now
@@ -155,7 +154,7 @@ def _again(
 ) -> Life:
     """Some recipients are still pending: hand back, wait for the relay, back off, or give up."""
     verdicts = {o.verdict for o in outcomes.values()}
-    if not verdicts - FREE:
+    if not verdicts - NO_ATTEMPT:
         again_at = now if verdicts <= {Verdict.RELEASED} else retry.after_route_trouble(policy, now=now, random=random)
         return _back(replace(life, attempts=life.attempts - 1), again_at)
     if life.attempts >= email.max_attempts:

@@ -16,6 +16,9 @@ class Queue(Protocol):
     def depth(self) -> int:
         """How many wake-ups wait. Raises `QueueUnavailable`."""
 
+    def dead_letters(self) -> int:
+        """How many wake-ups are kept apart because no worker could read them. Raises `QueueUnavailable`."""
+
     def ping(self) -> None:
         """Returns when the broker answers, else raises `QueueUnavailable`."""
 

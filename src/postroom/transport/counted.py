@@ -5,11 +5,9 @@ from contextlib import closing
 from typing import Any, cast
 
 from postroom import metrics
-from postroom.mail.outcome import HandOff, Verdict
+from postroom.mail.outcome import NO_ATTEMPT, HandOff
 from postroom.metrics import Numbers
 from postroom.transport.base import Fence, Take, Transport
-
-_NO_ATTEMPT = frozenset({Verdict.RELEASED, Verdict.ROUTE})
 
 
 def counted(transport: Transport, numbers: Numbers) -> Transport:
@@ -37,5 +35,5 @@ class _Counted:
     def _count(self, hand_off: HandOff) -> None:
         for outcome in hand_off.outcomes:
             self._numbers.add(metrics.OUTCOMES, outcome.verdict)
-        if not _NO_ATTEMPT.issuperset([outcome.verdict for outcome in hand_off.outcomes]):
+        if not NO_ATTEMPT.issuperset([outcome.verdict for outcome in hand_off.outcomes]):
             self._numbers.observe(metrics.ATTEMPT_SECONDS, seconds=hand_off.seconds)

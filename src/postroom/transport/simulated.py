@@ -19,20 +19,18 @@ The part of each recipient's address before the @ decides, whatever the domain; 
 
 import heapq
 import itertools
-import logging
 import random as random_module
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 from postroom.mail.outcome import Envelope, HandOff
 from postroom.transport import simulated_fate
 from postroom.transport.base import Fence, Take
+from postroom.transport.fence import ask
 from postroom.transport.simulated_fate import ROUTE_TROUBLES, Fate
-
-log = logging.getLogger(__name__)
 
 ASK_AGAIN_SECONDS = 0.05
 GATHER_SECONDS = 0.025  # those whose time is up so close together pass the fence together
@@ -130,7 +128,7 @@ class SimulatedTransport:
         return max(scripted) if scripted else self._min_seconds + self._spread_seconds * self._random()
 
     def _end(self, due: Sequence[_UnderWay], fence: Fence) -> list[HandOff]:
-        allowed = _ask([begun.envelope.email_id for begun in due if begun.reaches_dot], fence)
+        allowed = ask(fence, [begun.envelope.email_id for begun in due if begun.reaches_dot])
         now = self._clock()
         return [self._hand_off(begun, begun.envelope.email_id in allowed, now) for begun in due]
 
@@ -146,13 +144,3 @@ def _whose_time_is_up(under_way: list[tuple[float, int, _UnderWay]], now: float)
     while under_way and under_way[0][0] <= now:
         due.append(heapq.heappop(under_way)[2])
     return due
-
-
-def _ask(ids: Sequence[str], fence: Fence) -> Collection[str]:
-    if not ids:
-        return ()
-    try:
-        return frozenset(fence(ids))
-    except Exception as exc:
-        log.warning("fence failed", extra={"count": len(ids), "reason": type(exc).__name__}, exc_info=True)
-        return ()

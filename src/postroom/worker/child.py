@@ -11,14 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from postroom import deliver, wiring
+from postroom import wiring
 from postroom.errors import StoreError
 from postroom.mail.settling import Worker
 from postroom.metrics import Numbers
 from postroom.settings import Settings
 from postroom.store.base import Store
 from postroom.transport.base import Transport
-from postroom.worker import alive
+from postroom.worker import alive, turns
 from postroom.worker.alive import BEAT_SECONDS
 from postroom.worker.duties import terms_of
 
@@ -91,20 +91,10 @@ class Child:
     def _take_turn(self, ids: Sequence[str], task: str | None) -> Mapping[str, int]:
         store, transport = self._open()
         self._let_rest(transport)
-        began = time.monotonic()
-        verdicts = deliver.deliver(
-            ids,
-            store=store,
-            transport=transport,
-            terms=self._terms,
-            worker=Worker(name=self._name, task=task),
-            random=random.random,
-            stopping=self._beat_and_see,
-            refill=True,
+        worker = Worker(name=self._name, task=task)
+        verdicts = turns.take(
+            ids, store=store, transport=transport, terms=self._terms, worker=worker, stopping=self._beat_and_see
         )
-        if verdicts:
-            seconds = round(time.monotonic() - began, 3)
-            log.info("turn ended", extra={"worker": self._name, "seconds": seconds, **verdicts})
         return dict(verdicts)
 
     def _open(self) -> tuple[Store, Transport]:

@@ -2,17 +2,16 @@
 
 import logging
 import os
-import random
 import socket
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from postroom import deliver, sweep
+from postroom import sweep
 from postroom.mail.settling import Worker
 from postroom.wiring import Postroom
+from postroom.worker import turns
 from postroom.worker.duties import duties_of, terms_of
 
 log = logging.getLogger(__name__)
@@ -63,20 +62,14 @@ class EmbeddedWorker:
             return
         wake_up = self._postroom.wake_ups.take(LISTEN_SECONDS)
         ids: Sequence[str] = wake_up[1] if wake_up else ()
-        began = time.monotonic()
-        verdicts = deliver.deliver(
+        turns.take(
             ids,
             store=self._postroom.store,
             transport=self._postroom.transport,
             terms=self._terms,
             worker=worker,
-            random=random.random,
             stopping=self._stop.is_set,
-            refill=True,
         )
-        if verdicts:
-            seconds = round(time.monotonic() - began, 3)
-            log.info("turn ended", extra={"worker": worker.name, "seconds": seconds, **verdicts})
 
 
 def recover_all(postroom: Postroom) -> None:

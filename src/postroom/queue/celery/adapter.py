@@ -64,7 +64,7 @@ class CeleryQueue:
         return self._line.use(lambda channel: sum(_ready(channel, queue) for queue in topology.QUEUES))
 
     def dead_letters(self) -> int:
-        """How many wake-ups no worker could read. Raises `QueueUnavailable`."""
+        """See `Queue.dead_letters`."""
         return self._line.use(lambda channel: _ready(channel, topology.DEAD_QUEUE))
 
     def ping(self) -> None:

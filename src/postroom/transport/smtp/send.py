@@ -3,20 +3,18 @@
 What is said on a connection is `dialogue`'s; how many connections there are and when to open more, `pool`'s.
 """
 
-import logging
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from postroom.mail.outcome import Envelope, HandOff, Outcome, Phase, Verdict
 from postroom.transport.base import Fence, Take
 from postroom.transport.breaker import State
+from postroom.transport.fence import ask
 from postroom.transport.smtp.connection import Connection
 from postroom.transport.smtp.opening import RouteTrouble
 from postroom.transport.smtp.pool import ConnectionPool
 from postroom.transport.smtp.route import EMAILS_PER_CONNECTION, Route
-
-log = logging.getLogger(__name__)
 
 ASK_AGAIN_SECONDS = 0.05  # how soon to ask `take` again after it had too little
 COMPANY_SECONDS = 0.002  # how long the parked and the finished wait for the next of those under way to join them
@@ -26,7 +24,7 @@ LONGEST_WAIT_SECONDS = 0.25
 ADDRESS_WAIT_SECONDS = 0.02
 
 
-class _Errand(NamedTuple):
+class _UnderWay(NamedTuple):
     """An envelope under way, and since when."""
 
     envelope: Envelope
@@ -44,11 +42,11 @@ class SendLoop:
         self._fence = fence
         self._clock = clock
         self._pool = ConnectionPool(route)
-        self._waiting: deque[_Errand] = deque()
-        self._moved: deque[_Errand] = deque()  # their connection had ended unheard: once more, on one never used before
-        self._busy: dict[Connection, _Errand] = {}
-        self._parked: dict[Connection, _Errand] = {}
-        self._following: dict[Connection, _Errand] = {}  # begun with the dots of the busy; the first are the oldest
+        self._waiting: deque[_UnderWay] = deque()
+        self._moved: deque[_UnderWay] = deque()  # their connection had ended unheard: again, on one never used before
+        self._busy: dict[Connection, _UnderWay] = {}
+        self._parked: dict[Connection, _UnderWay] = {}
+        self._following: dict[Connection, _UnderWay] = {}  # begun with the dots of the busy; the first are the oldest
         self._may_follow = True
         self._finished: list[HandOff] = []
         self._ask_at = 0.0
@@ -92,7 +90,7 @@ class SendLoop:
         if self._is_halted:
             return
         taken = self._take(free)
-        self._waiting.extend(_Errand(envelope, now) for envelope in taken)
+        self._waiting.extend(_UnderWay(envelope, now) for envelope in taken)
         self._ask_at = now if len(taken) == free else now + ASK_AGAIN_SECONDS
 
     def _give_out(self, now: float) -> None:
@@ -101,8 +99,8 @@ class SendLoop:
         begun = []
         for queue, fresh in ((self._moved, True), (self._waiting, False)):
             while queue and (connection := self._pool.acquire(fresh=fresh, now=now)):
-                self._busy[connection] = errand = queue.popleft()
-                connection.begin(errand.envelope, now)
+                self._busy[connection] = under_way = queue.popleft()
+                connection.begin(under_way.envelope, now)
                 begun.append(connection)
         self._go_on(begun, now)
         if self._waiting or self._moved:
@@ -141,26 +139,26 @@ class SendLoop:
             self._attend(connection, now)
 
     def _attend(self, connection: Connection, now: float) -> None:
-        errand = self._busy.get(connection)
+        under_way = self._busy.get(connection)
         transaction = connection.dialogue.transaction
-        if errand is None or transaction is None:
+        if under_way is None or transaction is None:
             self._pool.attend(connection, now)
         elif transaction.is_over:
-            self._finish(connection, errand, now)
+            self._finish(connection, under_way, now)
         else:
             if connection.is_parked:
-                self._parked[connection] = errand
+                self._parked[connection] = under_way
             self._pool.watch(connection)
 
-    def _finish(self, connection: Connection, errand: _Errand, now: float) -> None:
+    def _finish(self, connection: Connection, under_way: _UnderWay, now: float) -> None:
         self._parked.pop(connection, None)
         transaction = connection.finish(now)
         if transaction.unheard and not connection.is_fresh:
             self._may_follow = self._may_follow and not transaction.early  # perhaps this relay does not like it
-            self._moved.append(errand)
+            self._moved.append(under_way)
         else:
             outcomes = transaction.outcomes
-            self._end(errand, outcomes, now)
+            self._end(under_way, outcomes, now)
             if transaction.heard:
                 self._tell_breaker(outcomes, now)
         if following := self._following.pop(connection, None):
@@ -179,13 +177,13 @@ class SendLoop:
         if not self._parked:
             return
         self._look_ahead()
-        allowed = self._ask_fence([errand.envelope.email_id for errand in self._parked.values()])
+        allowed = ask(self._fence, [under_way.envelope.email_id for under_way in self._parked.values()])
         asked = list(self._parked.items())
         self._serve(0.0)  # while the fence was asked, a relay may have left: then there is no doubt yet
         now = self._clock()
-        still_there = [(connection, errand) for connection, errand in asked if self._parked.pop(connection, None)]
-        for connection, errand in still_there:
-            if errand.envelope.email_id not in allowed:
+        still_there = [(connection, under_way) for connection, under_way in asked if self._parked.pop(connection, None)]
+        for connection, under_way in still_there:
+            if under_way.envelope.email_id not in allowed:
                 connection.dialogue.release()
             elif self._waiting and self._may_be_followed(connection):
                 self._following[connection] = following = self._waiting.popleft()
@@ -193,13 +191,6 @@ class SendLoop:
             else:
                 connection.write_dot(None, now)
         self._go_on([connection for connection, _ in still_there], now)
-
-    def _ask_fence(self, ids: Sequence[str]) -> Collection[str]:
-        try:
-            return self._fence(ids)
-        except Exception as exc:
-            log.warning("fence failed", extra={"count": len(ids), "reason": type(exc).__name__}, exc_info=True)
-            return frozenset()
 
     # -- following ---------------------------------------------------------------------------------------------------
 
@@ -224,11 +215,11 @@ class SendLoop:
 
     # -- ending ----------------------------------------------------------------------------------------------------
 
-    def _end(self, errand: _Errand, outcomes: Sequence[Outcome], now: float) -> None:
+    def _end(self, under_way: _UnderWay, outcomes: Sequence[Outcome], now: float) -> None:
         self._ask_at = now
-        envelope = errand.envelope
+        envelope = under_way.envelope
         self._finished.append(
-            HandOff(email_id=envelope.email_id, relay=self._relay, seconds=now - errand.since, outcomes=outcomes)
+            HandOff(email_id=envelope.email_id, relay=self._relay, seconds=now - under_way.since, outcomes=outcomes)
         )
 
     def _tell_breaker(self, outcomes: Sequence[Outcome], now: float) -> None:
@@ -260,9 +251,9 @@ class SendLoop:
         self._route_out(self._moved, trouble, now)
         self._route_out(self._waiting, trouble, now)
 
-    def _route_out(self, queue: deque[_Errand], trouble: RouteTrouble, now: float) -> None:
+    def _route_out(self, queue: deque[_UnderWay], trouble: RouteTrouble, now: float) -> None:
         while queue:
-            errand = queue.popleft()
+            under_way = queue.popleft()
             outcomes = [
                 Outcome(
                     recipient=recipient,
@@ -271,6 +262,6 @@ class SendLoop:
                     message=str(trouble),
                     reply=trouble.reply,
                 )
-                for recipient in errand.envelope.rcpt_to
+                for recipient in under_way.envelope.rcpt_to
             ]
-            self._end(errand, outcomes, now)
+            self._end(under_way, outcomes, now)

@@ -1,0 +1,40 @@
+"""Taking one turn, for every kind of worker: what is due is looked for until nothing is, and the end is logged."""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from postroom import deliver
+from postroom.mail.settling import Worker
+from postroom.store.base import Store
+from postroom.transport.base import Transport
+
+log = logging.getLogger(__name__)
+
+
+def take(
+    ids: Sequence[str],
+    *,
+    store: Store,
+    transport: Transport,
+    terms: deliver.Terms,
+    worker: Worker,
+    stopping: Callable[[], bool],
+) -> Mapping[str, int]:
+    """Delivers these emails and what else is due; returns how many recipients had which verdict."""
+    began = time.monotonic()
+    verdicts = deliver.deliver(
+        ids,
+        store=store,
+        transport=transport,
+        terms=terms,
+        worker=worker,
+        random=random.random,
+        stopping=stopping,
+        refill=True,
+    )
+    if verdicts:
+        seconds = round(time.monotonic() - began, 3)
+        log.info("turn ended", extra={"worker": worker.name, "seconds": seconds, **verdicts})
+    return verdicts
