@@ -12,8 +12,9 @@ import pytest
 from postroom.errors import WrongState
 from postroom.mail.email import Email, Lane, OnUncertain
 from postroom.mail.lifecycle import CLAIMABLE, FINAL
+from postroom.store import milliseconds
 from postroom.store.base import Claim, Query, Submission
-from postroom.store.redis import RedisStore, records, times
+from postroom.store.redis import RedisStore, records
 from postroom.store.redis.records import Record
 from tests import make
 from tests.make import HOUR, LEASE, SECOND
@@ -159,7 +160,7 @@ class Books:
                 indexes[f"terms:{account}"][f"{term}\0{email_id}"] = 0
             if status in CLAIMABLE and email_id not in self.claims:
                 indexes["deadlines"][email_id] = float(expires_at)
-                indexes[f"due:{lane}"][email_id] = times.to_ms(due_of(email_id, fields))
+                indexes[f"due:{lane}"][email_id] = milliseconds.of(due_of(email_id, fields))
         return indexes
 
     def counted(self) -> Counter[str]:

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-import uuid_utils
-
+from postroom.mail import email_ids
 from postroom.mail.address import domain_of
 from postroom.mail.email import (
     Address,
@@ -59,7 +58,7 @@ def accept(
 ) -> Email:
     """Gives a draft its id, its Message-ID (RFC 5322 §3.6.4) and its life; `max_attempts` and `max_age` are what it
     gets when it does not say so itself. Nothing is stored yet."""
-    email_id, created_at = new_id()
+    email_id, created_at = email_ids.new()
     scheduled = draft.scheduled_at if draft.scheduled_at and draft.scheduled_at > now else None
     starts_at = scheduled or now
     status = Status.SCHEDULED if scheduled else Status.QUEUED
@@ -105,9 +104,3 @@ def recipients(draft: Draft) -> tuple[Recipient, ...]:
         for address in addresses:
             kinds.setdefault(address.addr, kind)
     return tuple([Recipient(address=addr, kind=kind) for addr, kind in kinds.items()])
-
-
-def new_id() -> tuple[str, datetime]:
-    """A time-ordered id (RFC 9562 §5.7, ascending within a process) and the time inside it, in whole milliseconds."""
-    made = uuid_utils.uuid7()
-    return str(made), datetime.fromtimestamp(made.timestamp / 1000, UTC)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from postroom import metrics
+from postroom.mail import email_ids
 from postroom.mail.email import Life, Status
 from postroom.metrics import Numbers
 from postroom.store.base import Added, KeyReused, Settlement, Store, Submission
@@ -68,7 +69,6 @@ class _Counted:
 
 
 def _began(email_id: str, life: Life) -> float:
-    """When the email was to be sent at the earliest, in seconds since 1970. Its id begins with the milliseconds of its
-    acceptance (RFC 9562 §5.7)."""
-    accepted_at = int(email_id[:8] + email_id[9:13], 16) / 1000
+    """When the email was to be sent at the earliest, in seconds since 1970."""
+    accepted_at = email_ids.accepted_at(email_id)
     return max(accepted_at, life.scheduled_at.timestamp()) if life.scheduled_at else accepted_at

@@ -1,32 +1,28 @@
-"""Times for the clocks of stores: in whole milliseconds, which is what every store keeps, and none before the last."""
+"""Times as SQLite and Redis keep them: milliseconds since 1970."""
 
-import os
-import threading
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
-class Milliseconds:
-    """What one clock has given out. Safe for threads and forks."""
+def of(moment: datetime) -> int:
+    """Milliseconds since 1970."""
+    return (moment - _EPOCH) // _MILLISECOND
 
-    def __init__(self) -> None:
-        self._latest = (0, _EPOCH)  # in milliseconds since 1970, and as a time
-        self._gate = threading.Lock()
-        self._pid = os.getpid()
 
-    def at(self, seconds: float) -> datetime:
-        """UTC so many seconds after 1970, or the latest time given out if that is later."""
-        milliseconds = round(seconds * 1_000_000) // 1000
-        latest = self._latest
-        if milliseconds > latest[0]:  # else it is there already: under load most are
-            latest = self._advance(milliseconds)
-        return latest[1]
+@lru_cache(maxsize=256)  # what is read together was written together, much of it in the same millisecond
+def to_time(milliseconds: int) -> datetime:
+    """The aware UTC time of these milliseconds since 1970."""
+    return _EPOCH + milliseconds * _MILLISECOND
 
-    def _advance(self, milliseconds: int) -> tuple[int, datetime]:
-        if self._pid != os.getpid():  # a thread of the parent may have held the lock at the moment of the fork
-            self._gate, self._pid = threading.Lock(), os.getpid()
-        with self._gate:
-            if milliseconds > self._latest[0]:
-                self._latest = (milliseconds, _EPOCH + timedelta(milliseconds=milliseconds))
-            return self._latest
+
+def of_or_none(moment: datetime | None) -> int | None:
+    """Like `of`, for what may be absent."""
+    return None if moment is None else of(moment)
+
+
+def to_time_or_none(milliseconds: int | None) -> datetime | None:
+    """Like `to_time`, for what may be absent."""
+    return None if milliseconds is None else to_time(milliseconds)

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from pymongo.errors import PyMongoError
 
-from postroom.store.milliseconds import Milliseconds
+from postroom.store.non_decreasing import NonDecreasingTime
 
 
 class ServerClock:
@@ -21,7 +21,7 @@ class ServerClock:
         self._syncing = threading.Lock()
         self._zero: float | None = None  # seconds since 1970 by the server when this host's monotonic clock was 0
         self._sync_at = 0.0
-        self._times = Milliseconds()
+        self._times = NonDecreasingTime()
 
     def __call__(self) -> datetime:
         """The time now. Raises `PyMongoError` only as long as the server was never reached; from then on it asks nobody

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from postroom.errors import StoreError
 from postroom.mail.email import Address, Attachment, Email, Json, Lane, OnUncertain
-from postroom.store import unreadable
+from postroom.store import search_terms, unreadable
 from postroom.store.mongo import lives
 from postroom.store.mongo.lives import Document, without_gaps
 
@@ -42,6 +42,7 @@ def of_email(email: Email, *, now: datetime, wake_up_at: datetime | None = None)
 
 def of_content(email: Email) -> Document:
     """The document of what was submitted, but for what the main document has of it and for attachment contents."""
+    terms = search_terms.of_email([recipient.address for recipient in email.life.recipients], email.tags)
     return without_gaps(
         {
             "_id": email.id,
@@ -63,7 +64,10 @@ def of_content(email: Email) -> Document:
             "headers": [{"name": name, "value": value} for name, value in email.headers],
             "text": email.text,
             "html": email.html,
-            "search": {"terms": sorted(terms(email)), "subject": email.subject.casefold()},
+            "search": {
+                "terms": sorted(terms),
+                "subject": email.subject.casefold(),
+            },
         }
     )
 
@@ -84,19 +88,6 @@ def of_attachments(email: Email) -> Iterator[Document]:
 def attachments_of(email_id: str) -> Document:
     """The filter for the attachment contents of an email."""
     return {"_id": {"$gt": f"{email_id}/", "$lt": f"{email_id}0"}}  # in ASCII, 0 follows the slash
-
-
-def terms(email: Email) -> set[str]:
-    """What an email is looked up by: each recipient, and each tag with and without its value."""
-    found = {address_term(recipient.address) for recipient in email.life.recipients}
-    for name, value in email.tags:
-        found |= {f"#{name}", f"#{name}:{value}"}
-    return found
-
-
-def address_term(address: str) -> str:
-    """The term of a recipient's address; letter case does not matter."""
-    return f"@{address.casefold()}"
 
 
 def email_of(document: Document, content: Document) -> Email:

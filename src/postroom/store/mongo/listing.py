@@ -6,10 +6,12 @@ Only the status stands with the emails; what else can be asked for stands with t
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from postroom.errors import EmailNotFound
+from postroom.mail import email_ids
 from postroom.mail.email import Email, Status
+from postroom.store import search_terms
 from postroom.store.base import Page, Query
 from postroom.store.mongo import documents, reading
 from postroom.store.mongo.connection import Connection
@@ -125,9 +127,9 @@ def _filters(here: Connection, query: Query, span: _Span) -> list[_Filter]:
     """The query's wishes, what may well pass over the most first; at least one."""
     wanted: list[_Filter] = []
     if query.to:
-        wanted.append(_Filter("contents", "by_term", {"search.terms": documents.address_term(query.to)}))
+        wanted.append(_Filter("contents", "by_term", {"search.terms": search_terms.of_address(query.to)}))
     if query.tag:
-        wanted.append(_Filter("contents", "by_term", {"search.terms": f"#{query.tag}"}))
+        wanted.append(_Filter("contents", "by_term", {"search.terms": search_terms.of_tag(query.tag)}))
     if query.subject:
         beginning = _beginning(here, span, query.subject.casefold(), query.limit + 1)
         wanted.insert(0 if beginning.index == "by_subject" else len(wanted), beginning)
@@ -213,14 +215,7 @@ def _span(query: Query) -> _Span:
     """The ids between which the page lies. They begin with the time of acceptance (RFC 9562 §5.7)."""
     above, below = query.before or "", query.after or "g"  # ids are hexadecimal
     if query.created_after:
-        above = max(above, _id_from(query.created_after))
+        above = max(above, email_ids.from_time(query.created_after))
     if query.created_before:
-        below = min(below, _id_from(query.created_before))
+        below = min(below, email_ids.from_time(query.created_before))
     return _Span(query.account, above, below, upwards=bool(query.before))
-
-
-def _id_from(moment: datetime) -> str:
-    """A text that sorts after all ids of earlier milliseconds, and before all of this or, within one, of the next."""
-    milliseconds = -((_EPOCH - moment) // timedelta(milliseconds=1))
-    digits = f"{max(milliseconds, 0):012x}"
-    return f"{digits[:8]}-{digits[8:]}"

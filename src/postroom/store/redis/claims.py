@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
+from postroom.store import milliseconds
 from postroom.store.base import Settlement
-from postroom.store.redis import records, scripts, times
+from postroom.store.redis import records, scripts
 from postroom.store.redis.talk import Talk
 
 
@@ -24,7 +25,7 @@ def settle(
 ) -> set[str]:
     """Writes new lives where the token still holds, or was the last to lapse. Brings the ids written."""
     arguments = [argument for s in settlements for argument in records.life_arguments(s.email_id, s.token, s.life)]
-    written: list[bytes] = talk.run(scripts.LIVE, times.to_ms(now), proof, *arguments, durable=True)
+    written: list[bytes] = talk.run(scripts.LIVE, milliseconds.of(now), proof, *arguments, durable=True)
     return {email_id.decode() for email_id in written}
 
 
@@ -32,6 +33,6 @@ def _hold(
     talk: Talk, purpose: Literal["renew", "fence"], tokens: Mapping[str, str], now: datetime, lease: timedelta
 ) -> set[str]:
     pairs = [argument for pair in tokens.items() for argument in pair]
-    span, durable = (times.to_ms(now), times.to_ms(now + lease)), purpose == "fence"
+    span, durable = (milliseconds.of(now), milliseconds.of(now + lease)), purpose == "fence"
     held: list[bytes] = talk.run(scripts.HOLD, purpose, *span, *pairs, durable=durable)
     return {email_id.decode() for email_id in held}

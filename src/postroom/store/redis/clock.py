@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from postroom.errors import StoreUnavailable
-from postroom.store.milliseconds import Milliseconds
+from postroom.store.non_decreasing import NonDecreasingTime
 
 GOOD_FOR_SECONDS = 10.0
 
@@ -17,7 +17,7 @@ class ServerClock:
         self._monotonic = monotonic
         self._offset: float | None = None
         self._learned_at = 0.0
-        self._times = Milliseconds()
+        self._times = NonDecreasingTime()
 
     @property
     def known(self) -> bool:

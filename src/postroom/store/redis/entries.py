@@ -6,7 +6,8 @@ from datetime import datetime
 
 from postroom.mail.email import Email, Lane, Status
 from postroom.mail.lifecycle import FINAL
-from postroom.store.redis import lives, records, times
+from postroom.store import milliseconds
+from postroom.store.redis import lives, records
 from postroom.store.redis.records import BODIES, LIVES, STATES, SUBMITTED
 from postroom.store.redis.talk import Argument, Command
 
@@ -24,7 +25,7 @@ class _Alike:
 def entries(emails: Iterable[Email], *, now: datetime, wake_up_at: datetime) -> Iterator[Command]:
     """All that makes new emails stored, where the layout (`lua/prelude.lua`) wants it; to be carried out as one. The
     sweep publishes at `wake_up_at` what is due already."""
-    now_ms, wake_ms = times.to_ms(now), times.to_ms(wake_up_at)
+    now_ms, wake_ms = milliseconds.of(now), milliseconds.of(wake_up_at)
     submitted: list[Argument] = []
     bodies: list[Argument] = []
     changing: list[Argument] = []
@@ -34,7 +35,7 @@ def entries(emails: Iterable[Email], *, now: datetime, wake_up_at: datetime) -> 
     ended: list[str] = []
     for email in emails:
         email_id, account, life = email.id, email.account, email.life
-        status, lane, expires_at = life.status, email.lane, times.to_ms(life.expires_at)
+        status, lane, expires_at = life.status, email.lane, milliseconds.of(life.expires_at)
         large = records.bodies_json(email)
         submitted += (email_id, records.submitted_json(email))
         bodies += (email_id, large)

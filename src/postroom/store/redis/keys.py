@@ -8,7 +8,7 @@ import orjson
 
 from postroom.errors import StoreError
 from postroom.mail.api_key import ApiKey, Scope
-from postroom.store.redis import times
+from postroom.store import milliseconds
 from postroom.store.redis.talk import Talk
 
 _KEYS, _REVOKED = "postroom:keys", "postroom:revoked"
@@ -39,7 +39,7 @@ def revoke(talk: Talk, key_id: str, *, now: datetime) -> bool:
     """Revokes a key, once. Keys are never deleted, so that nothing can come between the question and the write."""
     if not talk.ask("HEXISTS", _KEYS, key_id):
         return False
-    talk.write(("HSETNX", _REVOKED, key_id, times.to_ms(now)), durable=True)
+    talk.write(("HSETNX", _REVOKED, key_id, milliseconds.of(now)), durable=True)
     return True
 
 
@@ -52,15 +52,16 @@ def _to_json(key: ApiKey) -> bytes:
             "scopes": sorted(key.scopes),
             "domains": sorted(key.domains),
             "secret_hash": key.secret_hash,
-            "created_at": times.to_ms(key.created_at),
-            "expires_at": times.ms_or_none(key.expires_at),
-            "revoked_at": times.ms_or_none(key.revoked_at),
+            "created_at": milliseconds.of(key.created_at),
+            "expires_at": milliseconds.of_or_none(key.expires_at),
+            "revoked_at": milliseconds.of_or_none(key.revoked_at),
         }
     )
 
 
 def _key_of(packed: bytes, revoked_at: bytes | None) -> ApiKey:
     members: dict[str, Any] = orjson.loads(packed)
+    revoked_ms = members["revoked_at"] or (int(revoked_at) if revoked_at else None)
     return ApiKey(
         id=members["id"],
         account=members["account"],
@@ -68,7 +69,7 @@ def _key_of(packed: bytes, revoked_at: bytes | None) -> ApiKey:
         scopes=frozenset(Scope(scope) for scope in members["scopes"]),
         domains=frozenset(members["domains"]),
         secret_hash=members["secret_hash"],
-        created_at=times.from_ms(members["created_at"]),
-        expires_at=times.or_none(members["expires_at"]),
-        revoked_at=times.or_none(members["revoked_at"]) or times.or_none(int(revoked_at) if revoked_at else None),
+        created_at=milliseconds.to_time(members["created_at"]),
+        expires_at=milliseconds.to_time_or_none(members["expires_at"]),
+        revoked_at=milliseconds.to_time_or_none(revoked_ms),
     )

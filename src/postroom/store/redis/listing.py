@@ -5,14 +5,15 @@ Its ids are walked in order, past those that another index lacks. A subject is c
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from itertools import islice
 
 from postroom.errors import EmailNotFound
+from postroom.mail import email_ids
 from postroom.mail.email import Email, Status
+from postroom.store import search_terms
 from postroom.store.base import Page, Query
-from postroom.store.redis import reading, records, scripts, times
+from postroom.store.redis import reading, records, scripts
 from postroom.store.redis.records import Record
 from postroom.store.redis.talk import Argument, Command, Talk
 from postroom.store.redis.wire import Reply
@@ -89,8 +90,8 @@ def _leads(query: Query) -> list[_Lead]:
 
 
 def _terms(query: Query) -> set[str]:
-    wanted = {records.address_term(query.to)} if query.to else set()
-    return wanted | ({records.tag_term(query.tag)} if query.tag else set())
+    wanted = {search_terms.of_address(query.to)} if query.to else set()
+    return wanted | ({search_terms.of_tag(query.tag)} if query.tag else set())
 
 
 def _with_term(account: str, term: str) -> _Lead:
@@ -159,14 +160,7 @@ def _span(query: Query) -> tuple[str, str]:
     """The ids between which the page lies, '' for no bound. They begin with the time of acceptance (RFC 9562 §5.7)."""
     above, below = [query.before or ""], [query.after or ""]
     if query.created_after:
-        above.append(_id_from(query.created_after))
+        above.append(email_ids.from_time(query.created_after))
     if query.created_before:
-        below.append(_id_from(query.created_before))
+        below.append(email_ids.from_time(query.created_before))
     return max(above), min(filter(None, below), default="")
-
-
-def _id_from(moment: datetime) -> str:
-    """A text that sorts after all ids of earlier milliseconds, and before all of this or, within one, of the next."""
-    milliseconds = times.to_ms(moment) + (moment.microsecond % 1000 > 0)
-    digits = f"{max(milliseconds, 0):012x}"
-    return f"{digits[:8]}-{digits[8:]}"

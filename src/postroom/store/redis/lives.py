@@ -5,7 +5,7 @@ from datetime import datetime
 import orjson
 
 from postroom.mail.email import Event, Kind, LastError, Life, Recipient, RecipientStatus, Status
-from postroom.store.redis import times
+from postroom.store import milliseconds
 
 _KIND = {kind.value: kind for kind in Kind}  # quicker than to call the enum
 _STATUS = {status.value: status for status in RecipientStatus}
@@ -24,17 +24,17 @@ def to_json(life: Life) -> bytes:
                     r.smtp_code,
                     r.enhanced_code,
                     r.message,
-                    times.ms_or_none(r.at),
+                    milliseconds.of_or_none(r.at),
                 )
                 for r in life.recipients
             ],
-            times.ms_or_none(life.scheduled_at),
-            times.ms_or_none(life.next_attempt_at),
-            times.to_ms(life.expires_at),
+            milliseconds.of_or_none(life.scheduled_at),
+            milliseconds.of_or_none(life.next_attempt_at),
+            milliseconds.of(life.expires_at),
             life.attempts,
             life.crash_count,
-            times.ms_or_none(life.last_attempt_at),
-            times.ms_or_none(life.sent_at),
+            milliseconds.of_or_none(life.last_attempt_at),
+            milliseconds.of_or_none(life.sent_at),
             life.possible_duplicate,
             error
             and (
@@ -43,9 +43,9 @@ def to_json(life: Life) -> bytes:
                 error.smtp_code,
                 error.enhanced_code,
                 error.permanent,
-                times.to_ms(error.at),
+                milliseconds.of(error.at),
             ),
-            [(e.event, times.to_ms(e.at), e.attempt, dict(e.detail)) for e in life.timeline],
+            [(e.event, milliseconds.of(e.at), e.attempt, dict(e.detail)) for e in life.timeline],
         )
     )
 
@@ -66,25 +66,25 @@ def from_json(packed: bytes, status: Status, *, claimed_at: datetime | None = No
                     smtp_code=smtp_code,
                     enhanced_code=enhanced_code,
                     message=message,
-                    at=times.or_none(at),
+                    at=milliseconds.to_time_or_none(at),
                 )
                 for address, kind, state, smtp_code, enhanced_code, message, at in recipients
             ]
         ),
-        scheduled_at=times.or_none(scheduled_at),
-        next_attempt_at=times.or_none(next_attempt_at),
-        expires_at=times.from_ms(expires_at),
+        scheduled_at=milliseconds.to_time_or_none(scheduled_at),
+        next_attempt_at=milliseconds.to_time_or_none(next_attempt_at),
+        expires_at=milliseconds.to_time(expires_at),
         attempts=attempts if claimed_at is None else attempts + 1,
         crash_count=crash_count,
-        last_attempt_at=claimed_at or times.or_none(last_attempt_at),
-        sent_at=times.or_none(sent_at),
+        last_attempt_at=claimed_at or milliseconds.to_time_or_none(last_attempt_at),
+        sent_at=milliseconds.to_time_or_none(sent_at),
         possible_duplicate=possible_duplicate,
         last_error=_last_error(*error) if error else None,
         timeline=()
         if listed
         else tuple(
             [
-                Event(event=event, at=times.from_ms(at), attempt=attempt, detail=detail)
+                Event(event=event, at=milliseconds.to_time(at), attempt=attempt, detail=detail)
                 for event, at, attempt, detail in timeline
             ]
         ),
@@ -100,5 +100,5 @@ def _last_error(
         smtp_code=smtp_code,
         enhanced_code=enhanced_code,
         permanent=permanent,
-        at=times.from_ms(at),
+        at=milliseconds.to_time(at),
     )

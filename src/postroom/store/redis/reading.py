@@ -4,8 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from postroom.mail.email import Email, Lane, Status
+from postroom.store import milliseconds
 from postroom.store.base import AccountAndId
-from postroom.store.redis import records, scripts, times
+from postroom.store.redis import records, scripts
 from postroom.store.redis.records import BODIES, Record
 from postroom.store.redis.talk import Talk
 
@@ -60,7 +61,7 @@ def waiting_since(talk: Talk, now: datetime) -> Mapping[Lane, datetime]:
     """By lane, since when the email waits that is due longest."""
     found = talk.ask_all([("ZRANGE", f"postroom:due:{lane}", 0, 0, "WITHSCORES") for lane in Lane])
     first = {lane: int(float(reply[1])) for lane, reply in zip(Lane, found, strict=True) if reply}
-    return {lane: times.from_ms(due) for lane, due in first.items() if due <= times.to_ms(now)}
+    return {lane: milliseconds.to_time(due) for lane, due in first.items() if due <= milliseconds.of(now)}
 
 
 def _counted(talk: Talk, statuses: tuple[Status, ...]) -> list[int]:

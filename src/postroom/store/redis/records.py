@@ -10,8 +10,8 @@ import orjson
 
 from postroom.mail.email import Address, Attachment, Email, Lane, Life, OnUncertain, Status
 from postroom.mail.lifecycle import CLAIMABLE
-from postroom.store import unreadable
-from postroom.store.redis import lives, times
+from postroom.store import milliseconds, search_terms, unreadable
+from postroom.store.redis import lives
 from postroom.store.redis.talk import Argument
 
 SUBMITTED, BODIES, STATES, LIVES = "postroom:submitted", "postroom:bodies", "postroom:states", "postroom:lives"
@@ -89,8 +89,8 @@ def life_arguments(
         proof,
         life.status.value,
         due,
-        due if wake_up_at is None or due == "" else times.to_ms(wake_up_at),
-        times.to_ms(life.expires_at),
+        due if wake_up_at is None or due == "" else milliseconds.of(wake_up_at),
+        milliseconds.of(life.expires_at),
         lives.to_json(life),
     ]
 
@@ -107,7 +107,7 @@ def email_of(record: Record, *, listed: bool = False) -> Email:
         account=account.decode(),
         key_id=key_id,
         message_id=message_id,
-        created_at=times.from_ms(created_at),
+        created_at=milliseconds.to_time(created_at),
         sender=Address(*sender),
         to=_addresses(to),
         cc=_addresses(cc) if cc else (),
@@ -142,7 +142,7 @@ def life_of(record: Record, *, listed: bool = False) -> Life:
     """The life of a record. While it is claimed, it is `sending`, and this attempt counts."""
     if record.claim is None:
         return lives.from_json(record.life, status_of(record.state), listed=listed)
-    claimed_at = times.from_ms(int(record.claim.split(b"\0", 4)[3]))
+    claimed_at = milliseconds.to_time(int(record.claim.split(b"\0", 4)[3]))
     return lives.from_json(record.life, Status.SENDING, claimed_at=claimed_at, listed=listed)
 
 
@@ -168,16 +168,6 @@ def terms_of(record: Record) -> list[str]:
     return _terms([address for address, *_ in recipients], _pairs(submitted[_TAGS]), submitted[_SUBJECT])
 
 
-def address_term(address: str) -> str:
-    """The term of a recipient's address; letter case does not matter."""
-    return f"@{address.casefold()}"
-
-
-def tag_term(tag: str) -> str:
-    """The term of a tag, `name` or `name:value`."""
-    return f"#{tag}"
-
-
 def subject_term(subject: str) -> str:
     """The term of a subject, or of its beginning; letter case does not matter."""
     return f"={subject.casefold()[:_SUBJECT_CHARS]}"
@@ -188,7 +178,7 @@ def due_at(life: Life) -> int | str:
         return ""
     if life.next_attempt_at is None:
         raise ValueError(f"an email that is {life.status} needs the time of its next attempt")
-    return times.to_ms(life.next_attempt_at)
+    return milliseconds.of(life.next_attempt_at)
 
 
 def submitted_json(email: Email) -> bytes:
@@ -197,7 +187,7 @@ def submitted_json(email: Email) -> bytes:
         (
             email.key_id,
             email.message_id,
-            times.to_ms(email.created_at),
+            milliseconds.of(email.created_at),
             (email.sender.addr, email.sender.name),
             [(a.addr, a.name) for a in email.to],
             [(a.addr, a.name) for a in email.cc],
@@ -215,10 +205,7 @@ def submitted_json(email: Email) -> bytes:
 
 
 def _terms(addresses: Iterable[str], tags: Iterable[tuple[str, str]], subject: str) -> list[str]:
-    found = {address_term(address) for address in addresses}
-    for name, value in tags:
-        found |= {tag_term(name), tag_term(f"{name}:{value}")}
-    return [*found, subject_term(subject)]
+    return [*search_terms.of_email(addresses, tags), subject_term(subject)]
 
 
 def _addresses(listed: list[list[str]]) -> tuple[Address, ...]:

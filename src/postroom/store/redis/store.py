@@ -8,6 +8,7 @@ from postroom.errors import OutcomeUnknown, StoreError, StoreUnavailable
 from postroom.mail import lifecycle
 from postroom.mail.api_key import ApiKey
 from postroom.mail.email import Email, Lane, Life, Status
+from postroom.store import milliseconds
 from postroom.store.base import (
     AccountAndId,
     Added,
@@ -19,7 +20,7 @@ from postroom.store.base import (
     Settlement,
     Submission,
 )
-from postroom.store.redis import claims, keys, listing, reading, server, submission, taking, times, upkeep, wishes
+from postroom.store.redis import claims, keys, listing, reading, server, submission, taking, upkeep, wishes
 from postroom.store.redis.clock import ServerClock
 from postroom.store.redis.link import Link
 from postroom.store.redis.server import Durability
@@ -211,7 +212,7 @@ class RedisStore:
     def ping(self) -> None:
         """Writes, and sees that it reaches the disk."""
         with self._link.talk(writing=True) as talk:
-            talk.write(("SET", "postroom:pulse", times.to_ms(self._clock())), durable=True)
+            talk.write(("SET", "postroom:pulse", milliseconds.of(self._clock())), durable=True)
 
     def close(self) -> None:
         """Closes the connections, those in use at the end of their call."""

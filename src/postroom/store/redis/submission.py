@@ -7,8 +7,9 @@ from redis.exceptions import ResponseError
 
 from postroom.errors import StoreError, StoreUnavailable
 from postroom.mail.email import Email
+from postroom.store import milliseconds
 from postroom.store.base import Added, IdempotencyKey, KeyReused, Submission
-from postroom.store.redis import faults, times
+from postroom.store.redis import faults
 from postroom.store.redis.entries import entries
 from postroom.store.redis.records import STATES
 from postroom.store.redis.talk import Command, Talk
@@ -88,7 +89,7 @@ class Addition:
         for position in fresh:
             submission = self._submissions[position]
             if key := submission.idempotency:
-                expires_at = times.to_ms(key.expires_at)
+                expires_at = milliseconds.of(key.expires_at)
                 kept = f"{expires_at}\0{key.fingerprint}\0{submission.answer}"
                 yield "SET", self._names[position], kept, "PXAT", expires_at
 
@@ -126,7 +127,7 @@ def _wait_for_disk(talk: Talk, now: datetime) -> None:
 
 def _pulse(now: datetime) -> Command:
     """A write, even where there is nothing else to write."""
-    return "SET", "postroom:pulse", times.to_ms(now)
+    return "SET", "postroom:pulse", milliseconds.of(now)
 
 
 def _earlier(
@@ -146,7 +147,7 @@ def _read(kept: bytes | None, key: IdempotencyKey, now: datetime) -> Added | Key
     if kept is None:
         return None
     expires_at, fingerprint, answer = kept.split(b"\0", 2)
-    if int(expires_at) <= times.to_ms(now):
+    if int(expires_at) <= milliseconds.of(now):
         return None
     return Added(answer=answer.decode(), replayed=True) if fingerprint == key.fingerprint.encode() else KeyReused()
 

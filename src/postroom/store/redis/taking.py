@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from postroom.errors import StoreError
 from postroom.mail.email import Lane
+from postroom.store import milliseconds
 from postroom.store.base import Claim
-from postroom.store.redis import records, scripts, times
+from postroom.store.redis import records, scripts
 from postroom.store.redis.link import Link
 from postroom.store.redis.records import BODIES, LIVES, SUBMITTED, Record
 from postroom.store.redis.talk import Talk
@@ -73,7 +74,7 @@ def _claim(link: Link, named: Sequence[str], limit: int, taking: Taking) -> list
 
 def _mark(talk: Talk, named: Sequence[str], limit: int, taking: Taking) -> tuple[_Marked, Sequence[str]]:
     """Brings also the ids or lanes that are left for another step."""
-    who = times.to_ms(taking.now), times.to_ms(taking.until), taking.token, taking.worker
+    who = milliseconds.of(taking.now), milliseconds.of(taking.until), taking.token, taking.worker
     done, *pairs = talk.run(scripts.CLAIM, *who, limit, len(named), *named)
     return _Marked(pairs[::2], pairs[1::2]), named[done:]
 
@@ -95,4 +96,4 @@ def _give_back(talk: Talk, marked: _Marked, taking: Taking) -> None:
         for record, life in records.readable(before, records.life_of)
         for argument in records.life_arguments(record.id, taking.token, life)
     ]
-    talk.run(scripts.LIVE, times.to_ms(taking.now), "token", *arguments)
+    talk.run(scripts.LIVE, milliseconds.of(taking.now), "token", *arguments)

@@ -12,7 +12,8 @@ from typing import Literal, TypeAlias, TypeVar
 
 from postroom.mail import lifecycle
 from postroom.mail.email import Lane, Life
-from postroom.store.redis import records, scripts, times
+from postroom.store import milliseconds
+from postroom.store.redis import records, scripts
 from postroom.store.redis.records import Record
 from postroom.store.redis.talk import Argument, Talk
 
@@ -28,7 +29,9 @@ def due(
     talk: Talk, limit: int, *, now: datetime, wake_up_again_at: datetime, until: datetime
 ) -> Mapping[Lane, list[str]]:
     """Takes what the sweep shall publish now."""
-    lanes = talk.run(scripts.DUE, times.to_ms(now), times.to_ms(wake_up_again_at), limit, times.to_ms(until))
+    lanes = talk.run(
+        scripts.DUE, milliseconds.of(now), milliseconds.of(wake_up_again_at), limit, milliseconds.of(until)
+    )
     scheduled = [Record(*record) for _, waiting in lanes for record in waiting]
     released = records.readable(scheduled, lambda record: lifecycle.release(records.life_of(record), now=now))
     _rewrite(talk, list(released), now, wake_up_again_at)
@@ -37,14 +40,14 @@ def due(
 
 def recover(talk: Talk, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool) -> int:
     """Ends lapsed claims, or all."""
-    lapsed = _Those("leases", "+inf" if everything else times.to_ms(now), again_at=now + _PAUSE_FOR_UNREADABLE)
+    lapsed = _Those("leases", "+inf" if everything else milliseconds.of(now), again_at=now + _PAUSE_FOR_UNREADABLE)
     reader = partial(_after_lapse, now=now, doubt_delay=doubt_delay)
     return _each(talk, lapsed, limit, reader, lambda lives: _rewrite(talk, lives, now))
 
 
 def expire(talk: Talk, limit: int, *, now: datetime) -> int:
     """Fails what has waited past its deadline."""
-    expired = _Those("deadlines", times.to_ms(now), again_at=now + _PAUSE_FOR_UNREADABLE)
+    expired = _Those("deadlines", milliseconds.of(now), again_at=now + _PAUSE_FOR_UNREADABLE)
 
     def failed(record: Record) -> Life:
         return lifecycle.expire(records.life_of(record), now=now)
@@ -54,7 +57,7 @@ def expire(talk: Talk, limit: int, *, now: datetime) -> int:
 
 def prune(talk: Talk, limit: int, *, finished_before: datetime) -> int:
     """Deletes finished emails with all that belongs to them. Expired idempotency keys Redis deletes by itself."""
-    before = times.to_ms(finished_before)
+    before = milliseconds.of(finished_before)
     finished = _Those("finished", before - 1, again_at=finished_before + _PAUSE_FOR_UNREADABLE)
 
     def delete(old: Sequence[tuple[Record, list[str]]]) -> int:
@@ -85,7 +88,7 @@ def _each(
 ) -> int:
     """Does the work on those that can be read, and returns on how many. A look goes through a few rows only, in which
     there may be one email each; so it looks again and again, as long as there is time."""
-    again_at, unreadable = times.to_ms(those.again_at), set[bytes]()
+    again_at, unreadable = milliseconds.of(those.again_at), set[bytes]()
     count, more, began = 0, True, time.monotonic()
     while more and count < limit and time.monotonic() - began < _SECONDS:
         more, found = talk.run(scripts.PICK, those.index, those.highest, limit - count, again_at, *unreadable)
@@ -109,7 +112,7 @@ def _rewrite(talk: Talk, lives: Sequence[NewLife], now: datetime, wake_up_at: da
         for record, life in lives
         for argument in records.life_arguments(record.id, records.proof_of(record), life, wake_up_at)
     ]
-    return len(talk.run(scripts.LIVE, times.to_ms(now), "unchanged", *arguments, durable=True))
+    return len(talk.run(scripts.LIVE, milliseconds.of(now), "unchanged", *arguments, durable=True))
 
 
 def _after_lapse(record: Record, *, now: datetime, doubt_delay: timedelta) -> Life:

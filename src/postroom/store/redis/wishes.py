@@ -6,7 +6,8 @@ from datetime import datetime
 
 from postroom.errors import EmailNotFound, StoreUnavailable
 from postroom.mail.email import Email, Life
-from postroom.store.redis import reading, records, scripts, times
+from postroom.store import milliseconds
+from postroom.store.redis import reading, records, scripts
 from postroom.store.redis.talk import Talk
 
 TRIES = 20
@@ -32,6 +33,6 @@ def fulfil(
         email = records.known_email_of(record)
         life = step(email.life)
         arguments = records.life_arguments(email_id, records.proof_of(record), life, wake_up_at)
-        if talk.run(scripts.LIVE, times.to_ms(now), "unchanged", *arguments, durable=True):
+        if talk.run(scripts.LIVE, milliseconds.of(now), "unchanged", *arguments, durable=True):
             return replace(email, life=life)
     raise StoreUnavailable(f"email {email_id} is changed by others all the time: try again")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from postroom.mail.email import Email, Lane
-from postroom.store import unreadable
+from postroom.store import milliseconds, unreadable
 from postroom.store.base import Settlement
 from postroom.store.sqlite import decoding, encoding, rows
 from postroom.store.sqlite.rows import LANES, Value
@@ -85,7 +85,7 @@ def claimed(numbers: Sequence[int], token: str) -> Callable[[sqlite3.Connection]
 
 def renew(tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> Callable[[sqlite3.Connection], None]:
     """Extends the leases of claims that were not recovered yet."""
-    values = {"tokens": rows.to_json(dict(tokens)), "until": rows.to_ms(now + lease)}
+    values = {"tokens": rows.to_json(dict(tokens)), "until": milliseconds.of(now + lease)}
 
     def operation(connection: sqlite3.Connection) -> None:
         connection.execute(_RENEW, values)
@@ -95,7 +95,7 @@ def renew(tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> Call
 
 def fence(tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> Callable[[sqlite3.Connection], set[str]]:
     """Marks the claims that hold as fenced and extends their leases; brings their ids."""
-    values = {"tokens": rows.to_json(dict(tokens)), "now": rows.to_ms(now), "until": rows.to_ms(now + lease)}
+    values = {"tokens": rows.to_json(dict(tokens)), "now": milliseconds.of(now), "until": milliseconds.of(now + lease)}
     return lambda connection: {email_id for (email_id,) in connection.execute(_FENCE, values).fetchall()}
 
 
@@ -115,5 +115,5 @@ def settle(
 
 def _values(taking: Taking) -> dict[str, Value]:
     """What the statements need to know."""
-    now, until = rows.to_ms(taking.now), rows.to_ms(taking.until)
+    now, until = milliseconds.of(taking.now), milliseconds.of(taking.until)
     return {"token": taking.token, "worker": taking.worker, "now": now, "until": until}

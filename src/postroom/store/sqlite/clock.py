@@ -3,14 +3,14 @@
 import time
 from datetime import datetime
 
-from postroom.store.milliseconds import Milliseconds
+from postroom.store.non_decreasing import NonDecreasingTime
 
 
 class SystemClock:
     """UTC in whole milliseconds that never goes back in this process, also when the system's clock is set back."""
 
     def __init__(self) -> None:
-        self._times = Milliseconds()
+        self._times = NonDecreasingTime()
 
     def __call__(self) -> datetime:
         """The time now, or the latest time given out if that is later."""

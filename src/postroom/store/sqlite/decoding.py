@@ -18,8 +18,8 @@ from postroom.mail.email import (
     RecipientStatus,
     Status,
 )
-from postroom.store.sqlite import encoding
-from postroom.store.sqlite.rows import LANES, Row, from_ms, from_ms_or_none
+from postroom.store import milliseconds, search_terms
+from postroom.store.sqlite.rows import LANES, Row
 
 _STATUS = {status.value: status for status in Status}  # an enum's own look-up takes ten times as long
 _RECIPIENT_STATUS = {status.value: status for status in RecipientStatus}
@@ -41,7 +41,7 @@ def email_of(row: Row, body: tuple[Any, ...] | None = None) -> Email:
         account=row.account,
         key_id=row.key_id,
         message_id=row.message_id,
-        created_at=from_ms(row.created_at),
+        created_at=milliseconds.to_time(row.created_at),
         sender=Address(**submitted["sender"]),
         to=_addresses(submitted["to"]),
         cc=_addresses(submitted["cc"]),
@@ -67,13 +67,13 @@ def life_of(row: Row, *, listed: bool = False) -> Life:
     return Life(
         status=_STATUS[row.status],
         recipients=tuple([_recipient(r) for r in orjson.loads(row.recipients)]),
-        scheduled_at=from_ms_or_none(row.scheduled_at),
-        next_attempt_at=from_ms_or_none(row.next_attempt_at),
-        expires_at=from_ms(row.expires_at),
+        scheduled_at=milliseconds.to_time_or_none(row.scheduled_at),
+        next_attempt_at=milliseconds.to_time_or_none(row.next_attempt_at),
+        expires_at=milliseconds.to_time(row.expires_at),
         attempts=row.attempts,
         crash_count=row.crash_count,
-        last_attempt_at=from_ms_or_none(row.last_attempt_at),
-        sent_at=from_ms_or_none(row.sent_at),
+        last_attempt_at=milliseconds.to_time_or_none(row.last_attempt_at),
+        sent_at=milliseconds.to_time_or_none(row.sent_at),
         possible_duplicate=bool(row.possible_duplicate),
         last_error=_last_error(orjson.loads(row.last_error)) if row.last_error else None,
         timeline=() if listed else tuple([_event(e) for e in orjson.loads(row.timeline)]),
@@ -83,7 +83,7 @@ def life_of(row: Row, *, listed: bool = False) -> Life:
 def terms_of(row: Row) -> set[str]:
     """The terms that an email was stored under, from its row."""
     addresses = [r["address"] for r in orjson.loads(row.recipients)]
-    return encoding.terms(addresses, _pairs(orjson.loads(row.submitted)["tags"]))
+    return search_terms.of_email(addresses, _pairs(orjson.loads(row.submitted)["tags"]))
 
 
 def _addresses(listed: list[dict[str, str]]) -> tuple[Address, ...]:

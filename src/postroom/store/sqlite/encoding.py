@@ -1,11 +1,11 @@
 """From emails to the values of rows."""
 
-from collections.abc import Iterable
 from datetime import datetime
 
 from postroom.mail.email import Email, Life
 from postroom.mail.lifecycle import CLAIMABLE, FINAL
-from postroom.store.sqlite.rows import LANES, Value, to_json, to_ms, to_ms_or_none
+from postroom.store import milliseconds
+from postroom.store.sqlite.rows import LANES, Value, to_json
 
 _PLACE = {lane: place for place, lane in enumerate(LANES)}
 
@@ -18,7 +18,7 @@ def email_values(email: Email) -> tuple[Value, ...]:
         _PLACE[email.lane],
         email.max_attempts,
         email.on_uncertain.value,
-        to_ms(email.created_at),
+        milliseconds.of(email.created_at),
         email.key_id,
         email.idempotency_key,
         email.message_id,
@@ -35,38 +35,25 @@ def body_values(email: Email) -> tuple[Value, ...]:
 
 def life_values(life: Life, *, now: datetime, wake_up_at: datetime | None = None) -> tuple[Value, ...]:
     """Values for `LIFE_COLUMNS`. While the email waits, the sweep publishes it at `wake_up_at`, by default when due."""
-    due_at = to_ms_or_none(life.next_attempt_at) if life.status in CLAIMABLE else None
-    woken_at = due_at if due_at is None or wake_up_at is None else to_ms(wake_up_at)
+    due_at = milliseconds.of_or_none(life.next_attempt_at) if life.status in CLAIMABLE else None
+    woken_at = due_at if due_at is None or wake_up_at is None else milliseconds.of(wake_up_at)
     return (
         life.status.value,
         due_at,
         woken_at,
-        to_ms(now) if life.status in FINAL else None,
-        to_ms(life.expires_at),
+        milliseconds.of(now) if life.status in FINAL else None,
+        milliseconds.of(life.expires_at),
         life.attempts,
         life.crash_count,
-        to_ms_or_none(life.scheduled_at),
-        to_ms_or_none(life.next_attempt_at),
-        to_ms_or_none(life.last_attempt_at),
-        to_ms_or_none(life.sent_at),
+        milliseconds.of_or_none(life.scheduled_at),
+        milliseconds.of_or_none(life.next_attempt_at),
+        milliseconds.of_or_none(life.last_attempt_at),
+        milliseconds.of_or_none(life.sent_at),
         life.possible_duplicate,
         to_json(life.recipients),
         to_json(life.last_error) if life.last_error else None,
         to_json(life.timeline),
     )
-
-
-def terms(addresses: Iterable[str], tags: Iterable[tuple[str, str]]) -> set[str]:
-    """What an email is looked up by: each recipient, and each tag with and without its value."""
-    found = {address_term(address) for address in addresses}
-    for name, value in tags:
-        found |= {f"#{name}", f"#{name}:{value}"}
-    return found
-
-
-def address_term(address: str) -> str:
-    """The term of a recipient's address; letter case does not matter."""
-    return f"@{address.casefold()}"
 
 
 def _submitted(email: Email) -> dict[str, object]:

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from postroom.mail.api_key import ApiKey, Scope
+from postroom.store import milliseconds
 from postroom.store.sqlite import rows
 
 _COLUMNS = "id, account, name, scopes, domains, secret_hash, created_at, expires_at, revoked_at"
@@ -26,9 +27,9 @@ def add(key: ApiKey) -> Callable[[sqlite3.Connection], None]:
         rows.to_json(sorted(key.scopes)),
         rows.to_json(sorted(key.domains)),
         key.secret_hash,
-        rows.to_ms(key.created_at),
-        rows.to_ms(key.expires_at) if key.expires_at else None,
-        rows.to_ms(key.revoked_at) if key.revoked_at else None,
+        milliseconds.of(key.created_at),
+        milliseconds.of(key.expires_at) if key.expires_at else None,
+        milliseconds.of(key.revoked_at) if key.revoked_at else None,
     )
 
     def operation(connection: sqlite3.Connection) -> None:
@@ -54,7 +55,7 @@ def listed(account: str | None) -> Callable[[sqlite3.Connection], Sequence[ApiKe
 
 def revoke(key_id: str, *, now: datetime) -> Callable[[sqlite3.Connection], bool]:
     """Revokes a key, once."""
-    return lambda connection: connection.execute(_REVOKE, (rows.to_ms(now), key_id)).rowcount > 0
+    return lambda connection: connection.execute(_REVOKE, (milliseconds.of(now), key_id)).rowcount > 0
 
 
 def _key_of(columns: tuple[Any, ...]) -> ApiKey:
@@ -66,7 +67,7 @@ def _key_of(columns: tuple[Any, ...]) -> ApiKey:
         scopes=frozenset(Scope(scope) for scope in orjson.loads(scopes)),
         domains=frozenset(orjson.loads(domains)),
         secret_hash=secret_hash,
-        created_at=rows.from_ms(created_at),
-        expires_at=None if expires_at is None else rows.from_ms(expires_at),
-        revoked_at=None if revoked_at is None else rows.from_ms(revoked_at),
+        created_at=milliseconds.to_time(created_at),
+        expires_at=None if expires_at is None else milliseconds.to_time(expires_at),
+        revoked_at=None if revoked_at is None else milliseconds.to_time(revoked_at),
     )

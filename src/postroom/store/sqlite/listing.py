@@ -3,13 +3,13 @@
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from postroom.errors import EmailNotFound
+from postroom.mail import email_ids
 from postroom.mail.email import Email, Status
-from postroom.store import unreadable
+from postroom.store import search_terms, unreadable
 from postroom.store.base import Page, Query
-from postroom.store.sqlite import decoding, encoding, rows
+from postroom.store.sqlite import decoding, rows
 from postroom.store.sqlite.rows import Row, Value
 
 _KNOWN = "SELECT 1 FROM emails WHERE id = ? AND account = ?"
@@ -116,9 +116,9 @@ def _filters(connection: sqlite3.Connection, query: Query) -> list[_Filter]:
     """What the query wishes; all emails, by status, if nothing."""
     wanted: list[_Filter] = []
     if query.to:
-        wanted.append(_with_term("recipient", encoding.address_term(query.to)))
+        wanted.append(_with_term("recipient", search_terms.of_address(query.to)))
     if query.tag:
-        wanted.append(_with_term("tag", f"#{query.tag}"))
+        wanted.append(_with_term("tag", search_terms.of_tag(query.tag)))
     if query.subject:
         wanted.append(_with_subject(connection, query.account, query.subject.casefold()))
     if query.status or not wanted:
@@ -162,14 +162,7 @@ def _span(query: Query) -> dict[str, Value]:
     """The ids between which the page lies. They begin with the time of acceptance (RFC 9562 §5.7)."""
     above, below = query.before or "", query.after or _BEYOND_ALL_IDS
     if query.created_after:
-        above = max(above, _id_from(query.created_after))
+        above = max(above, email_ids.from_time(query.created_after))
     if query.created_before:
-        below = min(below, _id_from(query.created_before))
+        below = min(below, email_ids.from_time(query.created_before))
     return {"above": above, "below": below}
-
-
-def _id_from(moment: datetime) -> str:
-    """A text that sorts after all ids of earlier milliseconds, and before all of this or, within one, of the next."""
-    milliseconds = rows.to_ms(moment) + (moment.microsecond % 1000 > 0)
-    digits = f"{max(milliseconds, 0):012x}"
-    return f"{digits[:8]}-{digits[8:]}"

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from postroom.mail.email import Email, Lane, Status
-from postroom.store import unreadable
+from postroom.store import milliseconds, unreadable
 from postroom.store.base import AccountAndId
 from postroom.store.sqlite import decoding, rows
 
@@ -78,9 +78,9 @@ def waiting_since(now: datetime) -> Callable[[sqlite3.Connection], Mapping[Lane,
     def question(connection: sqlite3.Connection) -> Mapping[Lane, datetime]:
         since: dict[Lane, datetime] = {}
         for rank, lane in enumerate(rows.LANES):
-            due_at = connection.execute(_LONGEST_DUE, (rank, rows.to_ms(now))).fetchone()[0]
+            due_at = connection.execute(_LONGEST_DUE, (rank, milliseconds.of(now))).fetchone()[0]
             if due_at is not None:
-                since[lane] = rows.from_ms(due_at)
+                since[lane] = milliseconds.to_time(due_at)
         return since
 
     return question

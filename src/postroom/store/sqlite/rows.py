@@ -84,26 +84,6 @@ id_of = itemgetter(Row._fields.index("id"))  # of a row, also where other column
 SELECTED = ", ".join(f"emails.{column}" for column in Row._fields)
 
 
-def to_ms(moment: datetime) -> int:
-    """Milliseconds since 1970."""
-    return (moment - _EPOCH) // _MILLISECOND
-
-
-def from_ms(milliseconds: int) -> datetime:
-    """The aware UTC time of these milliseconds since 1970."""
-    return _EPOCH + milliseconds * _MILLISECOND
-
-
 def to_json(value: object) -> str:
     """Dataclasses become objects, times RFC 3339 strings."""
     return orjson.dumps(value).decode()
-
-
-def to_ms_or_none(moment: datetime | None) -> int | None:
-    """Like `to_ms`, for columns that may be empty."""
-    return None if moment is None else to_ms(moment)
-
-
-def from_ms_or_none(milliseconds: int | None) -> datetime | None:
-    """Like `from_ms`, for columns that may be empty."""
-    return None if milliseconds is None else from_ms(milliseconds)

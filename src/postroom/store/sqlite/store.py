@@ -8,6 +8,7 @@ from postroom.errors import StoreUnavailable
 from postroom.mail import lifecycle
 from postroom.mail.api_key import ApiKey
 from postroom.mail.email import Email, Lane, Status
+from postroom.store import milliseconds
 from postroom.store.base import (
     AccountAndId,
     Added,
@@ -19,7 +20,7 @@ from postroom.store.base import (
     Settlement,
     Submission,
 )
-from postroom.store.sqlite import claims, filesystem, keys, listing, reading, rows, schema, submission, upkeep, wishes
+from postroom.store.sqlite import claims, filesystem, keys, listing, reading, schema, submission, upkeep, wishes
 from postroom.store.sqlite.clock import system_clock
 from postroom.store.sqlite.lock import StoreLock
 from postroom.store.sqlite.readers import Readers
@@ -210,7 +211,7 @@ class SqliteStore:
 
     def ping(self) -> None:
         """Writes to the file, and sees that it is still in its place, and that there is room for submissions."""
-        now = rows.to_ms(self.clock())
+        now = milliseconds.of(self.clock())
         self._writer.run(lambda connection: connection.execute(_PULSE, (now,)).close())
         if filesystem.identity(self._path) != self._identity:
             raise StoreUnavailable(f"{self._path} was moved or replaced while in use: put it back, or restart Postroom")

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from postroom.mail.email import Email
+from postroom.store import milliseconds, search_terms
 from postroom.store.base import Added, IdempotencyKey, KeyReused, Submission
 from postroom.store.sqlite import encoding, rows
 from postroom.store.sqlite.rows import Value
@@ -81,7 +82,7 @@ def _prepare(email: Email, now: datetime, wake_up_at: datetime) -> _Prepared:
     at = email.life.next_attempt_at
     immediate = at is not None and at <= now
     life = encoding.life_values(email.life, now=now, wake_up_at=wake_up_at if immediate else None)
-    terms = encoding.terms([r.address for r in email.life.recipients], email.tags)
+    terms = search_terms.of_email([r.address for r in email.life.recipients], email.tags)
     return _Prepared(
         encoding.email_values(email) + life,
         encoding.body_values(email),
@@ -108,8 +109,8 @@ def _key_values(account: str, key: IdempotencyKey, answer: str, now: datetime) -
         "key": key.key,
         "fingerprint": key.fingerprint,
         "answer": answer,
-        "expires_at": rows.to_ms(key.expires_at),
-        "now": rows.to_ms(now),
+        "expires_at": milliseconds.of(key.expires_at),
+        "now": milliseconds.of(now),
     }
 
 

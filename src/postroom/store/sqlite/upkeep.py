@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from postroom.mail import lifecycle
 from postroom.mail.email import Lane, Life, OnUncertain, Status
-from postroom.store import unreadable
+from postroom.store import milliseconds, unreadable
 from postroom.store.sqlite import claims, decoding, encoding, rows
 from postroom.store.sqlite.rows import LANES, Row, Value
 
@@ -71,7 +71,7 @@ def due(
         found: dict[Lane, list[str]] = {}
         room = limit
         for rank, lane in enumerate(LANES):
-            waiting = _select(connection, _UNPUBLISHED, rank, rows.to_ms(until), rows.to_ms(now), room)
+            waiting = _select(connection, _UNPUBLISHED, rank, milliseconds.of(until), milliseconds.of(now), room)
             _publish(connection, waiting, now, wake_up_again_at)
             if waiting:
                 found[lane] = [row.id for row in sorted(waiting, key=lambda row: (row.due_at, row.n))]
@@ -87,7 +87,7 @@ def recover(
     """Ends lapsed claims, or all. Those that cannot be read are looked at again after a pause."""
 
     def operation(connection: sqlite3.Connection) -> int:
-        until = _FOR_EVER if everything else rows.to_ms(now)
+        until = _FOR_EVER if everything else milliseconds.of(now)
         lapsed = _select(connection, _LAPSED, until, limit)
         left = {row.id: row.lease_token or "" for row in lapsed}
         for row, life in unreadable.readable(lapsed, lambda row: _after_lapse(row, now, doubt_delay), rows.id_of):
@@ -104,7 +104,7 @@ def expire(limit: int, *, now: datetime) -> Callable[[sqlite3.Connection], int]:
     """Fails what has waited past its deadline."""
 
     def operation(connection: sqlite3.Connection) -> int:
-        moment = rows.to_ms(now)
+        moment = milliseconds.of(now)
         expired = _first(
             connection, _EXPIRED, moment, limit, lambda row: lifecycle.expire(decoding.life_of(row), now=now)
         )
@@ -119,7 +119,7 @@ def prune(limit: int, *, finished_before: datetime) -> Callable[[sqlite3.Connect
     """Deletes finished emails with all that belongs to them."""
 
     def operation(connection: sqlite3.Connection) -> int:
-        old = _first(connection, _FINISHED, rows.to_ms(finished_before), limit, decoding.terms_of)
+        old = _first(connection, _FINISHED, milliseconds.of(finished_before), limit, decoding.terms_of)
         terms = [(row.account, term, row.id) for row, found in old for term in found]
         connection.executemany(_FORGET_TERM, terms)
         numbers = _numbers(row for row, _ in old)
@@ -134,7 +134,7 @@ def prune_keys(limit: int, *, now: datetime) -> Callable[[sqlite3.Connection], N
     """Deletes expired idempotency keys."""
 
     def operation(connection: sqlite3.Connection) -> None:
-        connection.execute(_FORGET_KEYS, (rows.to_ms(now), limit))
+        connection.execute(_FORGET_KEYS, (milliseconds.of(now), limit))
 
     return operation
 
@@ -153,7 +153,7 @@ def _first(
 
 
 def _publish(connection: sqlite3.Connection, waiting: list[Row], now: datetime, again_at: datetime) -> None:
-    connection.execute(_PUBLISHED, (rows.to_ms(again_at), _numbers(waiting)))
+    connection.execute(_PUBLISHED, (milliseconds.of(again_at), _numbers(waiting)))
     scheduled = [row for row in waiting if row.status == Status.SCHEDULED]
     for row, life in unreadable.readable(scheduled, decoding.life_of, rows.id_of):
         write_life(connection, row, lifecycle.release(life, now=now), now=now, wake_up_at=again_at)

@@ -1,0 +1,27 @@
+"""Email ids: version 7 UUIDs (RFC 9562 §5.7), which begin with the milliseconds of their making and sort by them."""
+
+from datetime import UTC, datetime, timedelta
+
+import uuid_utils
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def new() -> tuple[str, datetime]:
+    """A new id, ascending within a process, and the time inside it, in whole milliseconds."""
+    made = uuid_utils.uuid7()
+    return str(made), datetime.fromtimestamp(made.timestamp / 1000, UTC)
+
+
+def accepted_at(email_id: str) -> float:
+    """The time inside an id, in seconds since 1970."""
+    return int(email_id[:8] + email_id[9:13], 16) / 1000
+
+
+def from_time(moment: datetime) -> str:
+    """A text that sorts after the ids of all earlier milliseconds, and before those of this one; within a millisecond,
+    before those of the next."""
+    milliseconds = -((_EPOCH - moment) // _MILLISECOND)
+    digits = f"{max(milliseconds, 0):012x}"
+    return f"{digits[:8]}-{digits[8:]}"
