@@ -19,7 +19,7 @@ from postroom.store.base import Added, KeyReused, Store, Submission
 
 log = logging.getLogger(__name__)
 
-Answer: TypeAlias = Added | KeyReused | Exception
+Result: TypeAlias = Added | KeyReused | Exception
 """What becomes of a submission; a `StoreError` in the place of an answer, or the unexpected."""
 
 MOST_IN_A_GROUP = 1000  # emails; bounds how long the last of a group waits for the first
@@ -42,7 +42,7 @@ class Intake:
         """Begins to commit."""
         self._thread.start()
 
-    def submit(self, submission: Submission, answer: Callable[[Answer], None]) -> None:
+    def submit(self, submission: Submission, answer: Callable[[Result], None]) -> None:
         """Queues a submission. `answer` is called in the intake's thread once it is durable, or was refused; it must
         neither wait nor raise."""
         self._waiting.put((submission, answer))
@@ -112,7 +112,7 @@ class Intake:
         return self._store.add(submissions, now=now, wake_up_at=now + self._wake_up_after)
 
 
-_Waiting = tuple[Submission, Callable[[Answer], None]]
+_Waiting = tuple[Submission, Callable[[Result], None]]
 
 
 def _bytes_of(one: _Waiting) -> int:

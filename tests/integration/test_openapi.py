@@ -11,7 +11,7 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import CHECKS
 
 from postroom import status
-from postroom.api.answers import LastEvent
+from postroom.api.response_schemas import LastEvent
 from tests.engines import Engine
 from tests.product import EMAIL, Product, running
 from tests.refusals import NAMES

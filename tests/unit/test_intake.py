@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from postroom.errors import StoreUnavailable
-from postroom.intake import MOST_BYTES_IN_A_GROUP, Answer, Intake
+from postroom.intake import MOST_BYTES_IN_A_GROUP, Intake, Result
 from postroom.mail.email import Lane
 from postroom.queue.publisher import Publisher
 from postroom.store.base import Added, Store, Submission
@@ -67,9 +67,9 @@ def intake_of(noting: Noting) -> Intake:
     )
 
 
-def answered(noting: Noting, *submissions: Submission) -> list[Answer]:
+def answered(noting: Noting, *submissions: Submission) -> list[Result]:
     """The answers, when all these wait at once, in the order in which they wait."""
-    answers: dict[int, Answer] = {}
+    answers: dict[int, Result] = {}
     intake = intake_of(noting)
     for place, one in enumerate(submissions):
         intake.submit(one, partial(answers.__setitem__, place))
@@ -129,7 +129,7 @@ def test_group_that_a_store_in_trouble_refuses_is_not_tried_one_by_one() -> None
 
 
 def test_store_that_cannot_tell_the_time_is_an_answer() -> None:
-    answers: list[Answer] = []
+    answers: list[Result] = []
     intake = intake_of(Timeless())
     intake.start()
     for _ in range(2):

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from postroom.mail.outcome import Reply
 from postroom.transport.smtp import replies
-from postroom.transport.smtp.replies import Answer, ReplyReader
+from postroom.transport.smtp.replies import RawReply, ReplyReader
 
 
-def read(*pieces: bytes) -> tuple[list[Answer], ReplyReader]:
+def read(*pieces: bytes) -> tuple[list[RawReply], ReplyReader]:
     reader = ReplyReader()
     return [answer for piece in pieces for answer in reader.feed(piece)], reader
 
@@ -17,16 +17,16 @@ def read(*pieces: bytes) -> tuple[list[Answer], ReplyReader]:
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (b"250 ok\r\n", Answer(250, (b"ok",))),
-        (b"250\r\n", Answer(250, (b"",))),
-        (b"250 \r\n", Answer(250, (b"",))),
-        (b"250 ok\n", Answer(250, (b"ok",))),
-        (b"250-a\r\n250-\r\n250 c\r\n", Answer(250, (b"a", b"", b"c"))),
-        (b"250-a\r\n250\r\n", Answer(250, (b"a", b""))),
-        (b"550 \xff\xfe\r\n", Answer(550, (b"\xff\xfe",))),
+        (b"250 ok\r\n", RawReply(250, (b"ok",))),
+        (b"250\r\n", RawReply(250, (b"",))),
+        (b"250 \r\n", RawReply(250, (b"",))),
+        (b"250 ok\n", RawReply(250, (b"ok",))),
+        (b"250-a\r\n250-\r\n250 c\r\n", RawReply(250, (b"a", b"", b"c"))),
+        (b"250-a\r\n250\r\n", RawReply(250, (b"a", b""))),
+        (b"550 \xff\xfe\r\n", RawReply(550, (b"\xff\xfe",))),
     ],
 )
-def test_whole_reply(data: bytes, expected: Answer) -> None:
+def test_whole_reply(data: bytes, expected: RawReply) -> None:
     for pieces in ([data], [data[i : i + 1] for i in range(len(data))]):
         answers, reader = read(*pieces)
         assert answers == [expected]
@@ -68,7 +68,7 @@ def test_garbage_is_told_from_a_reply(data: bytes) -> None:
 
 def test_replies_before_the_garbage_still_count() -> None:
     answers, reader = read(b"250 ok\r\nnonsense\r\n250 ok\r\n")
-    assert answers == [Answer(250, (b"ok",))]
+    assert answers == [RawReply(250, (b"ok",))]
     assert reader.garbage
 
 
@@ -88,32 +88,32 @@ def test_any_pieces_make_the_same_reply(code: int, lines: list[bytes], cuts: lis
         pieces.append(data[at : at + cut])
         at += cut
     answers, _ = read(*pieces)
-    assert answers == [Answer(code, tuple(lines))]
+    assert answers == [RawReply(code, tuple(lines))]
 
 
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (Answer(250, (b"2.0.0 Ok: queued",)), Reply(code=250, enhanced="2.0.0", text="Ok: queued")),
-        (Answer(550, (b"5.1.1 No such", b"5.1.1 user")), Reply(code=550, enhanced="5.1.1", text="No such user")),
-        (Answer(550, (b"4.1.1 mismatch",)), Reply(code=550, enhanced=None, text="4.1.1 mismatch")),
-        (Answer(250, (b"2.0.0.1 is no code",)), Reply(code=250, enhanced=None, text="2.0.0.1 is no code")),
-        (Answer(250, (b"5.1.1",)), Reply(code=250, enhanced=None, text="5.1.1")),
-        (Answer(550, (b"5.1.1",)), Reply(code=550, enhanced="5.1.1", text="")),
-        (Answer(550, (b"",)), Reply(code=550, enhanced=None, text="")),
-        (Answer(550, (b"a\x1b[31m\x00\x7f\tb",)), Reply(code=550, enhanced=None, text="a[31m b")),
-        (Answer(550, ("caf\u00e9 \u202e\u2028x".encode(),)), Reply(code=550, enhanced=None, text="café x")),
-        (Answer(550, (b"\xff!",)), Reply(code=550, enhanced=None, text="\ufffd!")),
+        (RawReply(250, (b"2.0.0 Ok: queued",)), Reply(code=250, enhanced="2.0.0", text="Ok: queued")),
+        (RawReply(550, (b"5.1.1 No such", b"5.1.1 user")), Reply(code=550, enhanced="5.1.1", text="No such user")),
+        (RawReply(550, (b"4.1.1 mismatch",)), Reply(code=550, enhanced=None, text="4.1.1 mismatch")),
+        (RawReply(250, (b"2.0.0.1 is no code",)), Reply(code=250, enhanced=None, text="2.0.0.1 is no code")),
+        (RawReply(250, (b"5.1.1",)), Reply(code=250, enhanced=None, text="5.1.1")),
+        (RawReply(550, (b"5.1.1",)), Reply(code=550, enhanced="5.1.1", text="")),
+        (RawReply(550, (b"",)), Reply(code=550, enhanced=None, text="")),
+        (RawReply(550, (b"a\x1b[31m\x00\x7f\tb",)), Reply(code=550, enhanced=None, text="a[31m b")),
+        (RawReply(550, ("caf\u00e9 \u202e\u2028x".encode(),)), Reply(code=550, enhanced=None, text="café x")),
+        (RawReply(550, (b"\xff!",)), Reply(code=550, enhanced=None, text="\ufffd!")),
     ],
 )
-def test_reply_is_kept_harmless(answer: Answer, expected: Reply) -> None:
-    assert replies.words(answer) == expected
+def test_reply_is_kept_harmless(answer: RawReply, expected: Reply) -> None:
+    assert replies.of(answer) == expected
 
 
 def test_long_text_is_cut() -> None:
-    assert len(replies.words(Answer(550, (b"x" * 900, b"y" * 900))).text) == 500
+    assert len(replies.of(RawReply(550, (b"x" * 900, b"y" * 900))).text) == 500
 
 
 def test_reply_in_one_line() -> None:
-    assert replies.said(Reply(code=550, enhanced="5.1.1", text="No")) == "550 5.1.1 No"
-    assert replies.said(Reply(code=550, enhanced=None, text="")) == "550"
+    assert replies.in_one_line(Reply(code=550, enhanced="5.1.1", text="No")) == "550 5.1.1 No"
+    assert replies.in_one_line(Reply(code=550, enhanced=None, text="")) == "550"

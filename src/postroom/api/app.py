@@ -7,8 +7,8 @@ from starlette.types import ASGIApp
 from postroom.api import openapi
 from postroom.api.auth import Authenticator
 from postroom.api.commits import Commits
+from postroom.api.context import Context
 from postroom.api.counted import CountedEdge
-from postroom.api.desk import Desk
 from postroom.api.edge import Edge
 from postroom.api.endpoints import routes
 from postroom.api.load import Backlog, Load
@@ -28,7 +28,7 @@ def create_app(postroom: Postroom) -> FastAPI:
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.state.desk = Desk(
+    app.state.context = Context(
         postroom=postroom,
         authenticator=Authenticator(postroom.store, rate_limit=settings.rate_limit),
         load=Load(most=settings.max_requests, most_bytes=settings.max_bytes_under_way),
@@ -52,7 +52,7 @@ class _Application(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         """In place of the framework's seven layers, whose error answers have other shapes."""
         router = Router(self.routes, redirect_slashes=False)
-        numbers = self.state.desk.postroom.numbers
+        numbers = self.state.context.postroom.numbers
         if numbers is None:
-            return Edge(self, router, desk=self.state.desk)
-        return CountedEdge(self, router, desk=self.state.desk, numbers=numbers)
+            return Edge(self, router, context=self.state.context)
+        return CountedEdge(self, router, context=self.state.context, numbers=numbers)

@@ -6,7 +6,7 @@ from functools import partial
 
 from postroom.api.patience import Patience
 from postroom.errors import OutcomeUnknown
-from postroom.intake import Answer, Intake
+from postroom.intake import Intake, Result
 from postroom.store.base import Added, KeyReused, Submission
 
 _Waiting = asyncio.Future[Added | KeyReused]
@@ -18,7 +18,7 @@ class Commits:
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
         self._patience = Patience(lambda: OutcomeUnknown("the store is slow"))
-        self._answered: deque[tuple[_Waiting, Answer]] = deque()
+        self._answered: deque[tuple[_Waiting, Result]] = deque()
         self._woken = False
 
     def submit(self, submission: Submission, *, seconds: float) -> _Waiting:
@@ -29,7 +29,7 @@ class Commits:
         self._intake.submit(submission, partial(self._take, loop, future))
         return future
 
-    def _take(self, loop: asyncio.AbstractEventLoop, future: _Waiting, answer: Answer) -> None:
+    def _take(self, loop: asyncio.AbstractEventLoop, future: _Waiting, answer: Result) -> None:
         """Takes an answer, in the intake's thread."""
         self._answered.append((future, answer))
         if not self._woken:

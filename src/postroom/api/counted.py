@@ -6,11 +6,11 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Send
 
 from postroom import metrics
-from postroom.api.answer import Answer
-from postroom.api.desk import Desk
+from postroom.api.context import Context
 from postroom.api.edge import Edge
 from postroom.api.endpoints import routes
 from postroom.api.exchange import Exchange
+from postroom.api.response import Response
 from postroom.api.route import NOWHERE
 from postroom.metrics import Family, Numbers
 
@@ -21,11 +21,11 @@ _OTHER = "other"
 class CountedEdge(Edge):
     """Counts what it answers, by endpoint and status, and how long that takes."""
 
-    def __init__(self, app: FastAPI, router: ASGIApp, *, desk: Desk, numbers: Numbers) -> None:
-        super().__init__(app, router, desk=desk)
+    def __init__(self, app: FastAPI, router: ASGIApp, *, context: Context, numbers: Numbers) -> None:
+        super().__init__(app, router, context=context)
         self._numbers = numbers
 
-    async def answer(self, exchange: Exchange, send: Send) -> Answer | None:
+    async def answer(self, exchange: Exchange, send: Send) -> Response | None:
         """See `Edge.answer`; what the framework itself sends, its documentation, is not counted."""
         began = time.monotonic()
         answer = await super().answer(exchange, send)

@@ -8,12 +8,12 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from postroom.api import errors
-from postroom.api.answer import Answer
 from postroom.api.bodies import ClientGone
-from postroom.api.desk import Desk
+from postroom.api.context import Context
 from postroom.api.errors import Name, Refusal
 from postroom.api.exchange import Exchange
 from postroom.api.load import SMALL_BYTES
+from postroom.api.response import Response
 from postroom.api.route import Routes
 from postroom.errors import StoreError
 
@@ -26,12 +26,12 @@ class Edge:
     """In place of the framework's middleware, whose error answers have other shapes. The framework's router is asked
     only about what no handler of ours answers: the documentation, and paths and methods that do not exist."""
 
-    def __init__(self, app: FastAPI, router: ASGIApp, *, desk: Desk) -> None:
+    def __init__(self, app: FastAPI, router: ASGIApp, *, context: Context) -> None:
         self._app = app
         self._router = router
         self._routes = app.routes
         self.handlers = Routes(app.routes)
-        self._desk = desk
+        self._context = context
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -44,22 +44,22 @@ class Edge:
         try:
             answer = await self.answer(exchange, send)
             if answer:
-                await answer.go(exchange, send)
+                await answer.send_to(exchange, send)
         except ClientGone:
             return
         finally:
-            self._desk.load.let_go(exchange)
+            self._context.load.let_go(exchange)
 
-    async def answer(self, exchange: Exchange, send: Send) -> Answer | None:
+    async def answer(self, exchange: Exchange, send: Send) -> Response | None:
         """What to send, whatever went wrong; None where the framework has sent it. Raises `ClientGone`."""
-        load = self._desk.load
+        load = self._context.load
         counted = exchange.scope["path"] not in PUBLIC
         try:
             if counted:
                 load.enter()
             try:
                 handler = self.handlers.find(exchange)
-                answer = await (handler(self._desk, exchange) if handler else self._ask_framework(exchange, send))
+                answer = await (handler(self._context, exchange) if handler else self._ask_framework(exchange, send))
             finally:
                 if counted:
                     load.leave()
@@ -106,7 +106,7 @@ class Edge:
         """What the router says of a path or a method that it does not know; the key is judged first."""
         try:
             if exchange.scope["path"] not in PUBLIC:
-                await self._desk.authenticator.admit(exchange)
+                await self._context.authenticator.admit(exchange)
         except Exception as refused:
             return errors.refusal_of(refused) or errors.unexpected()
         if error.status_code == 405:

@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from postroom.api import answers, emails, health, keys, openapi, submissions
+from postroom.api import emails, health, keys, openapi, response_schemas, submissions
 from postroom.api.openapi import refusals, takes
 from postroom.api.route import Handler, Route
 from postroom.api.schemas import ApiKeyIn, EmailIn, ScheduleIn
@@ -25,18 +25,21 @@ def _route(method: str, path: str, handler: Handler, model: Any, **documented: A
 def _of_submissions() -> Iterator[Route]:
     about = {"tags": ["Emails"]}
     also_202 = {
-        202: {"description": "As 200, for requests with `Prefer: respond-async`.", "model": answers.AcceptedEmail}
+        202: {
+            "description": "As 200, for requests with `Prefer: respond-async`.",
+            "model": response_schemas.AcceptedEmail,
+        }
     }
     yield _route(
         "POST",
         "/emails",
         submissions.submit,
-        answers.AcceptedEmail,
+        response_schemas.AcceptedEmail,
         responses=refusals(*openapi.BODY, 409) | also_202,
         openapi_extra=takes(EmailIn) | openapi.parameters(openapi.IDEMPOTENCY, openapi.PREFER),
         **about,
     )
-    batch = answers.AcceptedBatch | answers.PermissiveBatch
+    batch = response_schemas.AcceptedBatch | response_schemas.PermissiveBatch
     yield _route(
         "POST",
         "/emails/batch",
@@ -61,17 +64,19 @@ def _of_emails() -> Iterator[Route]:
         "GET",
         "/emails",
         emails.list_page,
-        answers.EmailList,
+        response_schemas.EmailList,
         responses=touched,
         openapi_extra=openapi.parameters(*openapi.PAGE),
         **about,
     )
-    yield _route("GET", "/emails/{id}", emails.read, answers.EmailOut, responses=found, openapi_extra=by_id, **about)
+    yield _route(
+        "GET", "/emails/{id}", emails.read, response_schemas.EmailOut, responses=found, openapi_extra=by_id, **about
+    )
     yield _route(
         "PATCH",
         "/emails/{id}",
         emails.reschedule,
-        answers.TouchedEmail,
+        response_schemas.TouchedEmail,
         responses=refusals(404, *openapi.BODY),
         openapi_extra=by_id | takes(ScheduleIn),
         **about,
@@ -81,7 +86,7 @@ def _of_emails() -> Iterator[Route]:
             "POST",
             f"/emails/{{id}}/{step}",
             handler,
-            answers.TouchedEmail,
+            response_schemas.TouchedEmail,
             responses=touched,
             openapi_extra=by_id,
             **about,
@@ -90,7 +95,7 @@ def _of_emails() -> Iterator[Route]:
         "GET",
         "/emails/{id}/events",
         emails.read_events,
-        answers.EventList,
+        response_schemas.EventList,
         responses=found,
         openapi_extra=by_id,
         **about,
@@ -113,18 +118,18 @@ def _of_keys() -> Iterator[Route]:
         "POST",
         "/api-keys",
         keys.create,
-        answers.NewApiKey,
+        response_schemas.NewApiKey,
         status_code=201,
         responses=refusals(*openapi.BODY),
         openapi_extra=takes(ApiKeyIn),
         **about,
     )
-    yield _route("GET", "/api-keys", keys.list_all, answers.ApiKeyList, responses=refusals(), **about)
+    yield _route("GET", "/api-keys", keys.list_all, response_schemas.ApiKeyList, responses=refusals(), **about)
     yield _route(
         "DELETE",
         "/api-keys/{id}",
         keys.revoke,
-        answers.RevokedApiKey,
+        response_schemas.RevokedApiKey,
         responses=refusals(404),
         openapi_extra=openapi.parameters(openapi.KEY_ID),
         **about,
@@ -134,13 +139,15 @@ def _of_keys() -> Iterator[Route]:
 def _of_health() -> Iterator[Route]:
     about = {"tags": ["Health"]}
     for path, handler, model in (
-        ("/livez", health.live, answers.Liveness),
-        ("/healthz", health.live, answers.Liveness),
-        ("/readyz", health.ready, answers.Readiness),
-        ("/health", health.health, answers.Health),
+        ("/livez", health.live, response_schemas.Liveness),
+        ("/healthz", health.live, response_schemas.Liveness),
+        ("/readyz", health.ready, response_schemas.Readiness),
+        ("/health", health.health, response_schemas.Health),
     ):
-        down: Any = {503: {"description": "Too many connections.", "model": answers.Refused}}
-        if model is not answers.Liveness:
-            down = {503: {"description": "Not ready, or too many connections.", "model": model | answers.Refused}}
+        down: Any = {503: {"description": "Too many connections.", "model": response_schemas.Refused}}
+        if model is not response_schemas.Liveness:
+            down = {
+                503: {"description": "Not ready, or too many connections.", "model": model | response_schemas.Refused}
+            }
         yield _route("GET", path, handler, model, responses=down, **about)
         yield _route("HEAD", path, handler, None, include_in_schema=False)  # what some health checks send

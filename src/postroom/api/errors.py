@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import orjson
 
-from postroom.api.answer import JSON, Answer
+from postroom.api.response import JSON, Response
 from postroom.errors import (
     EmailNotFound,
     InvalidAttachment,
@@ -137,14 +137,14 @@ def body_of(refusal: Refusal, request_id: str) -> bytes:
     )
 
 
-def answer(refusal: Refusal, *, request_id: str, accept: bytes) -> Answer:
+def answer(refusal: Refusal, *, request_id: str, accept: bytes) -> Response:
     """The answer, as problem+json (RFC 9457) for those, and only those, who name it in `Accept`."""
     if b"application/problem+json" not in accept.lower():
         content, media_type = body_of(refusal, request_id), JSON
     else:
         problem = {"type": "about:blank", "title": refusal.name, "status": refusal.status, "detail": refusal.message}
         content, media_type = orjson.dumps(problem | orjson.loads(body_of(refusal, request_id))), PROBLEM_JSON
-    return Answer(content, refusal.status, headers=refusal.headers, media_type=media_type)
+    return Response(content, refusal.status, headers=refusal.headers, media_type=media_type)
 
 
 PROBLEM_JSON = "application/problem+json"

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 from postroom import keyring
 from postroom.api import drafts, render
-from postroom.api.answer import Answer, as_json
-from postroom.api.desk import Desk
+from postroom.api.context import Context
 from postroom.api.errors import Name, Refusal, not_found
 from postroom.api.exchange import Exchange
+from postroom.api.response import Response, as_json
 from postroom.api.schemas import ApiKeyIn
 from postroom.errors import InvalidEmail
 from postroom.mail import when
@@ -23,10 +23,10 @@ LONGEST_LIFE = timedelta(days=3660)
 _KEY_ID = re.compile(r"[0-9a-f-]{36}|[0-9a-f]{12}")
 
 
-async def create(desk: Desk, exchange: Exchange) -> Answer:
+async def create(context: Context, exchange: Exchange) -> Response:
     """Creates a key with at most the rights of the calling key."""
-    asking = await desk.authenticator.admit(exchange, Scope.KEYS)
-    sent = drafts.shaped(ApiKeyIn, await desk.read_json(exchange))
+    asking = await context.authenticator.admit(exchange, Scope.KEYS)
+    sent = drafts.shaped(ApiKeyIn, await context.read_json(exchange))
     if sent.domain_id is not None:
         raise InvalidEmail("domain_id", "is not offered; name the domains in `domains`")
     made, token = await exchange.change(
@@ -35,24 +35,24 @@ async def create(desk: Desk, exchange: Exchange) -> Answer:
         sent.name,
         scopes=SENDING_ACCESS if sent.permission == "sending_access" else FULL_ACCESS,
         domains=_domains(sent.domains, asking),
-        expires_at=_expires_at(sent.expires_at, asking, desk.postroom.clock()),
-        store=desk.postroom.store,
+        expires_at=_expires_at(sent.expires_at, asking, context.postroom.clock()),
+        store=context.postroom.store,
     )
     log.info("key created", extra={"key_id": made.id})
     return as_json({**render.key(made), "token": token}, 201)
 
 
-async def list_all(desk: Desk, exchange: Exchange) -> Answer:
+async def list_all(context: Context, exchange: Exchange) -> Response:
     """All keys of the account, oldest first, without their secrets."""
-    asking = await desk.authenticator.admit(exchange, Scope.KEYS)
-    keys = await exchange.ask(desk.postroom.store.list_keys, asking.account)
+    asking = await context.authenticator.admit(exchange, Scope.KEYS)
+    keys = await exchange.ask(context.postroom.store.list_keys, asking.account)
     return as_json({"object": "list", "has_more": False, "data": [render.key(one) for one in keys]})
 
 
-async def revoke(desk: Desk, exchange: Exchange) -> Answer:
+async def revoke(context: Context, exchange: Exchange) -> Response:
     """Revokes a key: at once in this process, within seconds in others."""
-    asking = await desk.authenticator.admit(exchange, Scope.KEYS)
-    store = desk.postroom.store
+    asking = await context.authenticator.admit(exchange, Scope.KEYS)
+    store = context.postroom.store
     key_id = exchange.path_id.lower()
     found = await exchange.ask(store.find_key, key_id) if _KEY_ID.fullmatch(key_id) else None
     if found is None or found.account != asking.account:
@@ -60,8 +60,8 @@ async def revoke(desk: Desk, exchange: Exchange) -> Answer:
     if asking.domains and not (found.domains and found.domains <= asking.domains):
         message = "this API key is bound to sender domains and revokes only keys that are bound to them, too"
         raise Refusal(403, Name.VALIDATION_ERROR, message)
-    await exchange.change(store.revoke_key, key_id, now=desk.postroom.clock())
-    desk.authenticator.forget(key_id)
+    await exchange.change(store.revoke_key, key_id, now=context.postroom.clock())
+    context.authenticator.forget(key_id)
     log.info("key revoked", extra={"key_id": key_id})
     return as_json({"object": "api_key", "id": key_id, "deleted": True})
 

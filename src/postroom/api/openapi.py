@@ -9,7 +9,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from postroom import __version__
 from postroom.api import paging
-from postroom.api.answers import Problem, Refused
+from postroom.api.response_schemas import Problem, Refused
 from postroom.api.schemas import ApiKeyIn, EmailIn, ScheduleIn
 from postroom.mail import headers as email_headers
 from postroom.mail.email import Status

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from postroom import status
-from postroom.api.answers import (
+from postroom.api.response_schemas import (
     AcceptedEmail,
     ApiKeyOut,
     AttachmentOut,

@@ -5,14 +5,14 @@ from typing import Any, TypeAlias
 
 from fastapi.routing import APIRoute
 
-from postroom.api.answer import Answer
-from postroom.api.desk import Desk
+from postroom.api.context import Context
 from postroom.api.exchange import Exchange
+from postroom.api.response import Response
 
 NOWHERE = "none"
 """In place of a path that no handler has."""
 
-Handler: TypeAlias = Callable[[Desk, Exchange], Awaitable[Answer]]
+Handler: TypeAlias = Callable[[Context, Exchange], Awaitable[Response]]
 
 
 class Route(APIRoute):

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 import orjson
 
 from postroom.api import drafts, idempotency, render
-from postroom.api.answer import Answer, as_json, packed
-from postroom.api.answers import RefusedEmail
 from postroom.api.auth import check_sender
-from postroom.api.desk import Desk
+from postroom.api.context import Context
 from postroom.api.errors import InvalidEmails, Refusal, refusal_of
 from postroom.api.exchange import Exchange
+from postroom.api.response import Response, as_json, packed
+from postroom.api.response_schemas import RefusedEmail
 from postroom.errors import InvalidEmail
 from postroom.mail import draft as drafting
 from postroom.mail.api_key import ApiKey, Scope
@@ -24,16 +24,16 @@ from postroom.store.base import IdempotencyKey, KeyReused, Submission
 STRICT, PERMISSIVE = "strict", "permissive"
 
 
-async def submit(desk: Desk, exchange: Exchange) -> Answer:
+async def submit(context: Context, exchange: Exchange) -> Response:
     """Accepts one email."""
-    key = await desk.authenticator.admit(exchange, Scope.SEND)
+    key = await context.authenticator.admit(exchange, Scope.SEND)
     idempotency_key = idempotency.key_of(exchange)
-    if not desk.backlog.has_room():
-        await exchange.wait(desk.backlog.check())
-    payload = await desk.read_json(exchange)
-    intent = _Intent(exchange, desk, key, "emails", STRICT, idempotency_key, payload, desk.postroom.clock())
+    if not context.backlog.has_room():
+        await exchange.wait(context.backlog.check())
+    payload = await context.read_json(exchange)
+    intent = _Intent(exchange, context, key, "emails", STRICT, idempotency_key, payload, context.postroom.clock())
     try:
-        draft = await desk.work(exchange, drafts.draft, payload, settings=desk.postroom.settings, now=intent.now)
+        draft = await context.work(exchange, drafts.draft, payload, settings=context.postroom.settings, now=intent.now)
     except InvalidEmails:
         if (earlier := await intent.replay()) is not None:
             return earlier
@@ -43,17 +43,17 @@ async def submit(desk: Desk, exchange: Exchange) -> Answer:
     return await intent.store((email,), packed(render.accepted(email)))
 
 
-async def submit_batch(desk: Desk, exchange: Exchange) -> Answer:
+async def submit_batch(context: Context, exchange: Exchange) -> Response:
     """Accepts a list of emails: all or none, or in permissive mode those that are valid."""
-    key = await desk.authenticator.admit(exchange, Scope.SEND)
+    key = await context.authenticator.admit(exchange, Scope.SEND)
     idempotency_key = idempotency.key_of(exchange)
     mode = _mode(exchange)
-    await exchange.wait(desk.backlog.check())
-    payload = _listed(await desk.read_json(exchange), desk.postroom.settings)
-    await exchange.wait(desk.backlog.check(len(payload)))
-    intent = _Intent(exchange, desk, key, "emails/batch", mode, idempotency_key, payload, desk.postroom.clock())
+    await exchange.wait(context.backlog.check())
+    payload = _listed(await context.read_json(exchange), context.postroom.settings)
+    await exchange.wait(context.backlog.check(len(payload)))
+    intent = _Intent(exchange, context, key, "emails/batch", mode, idempotency_key, payload, context.postroom.clock())
     try:
-        emails, refused = await desk.work(exchange, intent.accept_each, payload)
+        emails, refused = await context.work(exchange, intent.accept_each, payload)
     except Refusal:
         if (earlier := await intent.replay()) is not None:
             return earlier
@@ -71,7 +71,7 @@ class _Intent:
     """One request to submit, read and permitted."""
 
     exchange: Exchange
-    desk: Desk
+    context: Context
     key: ApiKey
     endpoint: str
     mode: str
@@ -81,7 +81,7 @@ class _Intent:
 
     def accept(self, draft: Draft) -> Email:
         """The email that this draft becomes."""
-        settings = self.desk.postroom.settings
+        settings = self.context.postroom.settings
         return drafting.accept(
             draft,
             account=self.key.account,
@@ -94,7 +94,7 @@ class _Intent:
 
     def accept_each(self, payload: Sequence[Json]) -> tuple[tuple[Email, ...], list[RefusedEmail]]:
         """The emails of a batch, and what was refused. In strict mode the first problem is raised, with its index."""
-        settings = self.desk.postroom.settings
+        settings = self.context.postroom.settings
         lane = Lane.BULK if len(payload) > settings.bulk_batch_size else Lane.NORMAL
         emails: list[Email] = []
         refused: list[RefusedEmail] = []
@@ -111,23 +111,31 @@ class _Intent:
                 emails.append(self.accept(draft))
         return tuple(emails), refused
 
-    async def store(self, emails: tuple[Email, ...], answer: bytes) -> Answer:
+    async def store(self, emails: tuple[Email, ...], answer: bytes) -> Response:
         """Makes them durable and answers; or answers as when the same request first came."""
-        bound = self._bound() if self.desk.is_small(self.exchange) else await self.desk.work(self.exchange, self._bound)
+        bound = (
+            self._bound()
+            if self.context.is_small(self.exchange)
+            else await self.context.work(self.exchange, self._bound)
+        )
         submission = Submission(account=self.key.account, emails=emails, answer=answer.decode(), idempotency=bound)
-        added = await self.desk.commits.submit(submission, seconds=self.exchange.patience)
+        added = await self.context.commits.submit(submission, seconds=self.exchange.patience)
         if isinstance(added, KeyReused):
             raise idempotency.reused()
         if added.replayed:
             return self._replayed(added.answer)
-        self.desk.backlog.added(len(emails))
+        self.context.backlog.added(len(emails))
         return _respond(self.exchange, added.answer)
 
-    async def replay(self) -> Answer | None:
+    async def replay(self) -> Response | None:
         """The answer when the same request came before and was accepted. It may be refused now because a time in it has
         passed; what its client needs to hear is that the emails are there."""
-        bound = self._bound() if self.desk.is_small(self.exchange) else await self.desk.work(self.exchange, self._bound)
-        store = self.desk.postroom.store
+        bound = (
+            self._bound()
+            if self.context.is_small(self.exchange)
+            else await self.context.work(self.exchange, self._bound)
+        )
+        store = self.context.postroom.store
         answer = await self.exchange.ask(store.replay, self.key.account, bound, now=self.now) if bound else None
         return self._replayed(answer) if answer is not None else None
 
@@ -138,21 +146,21 @@ class _Intent:
             endpoint=self.endpoint,
             mode=self.mode,
             now=self.now,
-            hours=self.desk.postroom.settings.idempotency_hours,
+            hours=self.context.postroom.settings.idempotency_hours,
         )
 
-    def _replayed(self, answer: str) -> Answer:
+    def _replayed(self, answer: str) -> Response:
         self.exchange.added.append((b"idempotent-replayed", b"true"))
         return _respond(self.exchange, answer)
 
 
-def _respond(exchange: Exchange, answer: str) -> Answer:
+def _respond(exchange: Exchange, answer: str) -> Response:
     """200; or 202 for those who ask for it (RFC 7240)."""
     if b"respond-async" not in exchange.headers.get(b"prefer", b"").lower():
-        return Answer(answer.encode())
+        return Response(answer.encode())
     email_id = orjson.loads(answer).get("id", "")
     headers = {"preference-applied": "respond-async", "location": f"/emails/{email_id}" if email_id else "/emails"}
-    return Answer(answer.encode(), 202, headers=headers)
+    return Response(answer.encode(), 202, headers=headers)
 
 
 def _mode(exchange: Exchange) -> str:

@@ -3,7 +3,7 @@
 from postroom.mail.outcome import Envelope, Phase
 from postroom.transport.smtp.opening import Opening, RouteTrouble
 from postroom.transport.smtp.relay import Relay
-from postroom.transport.smtp.replies import Answer, ReplyReader
+from postroom.transport.smtp.replies import RawReply, ReplyReader
 from postroom.transport.smtp.transaction import Transaction
 
 
@@ -91,9 +91,9 @@ class Dialogue:
         """Takes bytes from the relay; returns what to write."""
         written = b""
         try:
-            for answer in self._replies.feed(data):
+            for raw in self._replies.feed(data):
                 self.answered += 1
-                written += self._on_reply(answer)
+                written += self._on_reply(raw)
                 if self.broken or (self.transaction is None and self._opening.wants_tls):
                     return written
         except RouteTrouble as trouble:
@@ -119,16 +119,16 @@ class Dialogue:
         elif self._following and not self._following.is_over:
             self._following.lose(problem, closed=closed)
 
-    def _on_reply(self, answer: Answer) -> bytes:
+    def _on_reply(self, raw: RawReply) -> bytes:
         transaction = self.transaction
         if transaction is None and not self._opening.is_done:
-            return self._opening.on_reply(answer)
+            return self._opening.on_reply(raw)
         if transaction and transaction.is_over:
             transaction = self._following
         if transaction is None or transaction.is_over:
             self.broken = True  # it speaks though nothing was asked: a farewell, or nonsense
             return b""
-        written = transaction.on_reply(answer)
+        written = transaction.on_reply(raw)
         self.broken = not transaction.usable
         return written
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from postroom.mail.outcome import Phase, Reply
 from postroom.transport.smtp import command, replies
 from postroom.transport.smtp.relay import Relay, Tls
-from postroom.transport.smtp.replies import Answer
+from postroom.transport.smtp.replies import RawReply
 
 _EHLO_UNKNOWN = range(500, 505)  # RFC 5321 §4.2.2: not recognised, not understood or not implemented
 
@@ -17,7 +17,7 @@ class RouteTrouble(Exception):
     """The relay cannot be used, whatever the email. `lasting`: waiting will not mend it."""
 
     def __init__(self, phase: Phase, problem: str, *, reply: Reply | None = None, lasting: bool = False) -> None:
-        super().__init__(f"{problem}: {replies.said(reply)}" if reply else problem)
+        super().__init__(f"{problem}: {replies.in_one_line(reply)}" if reply else problem)
         self.phase = phase
         self.reply = reply
         self.lasting = lasting
@@ -42,10 +42,10 @@ class Features:
     mechanisms: frozenset[str] = frozenset()
 
 
-def read_features(answer: Answer) -> Features:
+def read_features(raw: RawReply) -> Features:
     """Reads the reply to EHLO; its first line is only a greeting."""
     offered: dict[str, list[str]] = {}
-    for line in answer.lines[1:]:
+    for line in raw.lines[1:]:
         keyword, *values = line.decode("ascii", "replace").upper().replace("AUTH=", "AUTH ").split() or [""]
         offered.setdefault(keyword, []).extend(values)
     limit = (offered.get("SIZE") or ["0"])[0]
@@ -90,15 +90,15 @@ class Opening:
         self.wants_tls = self._relay.tls is Tls.IMPLICIT
         self.phase = Phase.STARTTLS if self.wants_tls else Phase.GREETING
 
-    def on_reply(self, answer: Answer) -> bytes:
+    def on_reply(self, raw: RawReply) -> bytes:
         """Takes the next reply; returns what to write, perhaps nothing."""
         if self.phase is Phase.GREETING:
-            return self._greeted(answer)
+            return self._greeted(raw)
         if self.phase is Phase.EHLO:
-            return self._introduced(answer)
+            return self._introduced(raw)
         if self.phase is Phase.STARTTLS:
-            return self._may_encrypt(answer)
-        return self._authenticating(answer)
+            return self._may_encrypt(raw)
+        return self._authenticating(raw)
 
     def secured(self) -> bytes:
         """The connection is encrypted now; what was learnt before is void, EHLO is said anew (RFC 3207 §4.2)."""
@@ -113,22 +113,22 @@ class Opening:
     def _wants_starttls(self) -> bool:
         return self._relay.tls in (Tls.STARTTLS, Tls.OPPORTUNISTIC)
 
-    def _greeted(self, answer: Answer) -> bytes:
-        if answer.code != 220:
-            raise self._trouble("the relay does not greet us", answer)
+    def _greeted(self, raw: RawReply) -> bytes:
+        if raw.code != 220:
+            raise self._trouble("the relay does not greet us", raw)
         return self._ehlo()
 
     def _ehlo(self) -> bytes:
         self.phase = Phase.EHLO
         return command.line("EHLO", self._relay.ehlo_name)
 
-    def _introduced(self, answer: Answer) -> bytes:
-        if self._knows_ehlo and answer.code in _EHLO_UNKNOWN:
+    def _introduced(self, raw: RawReply) -> bytes:
+        if self._knows_ehlo and raw.code in _EHLO_UNKNOWN:
             self._knows_ehlo = False
             return command.line("HELO", self._relay.ehlo_name)
-        if answer.code != 250:
-            raise self._trouble(f"the relay refuses {'EHLO' if self._knows_ehlo else 'HELO'}", answer)
-        self.features = read_features(answer) if self._knows_ehlo else Features()
+        if raw.code != 250:
+            raise self._trouble(f"the relay refuses {'EHLO' if self._knows_ehlo else 'HELO'}", raw)
+        self.features = read_features(raw) if self._knows_ehlo else Features()
         wanted = not self.secure and self._wants_starttls
         if wanted and self.features.starttls:
             self.phase = Phase.STARTTLS
@@ -137,13 +137,13 @@ class Opening:
             raise RouteTrouble(Phase.STARTTLS, "the relay does not offer STARTTLS, which is required")
         return self._authenticate()
 
-    def _may_encrypt(self, answer: Answer) -> bytes:
-        if answer.code == 220:
+    def _may_encrypt(self, raw: RawReply) -> bytes:
+        if raw.code == 220:
             self.wants_tls = True
             return b""
-        if self._relay.tls is Tls.OPPORTUNISTIC and answer.code != 421:
+        if self._relay.tls is Tls.OPPORTUNISTIC and raw.code != 421:
             return self._authenticate()
-        raise self._trouble("the relay refuses STARTTLS", answer)
+        raise self._trouble("the relay refuses STARTTLS", raw)
 
     def _authenticate(self) -> bytes:
         username, password = self._relay.username, self._relay.password
@@ -164,20 +164,20 @@ class Opening:
             return command.line("AUTH", "LOGIN")
         raise RouteTrouble(Phase.AUTH, "the relay offers neither AUTH PLAIN nor AUTH LOGIN", lasting=True)
 
-    def _authenticating(self, answer: Answer) -> bytes:
-        if answer.code == 334 and self._secrets:
+    def _authenticating(self, raw: RawReply) -> bytes:
+        if raw.code == 334 and self._secrets:
             return command.answer(self._secrets.pop())
-        if answer.code != 235:
-            raise self._trouble("the relay refuses our user name and password", answer, lasting=answer.code >= 500)
+        if raw.code != 235:
+            raise self._trouble("the relay refuses our user name and password", raw, lasting=raw.code >= 500)
         self.is_done = True
         return b""
 
-    def _trouble(self, problem: str, answer: Answer, *, lasting: bool = False) -> RouteTrouble:
-        return RouteTrouble(self.phase, problem, reply=self._without_secrets(answer), lasting=lasting)
+    def _trouble(self, problem: str, raw: RawReply, *, lasting: bool = False) -> RouteTrouble:
+        return RouteTrouble(self.phase, problem, reply=self._without_secrets(raw), lasting=lasting)
 
-    def _without_secrets(self, answer: Answer) -> Reply:
+    def _without_secrets(self, raw: RawReply) -> Reply:
         """Some servers repeat the line that they refuse, and replies are logged."""
-        reply = replies.words(answer)
+        reply = replies.of(raw)
         if self.phase is Phase.AUTH and self._relay.username is not None and self._relay.password is not None:
             username, password = self._relay.username, self._relay.password
             written = command.plain(username, password), command.base64_of(password)

@@ -83,5 +83,5 @@ def _rejected(envelope: Envelope, message: str, reply: Reply | None = None) -> P
 
 
 def _outcome(recipient: str, verdict: Verdict, phase: Phase, message: str, reply: Reply | None) -> Outcome:
-    told = replies.said(reply) if reply else message
+    told = replies.in_one_line(reply) if reply else message
     return Outcome(recipient=recipient, verdict=verdict, phase=phase, message=told, reply=reply)

@@ -15,7 +15,7 @@ _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])([^\n]*)|\r?)\n")
 _ENHANCED = re.compile(rb"(([245])\.[0-9]{1,3}\.[0-9]{1,3})(?=\s|$)")
 
 
-class Answer(NamedTuple):
+class RawReply(NamedTuple):
     """One whole reply as it came: its code and the text of each line."""
 
     code: int
@@ -38,27 +38,27 @@ class ReplyReader:
         """Whether nothing is left over, not even half a reply."""
         return not self._buffer and not self._lines and self.garbage is None
 
-    def feed(self, data: bytes) -> tuple[Answer, ...]:
+    def feed(self, data: bytes) -> tuple[RawReply, ...]:
         """Adds bytes that came in; returns the replies that are whole now."""
-        if len(data) <= _WORTH_REMEMBERING and self.is_empty and (answers := _whole_replies(data)) is not None:
-            return answers
+        if len(data) <= _WORTH_REMEMBERING and self.is_empty and (replies := _whole_replies(data)) is not None:
+            return replies
         return self.parse(data)
 
-    def parse(self, data: bytes) -> tuple[Answer, ...]:
+    def parse(self, data: bytes) -> tuple[RawReply, ...]:
         """What `feed` does, without looking whether the same has been read before."""
         buffer = self._buffer + data if self._buffer else data
-        answers: list[Answer] = []
+        replies: list[RawReply] = []
         end = 0
         for line in _LINE.finditer(buffer):
             if line.start() != end or self.garbage:
                 break
             end = line.end()
             code, mark, text = line.groups(b"")
-            self._add(int(code), text.rstrip(b"\r"), answers, is_last=mark != b"-")
+            self._add(int(code), text.rstrip(b"\r"), replies, is_last=mark != b"-")
         self._buffer = rest = buffer[end:]
         if not self.garbage and (b"\n" in rest or len(rest) > LONGEST_LINE):
             self.garbage = "the relay answered with something that is no SMTP reply"
-        return tuple(answers)
+        return tuple(replies)
 
     def clear(self) -> None:
         """Forgets what was fed: at STARTTLS it came from nobody known (RFC 3207 §6)."""
@@ -66,7 +66,7 @@ class ReplyReader:
         self._lines = []
         self.garbage = None
 
-    def _add(self, code: int, text: bytes, answers: list[Answer], *, is_last: bool) -> None:
+    def _add(self, code: int, text: bytes, replies: list[RawReply], *, is_last: bool) -> None:
         lines = self._lines
         if lines and code != self._code:
             self.garbage = "the relay changed the code in the middle of a reply"
@@ -76,22 +76,22 @@ class ReplyReader:
             self._code = code
             lines.append(text)
         else:
-            answers.append(Answer(code, (*lines, text)))
+            replies.append(RawReply(code, (*lines, text)))
             self._lines = []
 
 
 @functools.lru_cache(maxsize=64)
-def _whole_replies(data: bytes) -> tuple[Answer, ...] | None:
+def _whole_replies(data: bytes) -> tuple[RawReply, ...] | None:
     """Relays say the same few things over and over, and reading them was the largest cost of an email."""
     reader = ReplyReader()
-    answers = reader.parse(data)
-    return answers if reader.is_empty else None
+    replies = reader.parse(data)
+    return replies if reader.is_empty else None
 
 
-def words(answer: Answer) -> Reply:
+def of(raw: RawReply) -> Reply:
     """The reply as it is kept: enhanced code (RFC 2034) apart, lines joined, harmless to show, at most 500
     characters."""
-    code, lines = answer
+    code, lines = raw
     found = _ENHANCED.match(lines[0])
     if found is None or int(found[2]) != code // 100:
         return Reply(code=code, enhanced=None, text=_text(b" ".join(lines)))
@@ -102,7 +102,7 @@ def words(answer: Answer) -> Reply:
     return Reply(code=code, enhanced=enhanced.decode(), text=_text(text))
 
 
-def said(reply: Reply) -> str:
+def in_one_line(reply: Reply) -> str:
     """The reply in one line for people."""
     enhanced = f" {reply.enhanced}" if reply.enhanced else ""
     return f"{reply.code}{enhanced} {reply.text}" if reply.text else f"{reply.code}{enhanced}"

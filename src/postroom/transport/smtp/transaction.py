@@ -9,7 +9,7 @@ from collections.abc import Callable
 from postroom.mail.outcome import Envelope, Outcome, Phase, Reply, Verdict
 from postroom.transport.smtp import command, plan, replies
 from postroom.transport.smtp.opening import Features
-from postroom.transport.smtp.replies import Answer
+from postroom.transport.smtp.replies import RawReply
 
 CLOSING = 421
 SMALL_BODY = 8192  # bytes; the network takes so much at once, so that the dot leaves as soon as it is written
@@ -28,7 +28,7 @@ class Transaction:
     `early`: it begins in one piece with the final dot of the email before (RFC 2920 §3.1).
 
     Then `usable` says whether the connection may carry another email, `heard` that the relay answered something about
-    this one, and `unheard` that it ended the connection in place of its first answer, or would not have it so early.
+    this one, and `unheard` that it ended the connection in place of its first reply, or would not have it so early.
     """
 
     __slots__ = (
@@ -44,7 +44,7 @@ class Transaction:
         self.usable = True
         self.heard = False
         self.unheard = False
-        self._handle: Callable[[Transaction, Answer], bytes] = Transaction._on_mail
+        self._handle: Callable[[Transaction, RawReply], bytes] = Transaction._on_mail
         self.early = early
         self._pipelining = features.pipelining
         self._plan = plan.plan(envelope, features)
@@ -70,15 +70,15 @@ class Transaction:
             return b"".join(self._plan.commands) + command.DATA
         return self._plan.commands[0]
 
-    def on_reply(self, answer: Answer) -> bytes:
+    def on_reply(self, raw: RawReply) -> bytes:
         """Takes the next reply; returns what to write, perhaps nothing."""
-        if answer.code >= 400:
-            if answer.code == CLOSING:
-                return self._close(answer, "the relay closes the connection")
+        if raw.code >= 400:
+            if raw.code == CLOSING:
+                return self._close(raw, "the relay closes the connection")
             if self.early and not self.heard:
-                return self._close(answer, "the relay will not begin yet")
+                return self._close(raw, "the relay will not begin yet")
         self.heard = True
-        return self._handle(self, answer)
+        return self._handle(self, raw)
 
     def write_dot(self) -> bytes:
         """The final dot, which the fence has allowed, after a small body. From here on a lost connection means
@@ -104,27 +104,27 @@ class Transaction:
 
     # -- replies, phase by phase -----------------------------------------------------------------------------------
 
-    def _on_mail(self, answer: Answer) -> bytes:
-        if answer.code >= 400:
-            self._refuse_rest(answer)
+    def _on_mail(self, raw: RawReply) -> bytes:
+        if raw.code >= 400:
+            self._refuse_rest(raw)
             if not self._pipelining:
                 return self._end()
-        elif answer.code >= 300:
-            return self._nonsense(answer)
+        elif raw.code >= 300:
+            return self._nonsense(raw)
         else:
             self._sender_taken = True
         self.phase = Phase.RCPT
         self._handle = Transaction._on_rcpt
         return self._next_recipient()
 
-    def _on_rcpt(self, answer: Answer) -> bytes:
+    def _on_rcpt(self, raw: RawReply) -> bytes:
         recipients = self._plan.recipients
         index = recipients[self._rcpt]
-        if answer.code >= 400:
+        if raw.code >= 400:
             if index not in self._outcomes:
-                self._settle(index, self._verdict(answer.code), _REFUSED["rcpt"], replies.words(answer))
-        elif answer.code >= 300:
-            return self._nonsense(answer)
+                self._settle(index, self._verdict(raw.code), _REFUSED["rcpt"], replies.of(raw))
+        elif raw.code >= 300:
+            return self._nonsense(raw)
         self._rcpt += 1
         if self._rcpt < len(recipients):
             return self._next_recipient()
@@ -134,8 +134,8 @@ class Transaction:
         self._handle = Transaction._on_data
         return b"" if self._pipelining else command.DATA
 
-    def _on_data(self, answer: Answer) -> bytes:
-        if answer.code == 354 and self._open:
+    def _on_data(self, raw: RawReply) -> bytes:
+        if raw.code == 354 and self._open:
             self.phase = Phase.BODY
             self.awaits_dot = True
             self._handle = Transaction._nonsense
@@ -143,31 +143,31 @@ class Transaction:
                 return self._plan.body
             self._held_back = self._plan.body
             return b""
-        if answer.code == 354:  # though no recipient is left: the end of an empty message (RFC 2920 §3.1)
+        if raw.code == 354:  # though no recipient is left: the end of an empty message (RFC 2920 §3.1)
             self._handle = Transaction._on_empty_dot
             return command.DOT
-        if answer.code < 400:
-            return self._nonsense(answer)
-        self._refuse_rest(answer)
+        if raw.code < 400:
+            return self._nonsense(raw)
+        self._refuse_rest(raw)
         return self._reset() if self._sender_taken else self._end()
 
-    def _on_dot(self, answer: Answer) -> bytes:
-        if answer.code >= 400:
-            self._refuse_rest(answer)
-        elif answer.code >= 300:
-            return self._nonsense(answer)
+    def _on_dot(self, raw: RawReply) -> bytes:
+        if raw.code >= 400:
+            self._refuse_rest(raw)
+        elif raw.code >= 300:
+            return self._nonsense(raw)
         else:
-            self._settle_rest(Verdict.ACCEPTED, "", answer)
+            self._settle_rest(Verdict.ACCEPTED, "", raw)
         return self._end()
 
-    def _on_empty_dot(self, answer: Answer) -> bytes:
+    def _on_empty_dot(self, raw: RawReply) -> bytes:
         return self._end()
 
-    def _on_reset(self, answer: Answer) -> bytes:
-        return self._end() if answer.code == 250 else self._break()
+    def _on_reset(self, raw: RawReply) -> bytes:
+        return self._end() if raw.code == 250 else self._break()
 
-    def _nonsense(self, answer: Answer) -> bytes:
-        said = replies.said(replies.words(answer))
+    def _nonsense(self, raw: RawReply) -> bytes:
+        said = replies.in_one_line(replies.of(raw))
         self.lose(f"the relay answered out of turn at {self.phase.upper()}: {said}")
         return b""
 
@@ -180,10 +180,10 @@ class Transaction:
         self._handle = Transaction._on_reset
         return command.RSET
 
-    def _close(self, answer: Answer, problem: str) -> bytes:
-        """The relay wants the connection to end, perhaps in place of its first answer."""
+    def _close(self, raw: RawReply, problem: str) -> bytes:
+        """The relay wants the connection to end, perhaps in place of its first reply."""
         self.unheard = not self.heard
-        self._settle_rest(Verdict.TRANSIENT, problem, answer)
+        self._settle_rest(Verdict.TRANSIENT, problem, raw)
         return self._break()
 
     def _end(self) -> bytes:
@@ -203,11 +203,11 @@ class Transaction:
             return Verdict.TRANSIENT
         return Verdict.PERMANENT if self.phase is Phase.RCPT else Verdict.REJECTED
 
-    def _refuse_rest(self, answer: Answer) -> None:
-        self._settle_rest(self._verdict(answer.code), _REFUSED[self.phase], answer)
+    def _refuse_rest(self, raw: RawReply) -> None:
+        self._settle_rest(self._verdict(raw.code), _REFUSED[self.phase], raw)
 
-    def _settle_rest(self, verdict: Verdict, problem: str, answer: Answer | None = None) -> None:
-        reply = replies.words(answer) if answer else None
+    def _settle_rest(self, verdict: Verdict, problem: str, raw: RawReply | None = None) -> None:
+        reply = replies.of(raw) if raw else None
         for index in self._plan.recipients:
             if index not in self._outcomes:
                 self._settle(index, verdict, problem, reply)
@@ -226,4 +226,4 @@ class Transaction:
 def _message(problem: str, reply: Reply | None) -> str:
     if reply is None:
         return problem
-    return f"{problem}: {replies.said(reply)}" if problem else replies.said(reply)
+    return f"{problem}: {replies.in_one_line(reply)}" if problem else replies.in_one_line(reply)
