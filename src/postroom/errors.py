@@ -2,7 +2,7 @@
 
 PostroomError
 ├── SettingsError          the configuration is wrong; `problems` lists every mistake
-├── InvalidEmail           a submission breaks a rule; names the member, never repeats its value
+├── InvalidInput           what a client sent breaks a rule; names the member, never repeats its value
 │   ├── NotOffered         … because it asks for what this service does not do
 │   ├── MissingMember      … because a required member is absent
 │   └── InvalidAttachment  … because of an attachment
@@ -32,8 +32,8 @@ class SettingsError(PostroomError):
         self.problems = tuple(problems)
 
 
-class InvalidEmail(PostroomError):
-    """A submission breaks a rule. `member` is the path of the offending member, such as `attachments[0].content`."""
+class InvalidInput(PostroomError):
+    """What a client sent breaks a rule. `member` is the path of its member, such as `attachments[0].content`."""
 
     def __init__(self, member: str, problem: str) -> None:
         super().__init__(f"{member}: {problem}" if member else problem)
@@ -41,18 +41,18 @@ class InvalidEmail(PostroomError):
         self.problem = problem
 
 
-class NotOffered(InvalidEmail):
+class NotOffered(InvalidInput):
     """A submission asks for what this service does not do. What is absent may be so because of it."""
 
     def __init__(self, member: str) -> None:
         super().__init__(member, "is not offered by this service")
 
 
-class MissingMember(InvalidEmail):
+class MissingMember(InvalidInput):
     """A required member is absent."""
 
 
-class InvalidAttachment(InvalidEmail):
+class InvalidAttachment(InvalidInput):
     """An attachment has neither content nor path, cannot be decoded, or is too large."""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from postroom.errors import InvalidEmail
+from postroom.errors import InvalidInput
 from postroom.mail import address, api_key, headers
 from postroom.mail.api_key import ApiKey, Scope
 from postroom.store.base import Store
@@ -21,7 +21,7 @@ def create(
     expires_at: datetime | None = None,
     store: Store,
 ) -> tuple[ApiKey, str]:
-    """Makes and stores a key; returns it with its token, which nobody can show again. Raises `InvalidEmail` for a name
+    """Makes and stores a key; returns it with its token, which nobody can show again. Raises `InvalidInput` for a name
     or a domain that is none."""
     key_id, token, secret_hash = api_key.mint()
     key = ApiKey(
@@ -59,18 +59,18 @@ def add(token: str, name: str, *, store: Store) -> bool:
 
 
 def checked_name(name: str) -> str:
-    """The name of a key: one line of 1 to 100 characters. Raises `InvalidEmail`."""
+    """The name of a key: one line of 1 to 100 characters. Raises `InvalidInput`."""
     if not name:
-        raise InvalidEmail("name", "is empty")
+        raise InvalidInput("name", "is empty")
     return headers.check_text(name, member="name", limit=LONGEST_NAME)
 
 
 def domain(written: str, member: str) -> str:
-    """A sender domain as addresses have it, in lower-case A-labels. Raises `InvalidEmail`."""
+    """A sender domain as addresses have it, in lower-case A-labels. Raises `InvalidInput`."""
     try:
         return address.domain_of(address.parse(f"x@{written}", member=member).addr)
-    except InvalidEmail:
-        raise InvalidEmail(member, "is not a domain name") from None
+    except InvalidInput:
+        raise InvalidInput(member, "is not a domain name") from None
 
 
 def create_first(*, store: Store) -> str | None:

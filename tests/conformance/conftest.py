@@ -49,10 +49,10 @@ def _redis(request: pytest.FixtureRequest, _: Path) -> Store:
 
 
 def _rewrite_redis(store: RedisStore, email_id: str, word: str) -> None:
-    with store._link.talk(writing=True) as talk:
-        life = json.loads(talk.ask("HGET", LIVES, email_id))
+    with store._connections.session(writing=True) as session:
+        life = json.loads(session.ask("HGET", LIVES, email_id))
         life[0][0][2] = word
-        talk.write(("HSET", LIVES, email_id, json.dumps(life)), durable=False)
+        session.write(("HSET", LIVES, email_id, json.dumps(life)), durable=False)
 
 
 def _mongo(request: pytest.FixtureRequest, _: Path) -> Store:

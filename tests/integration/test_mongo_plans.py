@@ -102,7 +102,7 @@ def upkeep(store: MongoStore, plans: Plans) -> None:
     plans.see("prune", lambda: store.prune(AT_MOST, now=later, finished_before=later))
 
 
-def wishes(store: MongoStore, plans: Plans) -> None:
+def moves(store: MongoStore, plans: Plans) -> None:
     now = store.clock()
     email: Email = store.list(Query(account=ACCOUNT, limit=1, status=[Status.SCHEDULED])).emails[0]
     plans.see("reschedule", lambda: store.reschedule(ACCOUNT, email.id, now + HOUR, now=now))
@@ -152,7 +152,7 @@ def rest(store: MongoStore, plans: Plans) -> None:
     plans.see("ping", store.ping)
 
 
-@pytest.mark.parametrize("part", [delivery, upkeep, wishes, listing, rest], ids=lambda part: part.__name__)
+@pytest.mark.parametrize("part", [delivery, upkeep, moves, listing, rest], ids=lambda part: part.__name__)
 def test_no_method_scans_a_collection_or_sorts_documents(
     store: MongoStore, plans: Plans, part: Callable[[MongoStore, Plans], None]
 ) -> None:

@@ -39,7 +39,7 @@ class Story:
     def step(self) -> None:
         """One thing happens."""
         self.now += self.dice.choice(DURATIONS[:4] if self.dice.random() < 0.97 else DURATIONS)
-        happening = self.dice.choice([self.add, self.claim, self.settle, self.sweep, self.wish, self.hold])
+        happening = self.dice.choice([self.add, self.claim, self.settle, self.sweep, self.move, self.hold])
         happening()
 
     def add(self) -> None:
@@ -81,13 +81,13 @@ class Story:
         self.store.expire(10, now=self.now)
         self.store.prune(2, now=self.now, finished_before=self.now - HOUR)
 
-    def wish(self) -> None:
+    def move(self) -> None:
         """A sender changes their mind."""
         for email_id in self._some():
             if self.store.get(make.ACCOUNT, email_id) is None:
                 continue
             with suppress(WrongState):
-                self._wish(email_id)
+                self._move(email_id)
 
     def end(self) -> None:
         """All claims lapse, all emails expire, all are pruned."""
@@ -119,11 +119,11 @@ class Story:
             return make.sent(claim, self.now)
         return make.retrying(claim, self.now, self.now + self.dice.choice(DURATIONS))
 
-    def _wish(self, email_id: str) -> None:
-        account, wish = make.ACCOUNT, self.dice.randint(1, 3)
-        if wish == 1:
+    def _move(self, email_id: str) -> None:
+        account, choice = make.ACCOUNT, self.dice.randint(1, 3)
+        if choice == 1:
             self.store.cancel(account, email_id, now=self.now)
-        elif wish == 2:
+        elif choice == 2:
             self.store.reschedule(account, email_id, self.now + self.dice.choice(DURATIONS), now=self.now)
         else:
             self.store.retry(account, email_id, now=self.now, max_age=HOUR, wake_up_at=self.now + SECOND)

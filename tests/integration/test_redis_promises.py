@@ -7,7 +7,7 @@ import pytest
 
 from postroom.errors import StoreError
 from postroom.store.redis import RedisStore
-from postroom.store.redis.talk import DISK_MILLISECONDS
+from postroom.store.redis.session import DISK_MILLISECONDS
 from tests import make, promises
 from tests.make import ACCOUNT, HOUR, SECOND
 from tests.promises import DECIDED, PROMISED, QUICK, Prepare

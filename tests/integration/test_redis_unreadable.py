@@ -22,8 +22,8 @@ def store(empty_redis: Callable[[], str]) -> Iterator[RedisStore]:
 
 
 def damage(store: RedisStore, *emails: Email) -> None:
-    with store._link.talk(writing=True) as talk:
-        talk.write(("HSET", LIVES, *[text for email in emails for text in (email.id, "no JSON")]), durable=False)
+    with store._connections.session(writing=True) as session:
+        session.write(("HSET", LIVES, *[text for email in emails for text in (email.id, "no JSON")]), durable=False)
 
 
 def stored(store: RedisStore, count: int) -> list[Email]:
@@ -77,10 +77,10 @@ def test_others_are_given_back_when_one_of_them_cannot_be_read(store: RedisStore
     now = store.clock()
     damaged, sound = stored(store, 2)
     mine = Taking(worker="w", now=now, lease=LEASE)
-    with store._link.talk(writing=True) as talk:
-        marked, _ = taking._mark(talk, [damaged.id, sound.id], 0, mine)
+    with store._connections.session(writing=True) as session:
+        marked, _ = taking._mark(session, [damaged.id, sound.id], 0, mine)
         damage(store, damaged)
-        taking._give_back(talk, marked, mine)
+        taking._give_back(session, marked, mine)
     assert found(store, sound).life == sound.life
     assert store.counts()[Status.SENDING] == 1
 

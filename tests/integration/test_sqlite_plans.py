@@ -10,7 +10,7 @@ import pytest
 from postroom.mail import lifecycle
 from postroom.mail.email import Lane, Status
 from postroom.store.base import Claim, Query
-from postroom.store.sqlite import claims, keys, listing, reading, schema, submission, upkeep, wishes
+from postroom.store.sqlite import claims, keys, listing, moves, reading, schema, submission, upkeep
 from postroom.store.taking import Taking
 from tests import make
 from tests.make import ACCOUNT, HOUR, LEASE, SECOND
@@ -113,9 +113,9 @@ def test_upkeep_looks_through_nothing(plans: Plans) -> None:
         assert not [step for step in plans.steps if "TEMP B-TREE" in step]
 
 
-def test_wishes_look_through_nothing(plans: Plans) -> None:
+def test_moves_by_hand_look_through_nothing(plans: Plans) -> None:
     first, *_ = added(plans)
-    plans.run(wishes.fulfil(ACCOUNT, first, lambda life: lifecycle.cancel(life, now=NOW), now=NOW))
+    plans.run(moves.make(ACCOUNT, first, lambda life: lifecycle.cancel(life, now=NOW), now=NOW))
     assert plans.scans == []
 
 

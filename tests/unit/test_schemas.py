@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.api import drafts
-from postroom.api.errors import InvalidEmails, refusal_of
+from postroom.api.errors import InvalidBody, refusal_of
 from postroom.api.schemas import ScheduleIn
-from postroom.errors import InvalidEmail, MissingMember
+from postroom.errors import InvalidInput, MissingMember
 from postroom.mail.draft import Draft
 from postroom.mail.email import Address, Lane, OnUncertain
 from postroom.settings import Settings
@@ -27,7 +27,7 @@ def draft(**members: Any) -> Draft:
 
 def problems(**members: Any) -> dict[str, str]:
     """What is wrong with a sensible email with these members."""
-    with pytest.raises(InvalidEmails) as caught:
+    with pytest.raises(InvalidBody) as caught:
         draft(**members)
     return {problem.member: problem.problem for problem in caught.value.problems}
 
@@ -110,7 +110,7 @@ def test_problems_of_shape_name_their_members() -> None:
     ],
 )
 def test_name_of_the_refusal(members: dict[str, Any], name: str) -> None:
-    with pytest.raises(InvalidEmails) as caught:
+    with pytest.raises(InvalidBody) as caught:
         draft(**members)
     refusal = refusal_of(caught.value)
     assert refusal
@@ -118,24 +118,24 @@ def test_name_of_the_refusal(members: dict[str, Any], name: str) -> None:
 
 
 def test_missing_members_are_told_together() -> None:
-    with pytest.raises(InvalidEmails) as caught:
+    with pytest.raises(InvalidBody) as caught:
         drafts.draft({}, settings=SETTINGS, now=NOW)
     assert [problem.member for problem in caught.value.problems] == ["from", "to", "subject"]
-    with pytest.raises(InvalidEmails) as caught:
+    with pytest.raises(InvalidBody) as caught:
         drafts.shaped(ScheduleIn, {})
     assert caught.value.message() == "Missing `scheduled_at` field: it is required."
 
 
 def test_required_member_that_is_null_is_missing() -> None:
-    with pytest.raises(InvalidEmails) as caught:
+    with pytest.raises(InvalidBody) as caught:
         drafts.draft({"from": None, "to": [None], "subject": None}, settings=SETTINGS, now=NOW)
     found = {problem.member: type(problem) for problem in caught.value.problems}
-    assert found == {"from": MissingMember, "to[0]": InvalidEmail, "subject": MissingMember}
+    assert found == {"from": MissingMember, "to[0]": InvalidInput, "subject": MissingMember}
 
 
 @pytest.mark.parametrize("member", ["template", "topic_id"])
 def test_what_is_not_offered_is_told_before_what_is_missing(member: str) -> None:
-    with pytest.raises(InvalidEmails) as caught:
+    with pytest.raises(InvalidBody) as caught:
         drafts.draft({"from": "a@example.com", "to": "b@example.net", member: {"id": "x"}}, settings=SETTINGS, now=NOW)
     refusal = refusal_of(caught.value)
     assert refusal
@@ -147,7 +147,7 @@ def test_attachments_share_one_limit() -> None:
     settings = Settings.model_validate({"max_attachment_bytes": 5})
     attachments = [{"content": [1, 2, 3]}, {"content": [4, 5]}]
     assert len(drafts.draft(EMAIL | {"attachments": attachments}, settings=settings, now=NOW).attachments) == 2
-    with pytest.raises(InvalidEmails, match=r"attachments\[2\]"):
+    with pytest.raises(InvalidBody, match=r"attachments\[2\]"):
         drafts.draft(EMAIL | {"attachments": [*attachments, {"content": [6]}]}, settings=settings, now=NOW)
 
 
@@ -169,7 +169,7 @@ def test_any_json_is_a_draft_or_a_list_of_problems(members: dict[str, Any]) -> N
     error: Exception | None = None
     try:
         draft(**members)
-    except InvalidEmails as raised:
+    except InvalidBody as raised:
         error = raised
     if error:
         refusal = refusal_of(error)

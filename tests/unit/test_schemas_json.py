@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.api import strict_json
-from postroom.errors import InvalidEmail
+from postroom.errors import InvalidInput
 
 MAX_DEPTH = 20
 
@@ -35,10 +35,10 @@ def test_every_value_comes_back(value: Any, ascii_only: bool, indent: int | None
 
 @given(st.binary(max_size=200))
 def test_any_octets_are_a_value_or_one_problem(body: bytes) -> None:
-    problem: InvalidEmail | None = None
+    problem: InvalidInput | None = None
     try:
         parse(body)
-    except InvalidEmail as raised:
+    except InvalidInput as raised:
         problem = raised
     assert problem is None or (problem.problem and not problem.member)
 
@@ -47,7 +47,7 @@ def test_any_octets_are_a_value_or_one_problem(body: bytes) -> None:
 def test_whatever_passes_is_json_to_another_parser_too(text: str) -> None:
     try:
         value = parse(text.encode())
-    except InvalidEmail:
+    except InvalidInput:
         return
     assert orjson.loads(text) == value
 
@@ -58,7 +58,7 @@ def test_depth_is_counted_exactly(depth: int, opening: str) -> None:
     if depth <= MAX_DEPTH:
         parse(body.encode())
     else:
-        with pytest.raises(InvalidEmail, match="nested deeper than 20"):
+        with pytest.raises(InvalidInput, match="nested deeper than 20"):
             parse(body.encode())
 
 
@@ -69,7 +69,7 @@ def test_integers_pass_when_64_bits_hold_them(number: int) -> None:
         if -(2**63) <= value < 2**63:
             assert parse(body) == [value]
         else:
-            with pytest.raises(InvalidEmail, match="out of range"):
+            with pytest.raises(InvalidInput, match="out of range"):
                 parse(body)
 
 
@@ -84,15 +84,15 @@ def test_numbers_with_fraction_are_floats_to_everybody() -> None:
 
 
 def test_problem_names_a_plain_member_and_no_other() -> None:
-    with pytest.raises(InvalidEmail, match="the member subject is given twice"):
+    with pytest.raises(InvalidInput, match="the member subject is given twice"):
         parse(b'{"subject": 1, "subject": 2}')
-    with pytest.raises(InvalidEmail, match="a member is given twice"):
+    with pytest.raises(InvalidInput, match="a member is given twice"):
         parse(b'{"sec ret": 1, "sec ret": 2}')
 
 
 def test_many_members_of_which_the_last_is_given_twice_are_no_trouble() -> None:
     names = [f'"m{i}":0' for i in range(200_000)]
-    with pytest.raises(InvalidEmail, match="m199999 is given twice"):
+    with pytest.raises(InvalidInput, match="m199999 is given twice"):
         parse(("{" + ",".join([*names, names[-1]]) + "}").encode())
 
 
@@ -125,7 +125,7 @@ def outcome(parser: Callable[..., Any], *arguments: Any, **named: Any) -> tuple[
     """What a parser returns and its types, or its problem."""
     try:
         value = parser(*arguments, **named)
-    except InvalidEmail as problem:
+    except InvalidInput as problem:
         return None, problem.problem
     return value, repr(value)  # the text tells 1 from 1.0 and from True
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postroom.errors import InvalidEmail
+from postroom.errors import InvalidInput
 from postroom.mail import when
 
 NOW = datetime(2026, 3, 27, 12, 0, 0, 123_000, tzinfo=UTC)  # a Friday, two days before clocks change in Europe
@@ -129,9 +129,9 @@ def test_time_in_the_past_means_now(text: str) -> None:
     ids=lambda text: ascii(text[:30]),
 )
 def test_what_is_not_understood_is_refused_and_not_repeated(text: str) -> None:
-    with pytest.raises(InvalidEmail, match="not understood") as caught:
+    with pytest.raises(InvalidInput, match="not understood") as caught:
         parse(text)
-    with pytest.raises(InvalidEmail) as of_another:
+    with pytest.raises(InvalidInput) as of_another:
         parse("another")
     assert str(caught.value) == str(of_another.value)
     assert caught.value.member == "scheduled_at"
@@ -140,9 +140,9 @@ def test_what_is_not_understood_is_refused_and_not_repeated(text: str) -> None:
 def test_time_beyond_the_limit_is_refused() -> None:
     assert parse("in 30 days") == NOW + timedelta(days=30)
     for text in ("in 2592001 seconds", "2027-01-01T00:00:00Z", "9999-12-31T23:59:59Z"):
-        with pytest.raises(InvalidEmail, match="at most 30 days"):
+        with pytest.raises(InvalidInput, match="at most 30 days"):
             parse(text)
-    with pytest.raises(InvalidEmail, match=r"at most 0\.5 days"):
+    with pytest.raises(InvalidInput, match=r"at most 0\.5 days"):
         parse("in 13 hours", timedelta(hours=12))
 
 
@@ -173,7 +173,7 @@ def test_any_text_is_a_time_within_the_limit_or_invalid(text: str, now: datetime
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)
     try:
         moment = when.parse(text, member="scheduled_at", now=now, furthest=timedelta(days=30))
-    except InvalidEmail:
+    except InvalidInput:
         return
     assert now <= moment <= now + timedelta(days=30)
     assert moment.tzinfo is UTC

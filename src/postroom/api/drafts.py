@@ -10,9 +10,9 @@ import orjson
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from postroom.api.errors import InvalidEmails
+from postroom.api.errors import InvalidBody
 from postroom.api.schemas import AttachmentIn, EmailIn
-from postroom.errors import InvalidAttachment, InvalidEmail, MissingMember, NotOffered
+from postroom.errors import InvalidAttachment, InvalidInput, MissingMember, NotOffered
 from postroom.mail import address, attachments, headers, when
 from postroom.mail.draft import Draft
 from postroom.mail.email import Address, Attachment, Json, Lane, OnUncertain
@@ -34,40 +34,40 @@ _MEMBER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 class Problems:
     """Collects what is wrong, so that a client hears of everything at once."""
 
-    def __init__(self, found: Iterable[InvalidEmail] = ()) -> None:
+    def __init__(self, found: Iterable[InvalidInput] = ()) -> None:
         self.found = [*found]
 
     def guard(self, rule: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """What the rule returns; None, and a problem noted, when it raises."""
         try:
             return rule(*args, **kwargs)
-        except InvalidEmail as problem:
+        except InvalidInput as problem:
             self.found.append(problem)
             return None
 
-    def note(self, problem: InvalidEmail) -> None:
+    def note(self, problem: InvalidInput) -> None:
         """One more."""
         self.found.append(problem)
 
     def raise_any(self) -> None:
-        """Raises `InvalidEmails` when there are any."""
+        """Raises `InvalidBody` when there are any."""
         if self.found:
-            raise InvalidEmails(self.found)
+            raise InvalidBody(self.found)
 
 
-def shaped(model: type[M], value: Json, found: Sequence[InvalidEmail] = ()) -> M:
-    """The value as that schema. Raises `InvalidEmails` with every member that has the wrong shape, after those that
+def shaped(model: type[M], value: Json, found: Sequence[InvalidInput] = ()) -> M:
+    """The value as that schema. Raises `InvalidBody` with every member that has the wrong shape, after those that
     were found before."""
     if not isinstance(value, dict):
-        raise InvalidEmails([InvalidEmail("", "a JSON object is needed")])
+        raise InvalidBody([InvalidInput("", "a JSON object is needed")])
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise InvalidEmails([*found, *_problems_of(error)]) from None
+        raise InvalidBody([*found, *_problems_of(error)]) from None
 
 
 def draft(value: Json, *, settings: Settings, now: datetime, lane: Lane = Lane.NORMAL) -> Draft:
-    """A draft of one email; `lane` is what it gets when it names no priority. Raises `InvalidEmails`."""
+    """A draft of one email; `lane` is what it gets when it names no priority. Raises `InvalidBody`."""
     asked = _not_offered(value)
     sent = shaped(EmailIn, value, asked)
     problems = Problems(asked)
@@ -108,11 +108,11 @@ def _sender(text: str) -> Address:
 
 
 def scheduled_at(text: str, settings: Settings, now: datetime) -> datetime:
-    """When to send; a time that has passed means now. Raises `InvalidEmail`."""
+    """When to send; a time that has passed means now. Raises `InvalidInput`."""
     return when.parse(text, member="scheduled_at", now=now, furthest=timedelta(days=settings.max_schedule_days))
 
 
-def _not_offered(value: Json) -> list[InvalidEmail]:
+def _not_offered(value: Json) -> list[InvalidInput]:
     """What this service does not do. It is told first: an email by template has no subject either, but
     that is not why it is refused."""
     if not isinstance(value, dict):
@@ -125,10 +125,10 @@ def _all_addresses(sent: EmailIn, settings: Settings, problems: Problems) -> Seq
     if not to:
         problems.note(MissingMember("to", "at least one address is needed"))
     if len(to) + len(cc) + len(bcc) > settings.max_recipients:
-        problems.note(InvalidEmail("to", f"more than {settings.max_recipients} recipients (to, cc and bcc together)"))
+        problems.note(InvalidInput("to", f"more than {settings.max_recipients} recipients (to, cc and bcc together)"))
         return ((), (), (), ())
     if len(reply_to) > settings.max_recipients:
-        problems.note(InvalidEmail("reply_to", f"more than {settings.max_recipients} addresses"))
+        problems.note(InvalidInput("reply_to", f"more than {settings.max_recipients} addresses"))
         return ((), (), (), ())
     return (
         _addresses(to, "to", problems) if to else (),
@@ -156,9 +156,9 @@ def _subject(subject: str, limit: int) -> str:
     if not subject:
         raise MissingMember("subject", "it is empty")
     if subject.isspace():
-        raise InvalidEmail("subject", "has nothing that can be seen")
+        raise InvalidInput("subject", "has nothing that can be seen")
     if "\t" in subject:  # a header may be folded there, and come back as a blank
-        raise InvalidEmail("subject", "holds a tab")
+        raise InvalidInput("subject", "holds a tab")
     return headers.check_text(subject, member="subject", limit=limit)
 
 
@@ -168,20 +168,20 @@ def _tags(pairs: Iterable[tuple[str, str]], problems: Problems) -> tuple[tuple[s
         for member, text in (("name", name), ("value", value)):
             if not _TAG.fullmatch(text):
                 problem = "must be 1 to 256 ASCII letters, digits, underscores and hyphens"
-                problems.note(InvalidEmail(f"tags[{i}].{member}", problem))
+                problems.note(InvalidInput(f"tags[{i}].{member}", problem))
         kept.append((name, value))
     return tuple(kept)
 
 
 def _metadata(metadata: dict[str, Json], settings: Settings) -> dict[str, Json]:
     if len(metadata) > MOST_METADATA:
-        raise InvalidEmail("metadata", f"has more than {MOST_METADATA} members")
+        raise InvalidInput("metadata", f"has more than {MOST_METADATA} members")
     if not all(map(_METADATA_NAME.fullmatch, _names_in(metadata))):
         problem = "has a name that is not 1 to 64 ASCII letters, digits, underscores and hyphens"
-        raise InvalidEmail("metadata", problem)
+        raise InvalidInput("metadata", problem)
     packed = orjson.dumps(metadata, default=float)
     if len(packed) > settings.max_metadata_bytes:
-        raise InvalidEmail("metadata", f"is larger than {settings.max_metadata_bytes} bytes as JSON")
+        raise InvalidInput("metadata", f"is larger than {settings.max_metadata_bytes} bytes as JSON")
     plain: dict[str, Json] = orjson.loads(packed)
     return plain
 
@@ -200,14 +200,14 @@ def _names_in(value: Json) -> Iterator[str]:
 def _expires_at(sent: EmailIn, settings: Settings, now: datetime) -> datetime:
     expires = when.parse(sent.expires_at or "", member="expires_at", now=now, furthest=LONGEST_LIFE)
     if expires <= now:
-        raise InvalidEmail("expires_at", "must be in the future")
+        raise InvalidInput("expires_at", "must be in the future")
     if sent.scheduled_at is not None:
         try:
             starts = scheduled_at(sent.scheduled_at, settings, now)
-        except InvalidEmail:
+        except InvalidInput:
             return expires  # noted already
         if expires <= starts:
-            raise InvalidEmail("expires_at", "must be after scheduled_at")
+            raise InvalidInput("expires_at", "must be after scheduled_at")
     return expires
 
 
@@ -244,7 +244,7 @@ def _attachment(sent: AttachmentIn, member: str, room: int) -> Attachment:
     )
 
 
-def _problems_of(error: ValidationError) -> list[InvalidEmail]:
+def _problems_of(error: ValidationError) -> list[InvalidInput]:
     listed = error.errors(include_url=False)
     return [_problem(_kind(one), one["loc"], one.get("ctx", {})) for one in listed[:MOST_PROBLEMS]]
 
@@ -254,13 +254,13 @@ def _kind(one: ErrorDetails) -> str:
     return "missing" if one["input"] is None and len(one["loc"]) == 1 else one["type"]
 
 
-def _problem(kind: str, location: Sequence[int | str], context: dict[str, object]) -> InvalidEmail:
+def _problem(kind: str, location: Sequence[int | str], context: dict[str, object]) -> InvalidInput:
     member = _path(location)
     if kind == "missing":
         return MissingMember(member, "it is required")
     if location[0] == "attachments":
         return InvalidAttachment(member, _SAYING.get(kind, "has the wrong form").format(**context))
-    return InvalidEmail(member, _SAYING.get(kind, "has the wrong form").format(**context))
+    return InvalidInput(member, _SAYING.get(kind, "has the wrong form").format(**context))
 
 
 def _path(location: Sequence[int | str]) -> str:

@@ -12,7 +12,7 @@ from postroom.api.response import JSON, Response
 from postroom.errors import (
     EmailNotFound,
     InvalidAttachment,
-    InvalidEmail,
+    InvalidInput,
     MissingMember,
     NotOffered,
     OutcomeUnknown,
@@ -63,10 +63,10 @@ class Refusal(Exception):
         self.headers = dict(headers or {})
 
 
-class InvalidEmails(Exception):
+class InvalidBody(Exception):
     """A body breaks rules; `problems` has each one, in the order of the members, at least one."""
 
-    def __init__(self, problems: Sequence[InvalidEmail]) -> None:
+    def __init__(self, problems: Sequence[InvalidInput]) -> None:
         super().__init__(str(problems[0]))
         self.problems = problems
 
@@ -80,9 +80,9 @@ def refusal_of(error: Exception) -> Refusal | None:
     match error:
         case Refusal():
             return error
-        case InvalidEmails():
+        case InvalidBody():
             return _invalid(error.problems)
-        case InvalidEmail():
+        case InvalidInput():
             return _invalid([error])
         case EmailNotFound():
             return not_found("no such email")
@@ -150,7 +150,7 @@ def answer(refusal: Refusal, *, request_id: str, accept: bytes) -> Response:
 PROBLEM_JSON = "application/problem+json"
 
 
-def _invalid(problems: Sequence[InvalidEmail]) -> Refusal:
+def _invalid(problems: Sequence[InvalidInput]) -> Refusal:
     first = _first(problems)
     if isinstance(first, MissingMember):
         name = Name.MISSING_REQUIRED_FIELD
@@ -162,7 +162,7 @@ def _invalid(problems: Sequence[InvalidEmail]) -> Refusal:
     return Refusal(422, name, _sentence(first), details=details)
 
 
-def _first(problems: Sequence[InvalidEmail]) -> InvalidEmail:
+def _first(problems: Sequence[InvalidInput]) -> InvalidInput:
     for kind in (NotOffered, MissingMember):
         for problem in problems:
             if isinstance(problem, kind):
@@ -170,7 +170,7 @@ def _first(problems: Sequence[InvalidEmail]) -> InvalidEmail:
     return problems[0]
 
 
-def _sentence(problem: InvalidEmail) -> str:
+def _sentence(problem: InvalidInput) -> str:
     if isinstance(problem, MissingMember):
         return f"Missing `{problem.member}` field: {problem.problem}."
     return f"{problem}."

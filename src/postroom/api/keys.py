@@ -12,7 +12,7 @@ from postroom.api.errors import Name, Refusal, not_found
 from postroom.api.exchange import Exchange
 from postroom.api.response import Response, as_json
 from postroom.api.schemas import ApiKeyIn
-from postroom.errors import InvalidEmail
+from postroom.errors import InvalidInput
 from postroom.mail import when
 from postroom.mail.api_key import FULL_ACCESS, SENDING_ACCESS, ApiKey, Scope
 
@@ -28,7 +28,7 @@ async def create(context: Context, exchange: Exchange) -> Response:
     asking = await context.authenticator.admit(exchange, Scope.KEYS)
     sent = drafts.shaped(ApiKeyIn, await context.read_json(exchange))
     if sent.domain_id is not None:
-        raise InvalidEmail("domain_id", "is not offered; name the domains in `domains`")
+        raise InvalidInput("domain_id", "is not offered; name the domains in `domains`")
     made, token = await exchange.change(
         keyring.create,
         asking.account,
@@ -81,5 +81,5 @@ def _expires_at(text: str | None, asking: ApiKey, now: datetime) -> datetime | N
         return asking.expires_at
     expires = when.parse(text, member="expires_at", now=now, furthest=LONGEST_LIFE)
     if expires <= now:
-        raise InvalidEmail("expires_at", "must be in the future")
+        raise InvalidInput("expires_at", "must be in the future")
     return min(expires, asking.expires_at or expires)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
 from postroom.api.errors import invalid_parameter
-from postroom.errors import InvalidEmail
+from postroom.errors import InvalidInput
 from postroom.mail import address
 from postroom.mail.email import Status
 from postroom.store.base import Query
@@ -100,7 +100,7 @@ def _to(text: str | None) -> str | None:
         return None
     try:
         return address.parse(text, member="to").addr
-    except InvalidEmail as error:
+    except InvalidInput as error:
         raise invalid_parameter("to", error.problem) from None
 
 

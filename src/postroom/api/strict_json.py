@@ -15,7 +15,7 @@ from typing import NoReturn
 import orjson
 
 from postroom.api import json_size
-from postroom.errors import InvalidEmail
+from postroom.errors import InvalidInput
 from postroom.mail.email import Json
 
 INT64 = range(-(2**63), 2**63)
@@ -38,7 +38,7 @@ class JsonFloat(float):
 
 
 def parse(body: bytes, *, max_depth: int) -> Json:
-    """The value of a whole body. Raises `InvalidEmail` with one clear sentence."""
+    """The value of a whole body. Raises `InvalidInput` with one clear sentence."""
     if len(body) > MOST_BETWEEN and not json_size.is_sane(body, MOST_BETWEEN):
         _refuse("the body holds too many values")
     plain = _plain(body) if max_depth >= _PLAIN_DEPTH else None
@@ -136,7 +136,7 @@ def _refuse_constant(text: str) -> NoReturn:
 
 
 def _refuse(problem: str) -> NoReturn:
-    raise InvalidEmail("", problem)
+    raise InvalidInput("", problem)
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse_constant)

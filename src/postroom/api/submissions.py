@@ -9,11 +9,11 @@ import orjson
 from postroom.api import drafts, idempotency, render
 from postroom.api.auth import check_sender
 from postroom.api.context import Context
-from postroom.api.errors import InvalidEmails, Refusal, refusal_of
+from postroom.api.errors import InvalidBody, Refusal, refusal_of
 from postroom.api.exchange import Exchange
 from postroom.api.response import Response, as_json, packed
 from postroom.api.response_schemas import RefusedEmail
-from postroom.errors import InvalidEmail
+from postroom.errors import InvalidInput
 from postroom.mail import draft as drafting
 from postroom.mail.api_key import ApiKey, Scope
 from postroom.mail.draft import Draft
@@ -34,7 +34,7 @@ async def submit(context: Context, exchange: Exchange) -> Response:
     intent = _Intent(exchange, context, key, "emails", STRICT, idempotency_key, payload, context.postroom.clock())
     try:
         draft = await context.work(exchange, drafts.draft, payload, settings=context.postroom.settings, now=intent.now)
-    except InvalidEmails:
+    except InvalidBody:
         if (earlier := await intent.replay()) is not None:
             return earlier
         raise
@@ -102,7 +102,7 @@ class _Intent:
             try:
                 draft = drafts.draft(one, settings=settings, now=self.now, lane=lane)
                 check_sender(draft.sender, self.key)
-            except (InvalidEmails, Refusal) as error:
+            except (InvalidBody, Refusal) as error:
                 refusal = _of_one(error, index)
                 if self.mode == STRICT:
                     raise refusal from None
@@ -166,20 +166,20 @@ def _respond(exchange: Exchange, answer: str) -> Response:
 def _mode(exchange: Exchange) -> str:
     mode = exchange.headers.get(b"x-batch-validation", b"strict").strip().lower().decode("latin-1")
     if mode not in (STRICT, PERMISSIVE):
-        problem = InvalidEmail("x-batch-validation", "must be strict or permissive")
-        raise InvalidEmails([problem])
+        problem = InvalidInput("x-batch-validation", "must be strict or permissive")
+        raise InvalidBody([problem])
     return mode
 
 
 def _listed(payload: Json, settings: Settings) -> list[Json]:
     if not isinstance(payload, list):
-        raise InvalidEmail("", "a JSON list of emails is needed")
+        raise InvalidInput("", "a JSON list of emails is needed")
     if not 1 <= len(payload) <= settings.max_batch:
-        raise InvalidEmail("", f"a list of 1 to {settings.max_batch} emails is needed")
+        raise InvalidInput("", f"a list of 1 to {settings.max_batch} emails is needed")
     return payload
 
 
-def _of_one(error: InvalidEmails | Refusal, index: int) -> Refusal:
+def _of_one(error: InvalidBody | Refusal, index: int) -> Refusal:
     """The refusal of one email of a batch; message and members name its index."""
     refusal = refusal_of(error)
     assert refusal is not None

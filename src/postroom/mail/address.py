@@ -8,7 +8,7 @@ import unicodedata
 
 import idna
 
-from postroom.errors import InvalidEmail
+from postroom.errors import InvalidInput
 from postroom.mail import characters, encoded_word
 from postroom.mail.email import Address
 
@@ -34,13 +34,13 @@ _LOCAL_TOO_LONG = f"has a local part (before the @) longer than {MAX_LOCAL} octe
 
 
 def parse(text: str, *, member: str) -> Address:
-    """Reads `a@b`, `Name <a@b>` or `"Name" <a@b>`; raises `InvalidEmail`, which never repeats the text.
+    """Reads `a@b`, `Name <a@b>` or `"Name" <a@b>`; raises `InvalidInput`, which never repeats the text.
 
     The domain becomes lower-case A-labels (IDNA 2008 with UTS #46 mapping), the local part keeps its case (RFC 5321
     §2.4) and is NFC-normalised, the name is decoded.
     """
     if len(text) > _MAX_TEXT:
-        raise InvalidEmail(member, "is too long for an address")
+        raise InvalidInput(member, "is too long for an address")
     found = _COMMON.fullmatch(text)
     if found is None:
         return _parse_carefully(text, member)
@@ -70,14 +70,14 @@ def domain_of(addr: str) -> str:
 
 def _parse_carefully(text: str, member: str) -> Address:
     if characters.DECEIVING.search(text):
-        raise InvalidEmail(member, "holds a control character")
+        raise InvalidInput(member, "holds a control character")
     unquoted = _outside_quotes(text)
     if unquoted.count("@") > 1 and ("," in unquoted or ";" in unquoted):
-        raise InvalidEmail(member, "holds several addresses; write them as a list")
+        raise InvalidInput(member, "holds several addresses; write them as a list")
     phrase, addr = _split(text.strip(" "), member)
     local, at, domain = addr.rpartition("@")
     if not at:
-        raise InvalidEmail(member, "is not an address: write a@example.com or Name <a@example.com>")
+        raise InvalidInput(member, "is not an address: write a@example.com or Name <a@example.com>")
     local, domain = _local_part(local, member), _domain(domain, member)
     return Address(_checked_length(local, domain, member), _name(phrase, member))
 
@@ -88,7 +88,7 @@ def _split(text: str, member: str) -> tuple[str, str]:
         return "", text
     phrase, bracket, addr = text[:-1].rpartition("<")
     if not bracket:
-        raise InvalidEmail(member, "has a > without a <")
+        raise InvalidInput(member, "has a > without a <")
     return phrase.strip(" "), addr
 
 
@@ -99,35 +99,35 @@ def _outside_quotes(text: str) -> str:
 def _name(phrase: str, member: str) -> str:
     unquoted = _outside_quotes(phrase)
     if '"' in unquoted:
-        raise InvalidEmail(member, "has a quotation mark without its pair in the name")
+        raise InvalidInput(member, "has a quotation mark without its pair in the name")
     if "<" in unquoted or ">" in unquoted:
-        raise InvalidEmail(member, "has angle brackets in the name; put the name in quotation marks")
+        raise InvalidInput(member, "has angle brackets in the name; put the name in quotation marks")
     written = _QUOTED.sub(lambda quoted: _ESCAPED.sub(r"\1", quoted[1]), phrase)
     try:
         name = encoded_word.decode(written).strip(" ")
     except ValueError:
-        raise InvalidEmail(member, "holds an encoded word that cannot be decoded; write the name as it is") from None
+        raise InvalidInput(member, "holds an encoded word that cannot be decoded; write the name as it is") from None
     if characters.DECEIVING.search(name):
-        raise InvalidEmail(member, "holds a control character")
+        raise InvalidInput(member, "holds a control character")
     return _checked_name(name, member)
 
 
 def _checked_name(name: str, member: str) -> str:
     if len(name) > MAX_NAME:
-        raise InvalidEmail(member, f"has a name longer than {MAX_NAME} characters")
+        raise InvalidInput(member, f"has a name longer than {MAX_NAME} characters")
     return name
 
 
 def _local_part(local: str, member: str) -> str:
     if local.startswith('"'):
-        raise InvalidEmail(member, "has a quoted local part, which is not supported")
+        raise InvalidInput(member, "has a quoted local part, which is not supported")
     if "@" in local:
-        raise InvalidEmail(member, "has more than one @")
+        raise InvalidInput(member, "has more than one @")
     if len(local) > 4 * MAX_LOCAL:  # more than any composition shrinks; normalising takes quadratic time
-        raise InvalidEmail(member, _LOCAL_TOO_LONG)
+        raise InvalidInput(member, _LOCAL_TOO_LONG)
     local = unicodedata.normalize("NFC", local)
     if not _DOT_ATOM.fullmatch(local) or "=?" in local or not _visible(local):  # =? would pass for an encoded word
-        raise InvalidEmail(member, "has a local part (before the @) that RFC 5322 does not allow")
+        raise InvalidInput(member, "has a local part (before the @) that RFC 5322 does not allow")
     return local
 
 
@@ -137,14 +137,14 @@ def _visible(local: str) -> bool:
 
 def _domain(domain: str, member: str) -> str:
     if domain.startswith("["):
-        raise InvalidEmail(member, "has an address literal; a domain name is needed")
+        raise InvalidInput(member, "has an address literal; a domain name is needed")
     if len(domain) > MAX_DOMAIN:
-        raise InvalidEmail(member, f"has a domain longer than {MAX_DOMAIN} octets")
+        raise InvalidInput(member, f"has a domain longer than {MAX_DOMAIN} octets")
     name = _a_labels(domain, member)
     if not _DOMAIN.fullmatch(name):
-        raise InvalidEmail(member, _what_is_wrong_with(name))
+        raise InvalidInput(member, _what_is_wrong_with(name))
     if _NUMBER.fullmatch(name.rpartition(".")[2]):
-        raise InvalidEmail(member, "has an IP address; a domain name is needed")
+        raise InvalidInput(member, "has an IP address; a domain name is needed")
     return name
 
 
@@ -155,7 +155,7 @@ def _a_labels(domain: str, member: str) -> str:
     try:
         return idna.encode(domain, uts46=True, std3_rules=True).decode("ascii")
     except UnicodeError:
-        raise InvalidEmail(member, "has a domain that is not a valid internationalised name (IDNA 2008)") from None
+        raise InvalidInput(member, "has a domain that is not a valid internationalised name (IDNA 2008)") from None
 
 
 def _what_is_wrong_with(name: str) -> str:
@@ -171,7 +171,7 @@ def _what_is_wrong_with(name: str) -> str:
 def _checked_length(local: str, domain: str, member: str) -> str:
     octets = len(local) if local.isascii() else len(local.encode())
     if octets > MAX_LOCAL:
-        raise InvalidEmail(member, _LOCAL_TOO_LONG)
+        raise InvalidInput(member, _LOCAL_TOO_LONG)
     if octets + 1 + len(domain) > MAX_ADDR or len(domain) > MAX_DOMAIN:
-        raise InvalidEmail(member, f"is longer than {MAX_ADDR} octets")
+        raise InvalidInput(member, f"is longer than {MAX_ADDR} octets")
     return f"{local}@{domain}"

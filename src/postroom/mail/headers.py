@@ -6,7 +6,7 @@ How they are written into a message is left to `mime_headers`.
 import re
 from collections.abc import Iterable
 
-from postroom.errors import InvalidEmail
+from postroom.errors import InvalidInput
 from postroom.mail import characters
 
 MAX_HEADERS = 50
@@ -25,18 +25,18 @@ _RESERVED = re.compile(
 def clean(pairs: Iterable[tuple[str, str]], *, member: str) -> tuple[tuple[str, str], ...]:
     """Checks custom headers and leaves out, silently, those that Postroom writes itself.
 
-    Mail libraries pass the message's own headers along, so that reserved ones are no mistake. Raises `InvalidEmail` for
+    Mail libraries pass the message's own headers along, so that reserved ones are no mistake. Raises `InvalidInput` for
     a name or value that cannot stand in a message, and for more than 50 headers.
     """
     kept: list[tuple[str, str]] = []
     for name, value in pairs:
         if not _NAME.fullmatch(name):
             problem = f"has a header name that is not 1 to {MAX_NAME} printable ASCII characters without colon"
-            raise InvalidEmail(member, problem)
+            raise InvalidInput(member, problem)
         if _RESERVED.fullmatch(name):
             continue
         if len(kept) == MAX_HEADERS:
-            raise InvalidEmail(member, f"has more than {MAX_HEADERS} headers")
+            raise InvalidInput(member, f"has more than {MAX_HEADERS} headers")
         kept.append((name, _value(value, f"{member}.{name}")))
     return tuple(kept)
 
@@ -49,9 +49,9 @@ def may_be_custom(name: str) -> bool:
 def check_text(value: str, *, member: str, limit: int) -> str:
     """Returns a one-line text, such as a subject, of at most `limit` characters; it may be empty."""
     if len(value) > limit:
-        raise InvalidEmail(member, f"is longer than {limit} characters")
+        raise InvalidInput(member, f"is longer than {limit} characters")
     if not (value.isascii() and value.isprintable()) and characters.LINE_BREAKING.search(value):
-        raise InvalidEmail(member, "holds a line break or another control character")
+        raise InvalidInput(member, "holds a line break or another control character")
     return value
 
 
@@ -60,16 +60,16 @@ def check_body(value: str, *, member: str, limit: int) -> str:
     try:
         size = len(value) if value.isascii() or len(value) > limit else len(value.encode())
     except UnicodeEncodeError:
-        raise InvalidEmail(member, "holds half a surrogate pair, which is no character") from None
+        raise InvalidInput(member, "holds half a surrogate pair, which is no character") from None
     if size > limit:
-        raise InvalidEmail(member, f"is longer than {limit} octets")
+        raise InvalidInput(member, f"is longer than {limit} octets")
     if "\0" in value:
-        raise InvalidEmail(member, "holds a NUL character")
+        raise InvalidInput(member, "holds a NUL character")
     return value
 
 
 def _value(value: str, member: str) -> str:
     text = check_text(value, member=member, limit=MAX_VALUE).strip(" \t")
     if len(text.encode()) > MAX_VALUE:
-        raise InvalidEmail(member, f"is longer than {MAX_VALUE} octets")
+        raise InvalidInput(member, f"is longer than {MAX_VALUE} octets")
     return text

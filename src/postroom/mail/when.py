@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from postroom.errors import InvalidEmail
+from postroom.errors import InvalidInput
 from postroom.mail.retry import in_whole_milliseconds
 
 _MAX_TEXT = 100  # characters
@@ -49,14 +49,14 @@ def parse(text: str, *, member: str, now: datetime, furthest: timedelta) -> date
 
     Understands ISO 8601 date and time (UTC unless it says otherwise), `in 5 minutes`, `tomorrow at 9am`, `friday at
     17:30 Europe/Berlin`; a weekday is the next one in the future. A local time that a clock change skips is taken as if
-    the clock had not been changed yet. Raises `InvalidEmail` when it is not understood or beyond `now + furthest`.
+    the clock had not been changed yet. Raises `InvalidInput` when it is not understood or beyond `now + furthest`.
     """
     moment = _understood(text.strip(), now) if len(text) <= _MAX_TEXT else None
     if moment is None:
         problem = "is not understood as a time; write 2030-01-31T09:00:00Z, `in 10 minutes` or `tomorrow at 9am`"
-        raise InvalidEmail(member, problem)
+        raise InvalidInput(member, problem)
     if moment - now > furthest:
-        raise InvalidEmail(member, f"is too far ahead; at most {furthest.total_seconds() / 86_400:g} days are allowed")
+        raise InvalidInput(member, f"is too far ahead; at most {furthest.total_seconds() / 86_400:g} days are allowed")
     return in_whole_milliseconds(max(moment, now)).astimezone(UTC)
 
 

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from postroom.errors import InvalidEmail
+from postroom.errors import InvalidInput
 from postroom.mail import address
 
 SQLITE = "sqlite:///"
@@ -67,7 +67,7 @@ def known_address(text: str | None) -> str | None:
         return None
     try:
         return address.parse(text, member="").addr
-    except InvalidEmail as error:
+    except InvalidInput as error:
         raise ValueError(f"must be one address such as bounces@example.com; this {error.problem}") from None
 
 

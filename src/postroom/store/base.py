@@ -179,7 +179,7 @@ class Store(Protocol):
         emails. An email may stay until its key has expired, and an expired key as long as its email. What need not be
         read for it is deleted though it cannot be read."""
 
-    # -- reading and the sender's wishes ---------------------------------------------------------------------------
+    # -- reading and the moves by hand ----------------------------------------------------------------------------
 
     def get(self, account: str, email_id: str) -> Email | None:
         """The whole email but for attachment contents, or None when this account has none such."""

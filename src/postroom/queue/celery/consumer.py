@@ -97,7 +97,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
             raise ConsumerCancelled("a queue that we consumed was deleted")
 
     def add_task_queue(self, queue: str, *arguments: Any, **options: Any) -> None:
-        """Consumes that lane again, at the wish of a dashboard. No other queue: it might be one that a broker refuses
+        """Consumes that lane again, when a dashboard asks for it. No other queue: it might be one that a broker refuses
         to us, then and at every new connection."""
         if queue in {lane.name for lane in topology.QUEUES}:
             super().add_task_queue(queue, *arguments, **options)

@@ -29,7 +29,7 @@ _NOT_SHOWN = {"text": 0, "html": 0, "headers": 0, "search": 0, "idempotency": 0}
 
 @dataclass(frozen=True, slots=True)
 class _Filter:
-    """One wish of a query: what to ask, of which collection, and the index that leads to the ids in their order;
+    """One filter of a query: what to ask, of which collection, and the index that leads to the ids in their order;
     `found`, those that it leads to first, or all, if they are known already."""
 
     collection: str
@@ -101,13 +101,13 @@ def _found(here: Connection, query: Query) -> list[str]:
         return list(leading.found)
     found: list[str] = []
     while True:
-        others = [wish for wish in filters if wish is not leading]
+        others = [filter_ for filter_ in filters if filter_ is not leading]
         ids = _ids(here, leading.collection, {**span.asked, **leading.asked}, span, look_at, hint=leading.index)
         passing = ids
-        for wish in others if passing else ():
-            among = {"account": span.account, "_id": {"$in": passing}, **wish.asked}
-            index = _ANY if wish.index == "by_subject" else wish.index
-            passing = _ids(here, wish.collection, among, span, look_at, hint=index)
+        for filter_ in others if passing else ():
+            among = {"account": span.account, "_id": {"$in": passing}, **filter_.asked}
+            index = _ANY if filter_.index == "by_subject" else filter_.index
+            passing = _ids(here, filter_.collection, among, span, look_at, hint=index)
         found += passing
         if len(found) >= at_most or len(ids) < look_at:
             return found[:at_most]
@@ -124,7 +124,7 @@ def _ids(here: Connection, collection: str, which: Document, span: _Span, limit:
 
 
 def _filters(here: Connection, query: Query, span: _Span) -> list[_Filter]:
-    """The query's wishes, what may well pass over the most first; at least one."""
+    """The query's filters, what may well pass over the most first; at least one."""
     wanted: list[_Filter] = []
     if query.to:
         wanted.append(_Filter("contents", "by_term", {"search.terms": search_terms.of_address(query.to)}))
@@ -159,55 +159,55 @@ def _beginning(here: Connection, span: _Span, beginning: str, at_most: int) -> _
     return by_itself if _fewer(here, span.account, by_itself, _MANY) else among_all
 
 
-def _all(here: Connection, account: str, wish: _Filter, limit: int) -> list[str] | None:
+def _all(here: Connection, account: str, filter_: _Filter, limit: int) -> list[str] | None:
     """The ids of all emails of the account that pass, if they are fewer than that."""
-    emails = here.database[wish.collection]
+    emails = here.database[filter_.collection]
     found = emails.find(
-        {"account": account, **wish.asked}, {"_id": 1}, limit=limit, batch_size=limit + 1, hint=wish.index
+        {"account": account, **filter_.asked}, {"_id": 1}, limit=limit, batch_size=limit + 1, hint=filter_.index
     )
     ids = [document["_id"] for document in found]
     return ids if len(ids) < limit else None
 
 
-def _soon(here: Connection, span: _Span, wish: _Filter, at_most: int, look_at: int) -> list[str]:
+def _soon(here: Connection, span: _Span, filter_: _Filter, at_most: int, look_at: int) -> list[str]:
     """The first ids that pass among the next emails, if they are as many as wanted."""
     steps: list[Document] = [
         {"$match": span.asked},
         {"$sort": dict(span.order)},
         {"$limit": look_at},
-        {"$match": wish.asked},
+        {"$match": filter_.asked},
         {"$limit": at_most},
         {"$project": {"_id": 1}},
     ]
-    found = here.database[wish.collection].aggregate(steps, hint=wish.index, batchSize=at_most + 1)
+    found = here.database[filter_.collection].aggregate(steps, hint=filter_.index, batchSize=at_most + 1)
     ids = [document["_id"] for document in found]
     return ids if len(ids) == at_most else []
 
 
-def _fewer(here: Connection, account: str, wish: _Filter, limit: int) -> bool:
+def _fewer(here: Connection, account: str, filter_: _Filter, limit: int) -> bool:
     """Whether fewer emails of the account than that pass."""
-    passing = {"account": account, **wish.asked}
-    return reading.count(here, passing, collection=wish.collection, hint=wish.index, limit=limit) < limit
+    passing = {"account": account, **filter_.asked}
+    return reading.count(here, passing, collection=filter_.collection, hint=filter_.index, limit=limit) < limit
 
 
 def _leading(here: Connection, span: _Span, filters: Sequence[_Filter]) -> _Filter:
     """The filter by whose index to go: one that few emails pass, else the one that leaves the most emails out on the
     way to the hundredth that passes."""
     hundredth: dict[str, _Filter] = {}
-    for wish in filters:
-        if wish.index != _ANY:
-            far = _nth(here, span, wish, _FEW)
+    for filter_ in filters:
+        if filter_.index != _ANY:
+            far = _nth(here, span, filter_, _FEW)
             if far is None:
-                return wish
-            hundredth[far] = wish
+                return filter_
+            hundredth[far] = filter_
     return hundredth[max(hundredth) if span.upwards else min(hundredth)]
 
 
-def _nth(here: Connection, span: _Span, wish: _Filter, n: int) -> str | None:
+def _nth(here: Connection, span: _Span, filter_: _Filter, n: int) -> str | None:
     """The id of the n-th email that passes, if there are as many."""
-    emails = here.database[wish.collection]
-    passing = {**span.asked, **wish.asked}
-    found = emails.find(passing, {"_id": 1}, sort=span.order, skip=n - 1, limit=1, hint=wish.index)
+    emails = here.database[filter_.collection]
+    passing = {**span.asked, **filter_.asked}
+    found = emails.find(passing, {"_id": 1}, sort=span.order, skip=n - 1, limit=1, hint=filter_.index)
     return next((document["_id"] for document in found), None)
 
 

@@ -21,7 +21,7 @@ from postroom.store.base import (
     Settlement,
     Submission,
 )
-from postroom.store.mongo import claims, faults, keys, listing, reading, submission, taking, upkeep, wishes
+from postroom.store.mongo import claims, faults, keys, listing, moves, reading, submission, taking, upkeep
 from postroom.store.mongo.connection import PATIENCE_SECONDS, Connection, Connections
 
 _PATIENCE_FOR_COUNTS_SECONDS = 10.0  # a million emails take about one; a frozen server is found out in four
@@ -127,7 +127,7 @@ class MongoStore:
         with self._in_time(faults.writing) as here:
             return upkeep.prune(here, limit, now=now, finished_before=finished_before)
 
-    # -- reading and the sender's wishes ---------------------------------------------------------------------------
+    # -- reading and the moves by hand ----------------------------------------------------------------------------
 
     def get(self, account: str, email_id: str) -> Email | None:
         """Reads one email."""
@@ -146,16 +146,16 @@ class MongoStore:
 
     def cancel(self, account: str, email_id: str, *, now: datetime) -> Email:
         """Cancels an email that waits."""
-        return self._fulfil(account, email_id, partial(lifecycle.cancel, now=now), now)
+        return self._move(account, email_id, partial(lifecycle.cancel, now=now), now)
 
     def reschedule(self, account: str, email_id: str, at: datetime, *, now: datetime) -> Email:
         """Moves a scheduled email to another time."""
-        return self._fulfil(account, email_id, partial(lifecycle.reschedule, at=at, now=now), now)
+        return self._move(account, email_id, partial(lifecycle.reschedule, at=at, now=now), now)
 
     def retry(self, account: str, email_id: str, *, now: datetime, max_age: timedelta, wake_up_at: datetime) -> Email:
         """Queues an email anew."""
         again = partial(lifecycle.retry, now=now, max_age=max_age)
-        return self._fulfil(account, email_id, again, now, wake_up_at)
+        return self._move(account, email_id, again, now, wake_up_at)
 
     def counts(self) -> Mapping[Status, int]:
         """Counts all emails by status."""
@@ -205,7 +205,7 @@ class MongoStore:
         """Closes this process's connection."""
         self._connections.close()
 
-    def _fulfil(
+    def _move(
         self,
         account: str,
         email_id: str,
@@ -214,7 +214,7 @@ class MongoStore:
         wake_up_at: datetime | None = None,
     ) -> Email:
         with self._in_time(faults.writing) as here:
-            return wishes.fulfil(here, account, email_id, step, now=now, wake_up_at=wake_up_at)
+            return moves.make(here, account, email_id, step, now=now, wake_up_at=wake_up_at)
 
     @contextmanager
     def _in_time(

@@ -110,12 +110,12 @@ def _answers(
     taken = dict(earlier)
     answers: list[Added | KeyReused] = []
     for place, submission in enumerate(submissions):
-        wish, key = submission.idempotency, _key_of(submission)
+        idempotency, key = submission.idempotency, _key_of(submission)
         if place in fresh:
             answers.append(Added(answer=submission.answer, replayed=False))
-            if wish and key:
-                taken[key] = _Taken(wish.fingerprint, submission.answer)
-        elif wish and key and taken[key].fingerprint == wish.fingerprint:
+            if idempotency and key:
+                taken[key] = _Taken(idempotency.fingerprint, submission.answer)
+        elif idempotency and key and taken[key].fingerprint == idempotency.fingerprint:
             answers.append(Added(answer=taken[key].answer, replayed=True))
         else:
             answers.append(KeyReused())
@@ -182,8 +182,8 @@ def _durable(here: Connection, keys: Sequence[Key], now: datetime) -> dict[Key, 
 
 
 def _key_of(submission: Submission) -> Key | None:
-    wish = submission.idempotency
-    return (submission.account, wish.endpoint, wish.key) if wish else None
+    idempotency = submission.idempotency
+    return (submission.account, idempotency.endpoint, idempotency.key) if idempotency else None
 
 
 def _text_of(key: Key) -> str:

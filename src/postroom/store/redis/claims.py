@@ -7,32 +7,32 @@ from typing import Literal
 from postroom.store import milliseconds
 from postroom.store.base import Settlement
 from postroom.store.redis import records, scripts
-from postroom.store.redis.talk import Talk
+from postroom.store.redis.session import Session
 
 
-def renew(talk: Talk, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
+def renew(session: Session, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
     """Extends leases."""
-    _hold(talk, "renew", tokens, now, lease)
+    _hold(session, "renew", tokens, now, lease)
 
 
-def fence(talk: Talk, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> set[str]:
+def fence(session: Session, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> set[str]:
     """Marks the claims that hold as fenced, durably, and extends their leases; brings their ids."""
-    return _hold(talk, "fence", tokens, now, lease)
+    return _hold(session, "fence", tokens, now, lease)
 
 
 def settle(
-    talk: Talk, settlements: Sequence[Settlement], *, now: datetime, proof: Literal["token", "lapsed"] = "token"
+    session: Session, settlements: Sequence[Settlement], *, now: datetime, proof: Literal["token", "lapsed"] = "token"
 ) -> set[str]:
     """Writes new lives where the token still holds, or was the last to lapse. Brings the ids written."""
     arguments = [argument for s in settlements for argument in records.life_arguments(s.email_id, s.token, s.life)]
-    written: list[bytes] = talk.run(scripts.LIVE, milliseconds.of(now), proof, *arguments, durable=True)
+    written: list[bytes] = session.run(scripts.LIVE, milliseconds.of(now), proof, *arguments, durable=True)
     return {email_id.decode() for email_id in written}
 
 
 def _hold(
-    talk: Talk, purpose: Literal["renew", "fence"], tokens: Mapping[str, str], now: datetime, lease: timedelta
+    session: Session, purpose: Literal["renew", "fence"], tokens: Mapping[str, str], now: datetime, lease: timedelta
 ) -> set[str]:
     pairs = [argument for pair in tokens.items() for argument in pair]
     span, durable = (milliseconds.of(now), milliseconds.of(now + lease)), purpose == "fence"
-    held: list[bytes] = talk.run(scripts.HOLD, purpose, *span, *pairs, durable=durable)
+    held: list[bytes] = session.run(scripts.HOLD, purpose, *span, *pairs, durable=durable)
     return {email_id.decode() for email_id in held}

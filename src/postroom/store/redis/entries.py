@@ -9,7 +9,7 @@ from postroom.mail.lifecycle import FINAL
 from postroom.store import milliseconds
 from postroom.store.redis import lives, records
 from postroom.store.redis.records import BODIES, LIVES, STATES, SUBMITTED
-from postroom.store.redis.talk import Argument, Command
+from postroom.store.redis.session import Argument, Command
 
 
 @dataclass(slots=True)

@@ -28,7 +28,7 @@ _REFUSALS = {  # by the first word of the reply
 _FOR_OPERATORS = frozenset({"NOPERM", "NOAUTH", "WRONGPASS", "DENIED", "CLUSTERDOWN", "MOVED", "CROSSSLOT"})
 
 
-def of_link(address: str, error: Exception, *, in_doubt: bool) -> StoreError:
+def of_connection(address: str, error: Exception, *, in_doubt: bool) -> StoreError:
     """The error to raise when a connection breaks, stalls or is refused; `in_doubt` when a write had been sent."""
     if (refused := _refused(address, error)) is not None:
         return refused

@@ -9,37 +9,37 @@ import orjson
 from postroom.errors import StoreError
 from postroom.mail.api_key import ApiKey, Scope
 from postroom.store import milliseconds
-from postroom.store.redis.talk import Talk
+from postroom.store.redis.session import Session
 
 _KEYS, _REVOKED = "postroom:keys", "postroom:revoked"
 
 
-def add(talk: Talk, key: ApiKey) -> None:
+def add(session: Session, key: ApiKey) -> None:
     """Stores a new key."""
-    if not talk.write(("HSETNX", _KEYS, key.id, _to_json(key)), durable=True)[0]:
+    if not session.write(("HSETNX", _KEYS, key.id, _to_json(key)), durable=True)[0]:
         raise StoreError(f"there is an API key {key.id} already")
 
 
-def find(talk: Talk, key_id: str) -> ApiKey | None:
+def find(session: Session, key_id: str) -> ApiKey | None:
     """The key with this id."""
-    packed, revoked_at = talk.ask_all([("HGET", _KEYS, key_id), ("HGET", _REVOKED, key_id)])
+    packed, revoked_at = session.ask_all([("HGET", _KEYS, key_id), ("HGET", _REVOKED, key_id)])
     return _key_of(packed, revoked_at) if packed else None
 
 
-def listed(talk: Talk, account: str | None) -> Sequence[ApiKey]:
+def listed(session: Session, account: str | None) -> Sequence[ApiKey]:
     """All keys of an account, or of all, oldest first."""
-    packed, revoked = talk.ask_all([("HGETALL", _KEYS), ("HGETALL", _REVOKED)])
+    packed, revoked = session.ask_all([("HGETALL", _KEYS), ("HGETALL", _REVOKED)])
     times_revoked = dict(zip(revoked[::2], revoked[1::2], strict=True))
     found = [_key_of(one, times_revoked.get(key_id)) for key_id, one in zip(packed[::2], packed[1::2], strict=True)]
     wanted = [key for key in found if account is None or key.account == account]
     return sorted(wanted, key=lambda key: (key.created_at, key.id))
 
 
-def revoke(talk: Talk, key_id: str, *, now: datetime) -> bool:
+def revoke(session: Session, key_id: str, *, now: datetime) -> bool:
     """Revokes a key, once. Keys are never deleted, so that nothing can come between the question and the write."""
-    if not talk.ask("HEXISTS", _KEYS, key_id):
+    if not session.ask("HEXISTS", _KEYS, key_id):
         return False
-    talk.write(("HSETNX", _REVOKED, key_id, milliseconds.of(now)), durable=True)
+    session.write(("HSETNX", _REVOKED, key_id, milliseconds.of(now)), durable=True)
     return True
 
 

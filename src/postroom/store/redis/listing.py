@@ -15,7 +15,7 @@ from postroom.store import search_terms
 from postroom.store.base import Page, Query
 from postroom.store.redis import reading, records, scripts
 from postroom.store.redis.records import Record
-from postroom.store.redis.talk import Argument, Command, Talk
+from postroom.store.redis.session import Argument, Command, Session
 from postroom.store.redis.wire import Reply
 
 MOST_COLLECTED = 50_000  # ids that are fetched and sorted at once; those of a subject are in no order
@@ -25,8 +25,8 @@ _ID_CHARS = 36
 
 @dataclass(frozen=True, slots=True)
 class _Lead:
-    """One or several indexes that have all emails which fulfil one wish, with `before` before their ids. `sizes`
-    tell how many these are; there are none where the wish is for all emails."""
+    """One or several indexes that have all emails that pass one filter, with `before` before their ids. `sizes`
+    tell how many these are; there are none where all emails pass."""
 
     indexes: tuple[str, ...]
     sizes: tuple[Command, ...]
@@ -38,33 +38,33 @@ class _Lead:
         return (self.before, len(self.indexes), *self.indexes)
 
 
-def page(talk: Talk, query: Query) -> Page:
+def page(session: Session, query: Query) -> Page:
     """One page, newest first."""
-    found = list(islice(_matching(talk, query), query.limit + 1))
+    found = list(islice(_matching(session, query), query.limit + 1))
     emails = found[: query.limit]
     return Page(emails=tuple(emails[::-1] if query.before else emails), has_more=len(found) > query.limit)
 
 
-def _matching(talk: Talk, query: Query) -> Iterator[Email]:
+def _matching(session: Session, query: Query) -> Iterator[Email]:
     """All emails of the query from the cursor on, read in steps as they are asked for. Raises `EmailNotFound`, there or
     here, for a cursor that this account does not have."""
     leads = _leads(query)
     if len(leads) == 1 and not query.subject:  # nothing to choose, so nothing to ask before
-        return _fulfilling(query, set(), _walked(talk, query, leads, asking=_cursor_question(query)))
-    subject, sizes = _measured(talk, query, leads)
+        return _passing(query, set(), _walked(session, query, leads, asking=_cursor_question(query)))
+    subject, sizes = _measured(session, query, leads)
     if query.subject and subject <= min(MOST_COLLECTED, *sizes):
-        return _fulfilling(query, _terms(query), _collected(talk, query))
+        return _passing(query, _terms(query), _collected(session, query))
     leads = [lead for _, lead in sorted(zip(sizes, leads, strict=True), key=lambda pair: pair[0])]
-    return _fulfilling(query, set(), _walked(talk, query, leads))
+    return _passing(query, set(), _walked(session, query, leads))
 
 
-def _measured(talk: Talk, query: Query, leads: Sequence[_Lead]) -> tuple[int, list[int]]:
+def _measured(session: Session, query: Query, leads: Sequence[_Lead]) -> tuple[int, list[int]]:
     """How many emails the subject leads to, and each other lead. In the same exchange the cursor is looked up."""
     questions = [command for lead in leads for command in lead.sizes]
     if query.subject:
         questions.append(("ZLEXCOUNT", *_subject_range(query)))
     cursor = _cursor_question(query)
-    replies = talk.ask_all([*questions, *cursor])
+    replies = session.ask_all([*questions, *cursor])
     _check_cursor(query, replies[len(questions) :])
     subject = replies[len(questions) - 1] if query.subject else 0
     return subject, [sum(replies.pop(0) for _ in lead.sizes) if lead.sizes else MOST_COLLECTED for lead in leads]
@@ -108,14 +108,16 @@ def _with_status(account: str, wanted: Collection[Status]) -> _Lead:
     return _Lead(tuple(indexes), tuple(sizes) if wanted else ())
 
 
-def _walked(talk: Talk, query: Query, leads: Sequence[_Lead], *, asking: Sequence[Command] = ()) -> Iterator[Record]:
+def _walked(
+    session: Session, query: Query, leads: Sequence[_Lead], *, asking: Sequence[Command] = ()
+) -> Iterator[Record]:
     """The records that all leads have, along the first; in the first exchange the cursor is looked up, if that is asked
     for."""
     above, below = _span(query)
     step, wanted = query.limit + 1, [argument for lead in leads for argument in lead.arguments]
     while True:
         place = ("up" if query.before else "down", above, below, step)
-        (last, found), *told = talk.read_and_ask(scripts.WALK, [*place, *wanted], asking)
+        (last, found), *told = session.read_and_ask(scripts.WALK, [*place, *wanted], asking)
         _check_cursor(query, told)
         yield from (Record(*record) for record in found)
         if not last:
@@ -124,21 +126,21 @@ def _walked(talk: Talk, query: Query, leads: Sequence[_Lead], *, asking: Sequenc
         asking = ()
 
 
-def _collected(talk: Talk, query: Query) -> Iterator[Record]:
+def _collected(session: Session, query: Query) -> Iterator[Record]:
     """The records that the subject leads to."""
     above, below = (bound.encode() for bound in _span(query))
-    members: list[bytes] = talk.ask("ZRANGEBYLEX", *_subject_range(query))
+    members: list[bytes] = session.ask("ZRANGEBYLEX", *_subject_range(query))
     ids = [member[-_ID_CHARS:] for member in members]
     if above or below:
         ids = [one for one in ids if above < one and (not below or one < below)]
     wanted = sorted(ids, reverse=not query.before)
     start, step = 0, query.limit + 1
     while start < len(wanted):
-        yield from (record for record in reading.read(talk, wanted[start : start + step]) if record.state)
+        yield from (record for record in reading.read(session, wanted[start : start + step]) if record.state)
         start, step = start + step, _STEP
 
 
-def _fulfilling(query: Query, wanted: set[str], found: Iterable[Record]) -> Iterator[Email]:
+def _passing(query: Query, wanted: set[str], found: Iterable[Record]) -> Iterator[Email]:
     """The emails of these records that the query asks for. Those that were not found by the terms they must have are
     looked at for them."""
     subject = (query.subject or "").casefold()

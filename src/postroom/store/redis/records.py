@@ -12,7 +12,7 @@ from postroom.mail.email import Address, Attachment, Email, Lane, Life, OnUncert
 from postroom.mail.lifecycle import CLAIMABLE
 from postroom.store import milliseconds, search_terms, unreadable
 from postroom.store.redis import lives
-from postroom.store.redis.talk import Argument
+from postroom.store.redis.session import Argument
 
 SUBMITTED, BODIES, STATES, LIVES = "postroom:submitted", "postroom:bodies", "postroom:states", "postroom:lives"
 

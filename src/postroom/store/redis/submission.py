@@ -12,7 +12,7 @@ from postroom.store.base import Added, IdempotencyKey, KeyReused, Submission
 from postroom.store.redis import faults
 from postroom.store.redis.entries import entries
 from postroom.store.redis.records import STATES
-from postroom.store.redis.talk import Command, Talk
+from postroom.store.redis.session import Command, Session
 from postroom.store.redis.wire import Reply
 
 TRIES = 20
@@ -39,13 +39,13 @@ class Addition:
             asked.append(("HMGET", STATES, *self._ids))
         return asked
 
-    def carry_out(self, talk: Talk) -> list[Added | KeyReused]:
-        """Stores what is new, durably, and answers each; `talk.answers` has the replies to the questions."""
+    def carry_out(self, session: Session) -> list[Added | KeyReused]:
+        """Stores what is new, durably, and answers each; `session.answers` has the replies to the questions."""
         for _ in range(TRIES):
-            answers, fresh = self._decided(talk.answers)
-            if self._stored(talk, fresh):
+            answers, fresh = self._decided(session.answers)
+            if self._stored(session, fresh):
                 return answers
-            talk.answers = talk.ask_all(self.questions)
+            session.answers = session.ask_all(self.questions)
         raise StoreUnavailable("the same idempotency keys are used by others all the time: try again")
 
     def _decided(self, told: Sequence[Reply]) -> tuple[list[Added | KeyReused], list[int]]:
@@ -73,16 +73,16 @@ class Addition:
     def _emails(self, positions: Sequence[int]) -> Iterator[Email]:
         return (email for position in positions for email in self._submissions[position].emails)
 
-    def _stored(self, talk: Talk, fresh: Sequence[int]) -> bool:
+    def _stored(self, session: Session, fresh: Sequence[int]) -> bool:
         """Stores these and says so; or none of them, because a key that was watched has changed."""
         new = entries(self._emails(fresh), now=self._now, wake_up_at=self._wake_up_at)
         commands = (("MULTI",), *new, *self._keys(fresh), _pulse(self._now), ("EXEC",))
-        done: list[Reply] | None = talk.write(*commands, durable=True)[-1]
+        done: list[Reply] | None = session.write(*commands, durable=True)[-1]
         if done is None:
             return False
         for reply in done:
             if isinstance(reply, ResponseError):
-                raise faults.of_reply(talk.address, reply) from reply
+                raise faults.of_reply(session.address, reply) from reply
         return True
 
     def _keys(self, fresh: Sequence[int]) -> Iterator[Command]:
@@ -94,35 +94,35 @@ class Addition:
                 yield "SET", self._names[position], kept, "PXAT", expires_at
 
 
-def look_up(talk: Talk, submissions: Sequence[Submission], *, now: datetime) -> list[Added | KeyReused] | None:
+def look_up(session: Session, submissions: Sequence[Submission], *, now: datetime) -> list[Added | KeyReused] | None:
     """The answers to submissions that were stored although nobody heard of it; None unless all were, for then the
     write may still be on its way."""
-    answers = [_found(talk, submission, now) for submission in submissions]
-    _wait_for_disk(talk, now)
+    answers = [_found(session, submission, now) for submission in submissions]
+    _wait_for_disk(session, now)
     known = [answer for answer in answers if answer is not None]
     return known if len(known) == len(answers) else None
 
 
-def replay(talk: Talk, account: str, key: IdempotencyKey, *, now: datetime) -> str | None:
+def replay(session: Session, account: str, key: IdempotencyKey, *, now: datetime) -> str | None:
     """The answer that is kept for a key, if the payload is the same."""
-    found = _read(talk.ask("GET", _name(account, key)), key, now)
+    found = _read(session.ask("GET", _name(account, key)), key, now)
     if not isinstance(found, Added):
         return None
-    _wait_for_disk(talk, now)
+    _wait_for_disk(session, now)
     return found.answer
 
 
-def _found(talk: Talk, submission: Submission, now: datetime) -> Added | KeyReused | None:
+def _found(session: Session, submission: Submission, now: datetime) -> Added | KeyReused | None:
     ids = [email.id for email in submission.emails]
-    if ids and any(talk.ask("HMGET", STATES, *ids)):
+    if ids and any(session.ask("HMGET", STATES, *ids)):
         return Added(answer=submission.answer, replayed=False)
     key = submission.idempotency
-    return _read(talk.ask("GET", _name(submission.account, key)), key, now) if key else None
+    return _read(session.ask("GET", _name(submission.account, key)), key, now) if key else None
 
 
-def _wait_for_disk(talk: Talk, now: datetime) -> None:
+def _wait_for_disk(session: Session, now: datetime) -> None:
     """Returns when what was written before is on disk, too."""
-    talk.write(_pulse(now), durable=True)
+    session.write(_pulse(now), durable=True)
 
 
 def _pulse(now: datetime) -> Command:

@@ -14,9 +14,9 @@ from postroom.mail.email import Lane
 from postroom.store import milliseconds
 from postroom.store.base import Claim
 from postroom.store.redis import records, scripts
-from postroom.store.redis.link import Link
+from postroom.store.redis.connections import Connections
 from postroom.store.redis.records import BODIES, LIVES, SUBMITTED, Record
-from postroom.store.redis.talk import Talk
+from postroom.store.redis.session import Session
 from postroom.store.taking import Taking
 
 _MOST_BYTES = 16 * 1024 * 1024  # of bodies, claimed by one call
@@ -36,29 +36,29 @@ class _Marked(NamedTuple):
         return [records.held(claim).state for claim in self.claims]
 
 
-def claim(link: Link, ids: Sequence[str], taking: Taking) -> list[Claim]:
+def claim(connections: Connections, ids: Sequence[str], taking: Taking) -> list[Claim]:
     """Claims those of the emails that may be claimed."""
-    return _claim(link, ids, 0, taking)
+    return _claim(connections, ids, 0, taking)
 
 
-def claim_due(link: Link, limit: int, lowest: Lane, taking: Taking) -> list[Claim]:
+def claim_due(connections: Connections, limit: int, lowest: Lane, taking: Taking) -> list[Claim]:
     """Claims what is due, lane by lane in the order of service."""
     lanes = [lane.value for lane in Lane]
-    return _claim(link, lanes[: lanes.index(lowest) + 1], limit, taking) if limit > 0 else []
+    return _claim(connections, lanes[: lanes.index(lowest) + 1], limit, taking) if limit > 0 else []
 
 
-def _claim(link: Link, named: Sequence[str], limit: int, taking: Taking) -> list[Claim]:
+def _claim(connections: Connections, named: Sequence[str], limit: int, taking: Taking) -> list[Claim]:
     """Claims step by step: of these ids, or in these lanes if there is a limit."""
     found: list[Claim] = []
-    size, deadline = 0, link.deadline()
+    size, deadline = 0, connections.deadline()
     while named and (found == [] or (size < _MOST_BYTES and deadline - time.monotonic() > _LAST_STEP_SECONDS)):
         try:
-            with link.talk(writing=True, deadline=deadline - _GIVING_BACK_SECONDS) as talk:
-                marked, named = _mark(talk, named, limit - len(found) if limit else 0, taking)
+            with connections.session(writing=True, deadline=deadline - _GIVING_BACK_SECONDS) as session:
+                marked, named = _mark(session, named, limit - len(found) if limit else 0, taking)
                 try:
-                    read = _read(talk, marked)
+                    read = _read(session, marked)
                 except StoreError:
-                    with link.talk(writing=True, deadline=deadline) as another:
+                    with connections.session(writing=True, deadline=deadline) as another:
                         _give_back(another, marked, taking)
                     raise
         except StoreError:
@@ -72,28 +72,28 @@ def _claim(link: Link, named: Sequence[str], limit: int, taking: Taking) -> list
     return found
 
 
-def _mark(talk: Talk, named: Sequence[str], limit: int, taking: Taking) -> tuple[_Marked, Sequence[str]]:
+def _mark(session: Session, named: Sequence[str], limit: int, taking: Taking) -> tuple[_Marked, Sequence[str]]:
     """Brings also the ids or lanes that are left for another step."""
     who = milliseconds.of(taking.now), milliseconds.of(taking.until), taking.token, taking.worker
-    done, *pairs = talk.run(scripts.CLAIM, *who, limit, len(named), *named)
+    done, *pairs = session.run(scripts.CLAIM, *who, limit, len(named), *named)
     return _Marked(pairs[::2], pairs[1::2]), named[done:]
 
 
-def _read(talk: Talk, marked: _Marked) -> list[Record]:
+def _read(session: Session, marked: _Marked) -> list[Record]:
     """The records of emails that nobody else changes now."""
     if not marked.ids:
         return []
-    fields = talk.ask_all([("HMGET", key, *marked.ids) for key in (LIVES, SUBMITTED, BODIES)])
+    fields = session.ask_all([("HMGET", key, *marked.ids) for key in (LIVES, SUBMITTED, BODIES)])
     return list(map(Record, marked.ids, marked.claims, marked.states, *fields))
 
 
-def _give_back(talk: Talk, marked: _Marked, taking: Taking) -> None:
+def _give_back(session: Session, marked: _Marked, taking: Taking) -> None:
     """Makes emails what they were before."""
-    packed = talk.ask("HMGET", LIVES, *marked.ids)
+    packed = session.ask("HMGET", LIVES, *marked.ids)
     before = [Record(*one, submitted=b"") for one in zip(marked.ids, repeat(None), marked.states, packed)]
     arguments = [
         argument
         for record, life in records.readable(before, records.life_of)
         for argument in records.life_arguments(record.id, taking.token, life)
     ]
-    talk.run(scripts.LIVE, milliseconds.of(taking.now), "token", *arguments)
+    session.run(scripts.LIVE, milliseconds.of(taking.now), "token", *arguments)

@@ -15,7 +15,7 @@ from postroom.mail.email import Lane, Life
 from postroom.store import milliseconds
 from postroom.store.redis import records, scripts
 from postroom.store.redis.records import Record
-from postroom.store.redis.talk import Argument, Talk
+from postroom.store.redis.session import Argument, Session
 
 _SECONDS = 1.0  # after which the rest is left to the next step
 _PAUSE_FOR_UNREADABLE = timedelta(minutes=1)
@@ -26,36 +26,36 @@ NewLife: TypeAlias = tuple[Record, Life]
 
 
 def due(
-    talk: Talk, limit: int, *, now: datetime, wake_up_again_at: datetime, until: datetime
+    session: Session, limit: int, *, now: datetime, wake_up_again_at: datetime, until: datetime
 ) -> Mapping[Lane, list[str]]:
     """Takes what the sweep shall publish now."""
-    lanes = talk.run(
+    lanes = session.run(
         scripts.DUE, milliseconds.of(now), milliseconds.of(wake_up_again_at), limit, milliseconds.of(until)
     )
     scheduled = [Record(*record) for _, waiting in lanes for record in waiting]
     released = records.readable(scheduled, lambda record: lifecycle.release(records.life_of(record), now=now))
-    _rewrite(talk, list(released), now, wake_up_again_at)
+    _rewrite(session, list(released), now, wake_up_again_at)
     return {lane: [one.decode() for one in ids] for lane, (ids, _) in zip(Lane, lanes, strict=True) if ids}
 
 
-def recover(talk: Talk, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool) -> int:
+def recover(session: Session, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool) -> int:
     """Ends lapsed claims, or all."""
     lapsed = _Those("leases", "+inf" if everything else milliseconds.of(now), again_at=now + _PAUSE_FOR_UNREADABLE)
     reader = partial(_after_lapse, now=now, doubt_delay=doubt_delay)
-    return _each(talk, lapsed, limit, reader, lambda lives: _rewrite(talk, lives, now))
+    return _each(session, lapsed, limit, reader, lambda lives: _rewrite(session, lives, now))
 
 
-def expire(talk: Talk, limit: int, *, now: datetime) -> int:
+def expire(session: Session, limit: int, *, now: datetime) -> int:
     """Fails what has waited past its deadline."""
     expired = _Those("deadlines", milliseconds.of(now), again_at=now + _PAUSE_FOR_UNREADABLE)
 
     def failed(record: Record) -> Life:
         return lifecycle.expire(records.life_of(record), now=now)
 
-    return _each(talk, expired, limit, failed, lambda lives: _rewrite(talk, lives, now))
+    return _each(session, expired, limit, failed, lambda lives: _rewrite(session, lives, now))
 
 
-def prune(talk: Talk, limit: int, *, finished_before: datetime) -> int:
+def prune(session: Session, limit: int, *, finished_before: datetime) -> int:
     """Deletes finished emails with all that belongs to them. Expired idempotency keys Redis deletes by itself."""
     before = milliseconds.of(finished_before)
     finished = _Those("finished", before - 1, again_at=finished_before + _PAUSE_FOR_UNREADABLE)
@@ -64,10 +64,10 @@ def prune(talk: Talk, limit: int, *, finished_before: datetime) -> int:
         arguments: list[Argument] = []
         for record, terms in old:
             arguments += [record.id, len(terms), *terms]
-        pruned: int = talk.run(scripts.PRUNE, before, *arguments)
+        pruned: int = session.run(scripts.PRUNE, before, *arguments)
         return pruned
 
-    return _each(talk, finished, limit, records.terms_of, delete)
+    return _each(session, finished, limit, records.terms_of, delete)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class _Those:
 
 
 def _each(
-    talk: Talk,
+    session: Session,
     those: _Those,
     limit: int,
     reader: Callable[[Record], Read],
@@ -91,7 +91,7 @@ def _each(
     again_at, unreadable = milliseconds.of(those.again_at), set[bytes]()
     count, more, began = 0, True, time.monotonic()
     while more and count < limit and time.monotonic() - began < _SECONDS:
-        more, found = talk.run(scripts.PICK, those.index, those.highest, limit - count, again_at, *unreadable)
+        more, found = session.run(scripts.PICK, those.index, those.highest, limit - count, again_at, *unreadable)
         read = list(records.readable([Record(*record) for record in found], reader))
         done = work(read) if read else 0
         if read and not done:
@@ -103,7 +103,7 @@ def _each(
     return count
 
 
-def _rewrite(talk: Talk, lives: Sequence[NewLife], now: datetime, wake_up_at: datetime | None = None) -> int:
+def _rewrite(session: Session, lives: Sequence[NewLife], now: datetime, wake_up_at: datetime | None = None) -> int:
     """Writes the next lives of records that nobody has changed since; returns of how many."""
     if not lives:
         return 0
@@ -112,7 +112,7 @@ def _rewrite(talk: Talk, lives: Sequence[NewLife], now: datetime, wake_up_at: da
         for record, life in lives
         for argument in records.life_arguments(record.id, records.proof_of(record), life, wake_up_at)
     ]
-    return len(talk.run(scripts.LIVE, milliseconds.of(now), "unchanged", *arguments, durable=True))
+    return len(session.run(scripts.LIVE, milliseconds.of(now), "unchanged", *arguments, durable=True))
 
 
 def _after_lapse(record: Record, *, now: datetime, doubt_delay: timedelta) -> Life:

@@ -60,7 +60,7 @@ _BEYOND_ALL_IDS = "g"  # ids are hexadecimal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Filter:
-    """One wish of a query: the statement that lists what fulfils it, and the condition that checks it elsewhere.
+    """One filter of a query: the statement that lists what passes it, and the condition that checks it elsewhere.
 
     The statement is run with each of the `runs` added to the query's values; together they bring everything.
     """
@@ -103,17 +103,17 @@ def _ids(connection: sqlite3.Connection, query: Query) -> list[str]:
     """One id more than the page holds, if there are as many, from the cursor on."""
     filters = _filters(connection, query)
     values: dict[str, Value] = {"account": query.account, "limit": query.limit + 1, **_span(query)}
-    for wish in filters:
-        values.update(wish.values)
+    for filter_ in filters:
+        values.update(filter_.values)
     leading = _rarest(connection, filters, values)
-    conditions = "".join(f" AND {wish.condition}" for wish in filters if wish is not leading)
+    conditions = "".join(f" AND {filter_.condition}" for filter_ in filters if filter_ is not leading)
     statement = f"{leading.source}{conditions} ORDER BY d.id {'ASC' if query.before else 'DESC'} LIMIT :limit"
     found = [email_id for run in leading.runs for (email_id,) in connection.execute(statement, {**values, **run})]
     return sorted(found, reverse=not query.before)[: query.limit + 1]
 
 
 def _filters(connection: sqlite3.Connection, query: Query) -> list[_Filter]:
-    """What the query wishes; all emails, by status, if nothing."""
+    """The filters of the query; all emails, by status, if nothing."""
     wanted: list[_Filter] = []
     if query.to:
         wanted.append(_with_term("recipient", search_terms.of_address(query.to)))
@@ -151,9 +151,9 @@ def _rarest(connection: sqlite3.Connection, filters: list[_Filter], values: Mapp
     if len(filters) == 1:
         return filters[0]
 
-    def size(wish: _Filter) -> int:
-        statement = f"SELECT count(*) FROM ({wish.source} LIMIT {_COUNTED_AT_MOST})"  # noqa: S608  # constants
-        return sum(connection.execute(statement, {**values, **run}).fetchone()[0] for run in wish.runs)
+    def size(filter_: _Filter) -> int:
+        statement = f"SELECT count(*) FROM ({filter_.source} LIMIT {_COUNTED_AT_MOST})"  # noqa: S608  # constants
+        return sum(connection.execute(statement, {**values, **run}).fetchone()[0] for run in filter_.runs)
 
     return min(filters, key=size)
 

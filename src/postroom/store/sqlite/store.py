@@ -20,7 +20,7 @@ from postroom.store.base import (
     Settlement,
     Submission,
 )
-from postroom.store.sqlite import claims, filesystem, keys, listing, reading, schema, submission, upkeep, wishes
+from postroom.store.sqlite import claims, filesystem, keys, listing, moves, reading, schema, submission, upkeep
 from postroom.store.sqlite.clock import system_clock
 from postroom.store.sqlite.lock import StoreLock
 from postroom.store.sqlite.readers import Readers
@@ -142,7 +142,7 @@ class SqliteStore:
                 break
         return deleted
 
-    # -- reading and the sender's wishes ---------------------------------------------------------------------------
+    # -- reading and the moves by hand ----------------------------------------------------------------------------
 
     def get(self, account: str, email_id: str) -> Email | None:
         """Reads one email."""
@@ -158,17 +158,17 @@ class SqliteStore:
 
     def cancel(self, account: str, email_id: str, *, now: datetime) -> Email:
         """Cancels an email that waits."""
-        return self._writer.run(wishes.fulfil(account, email_id, lambda life: lifecycle.cancel(life, now=now), now=now))
+        return self._writer.run(moves.make(account, email_id, lambda life: lifecycle.cancel(life, now=now), now=now))
 
     def reschedule(self, account: str, email_id: str, at: datetime, *, now: datetime) -> Email:
         """Moves a scheduled email to another time."""
         return self._writer.run(
-            wishes.fulfil(account, email_id, lambda life: lifecycle.reschedule(life, at, now=now), now=now)
+            moves.make(account, email_id, lambda life: lifecycle.reschedule(life, at, now=now), now=now)
         )
 
     def retry(self, account: str, email_id: str, *, now: datetime, max_age: timedelta, wake_up_at: datetime) -> Email:
         """Queues an email anew."""
-        again = wishes.fulfil(
+        again = moves.make(
             account,
             email_id,
             lambda life: lifecycle.retry(life, now=now, max_age=max_age),

@@ -17,7 +17,7 @@ from postroom.errors import StoreError, StoreUnavailable
 from postroom.store.redis import faults, server
 from postroom.store.redis.clock import ServerClock
 from postroom.store.redis.server import Durability, Server
-from postroom.store.redis.talk import Command, Talk
+from postroom.store.redis.session import Command, Session
 from postroom.store.redis.wire import DriverConnection, Wire
 
 CONNECT_SECONDS = 1.5
@@ -30,7 +30,7 @@ _FILES = {"ssl_ca_certs", "ssl_certfile", "ssl_keyfile"}
 _DATABASE = re.compile(r"/?|/[0-9]{1,9}")
 
 
-class Link:
+class Connections:
     """Where one Redis is, and the idle connections to it. Safe for threads and forks: nothing in it is locked."""
 
     def __init__(self, url: str, *, durability: Durability, clock: ServerClock) -> None:
@@ -39,7 +39,7 @@ class Link:
         self.address = _address(self._options)
         self._durability = durability
         self._clock = clock
-        self._idle: deque[Talk] = deque()
+        self._idle: deque[Session] = deque()
         self._closed = False
 
     def deadline(self) -> float:
@@ -47,31 +47,31 @@ class Link:
         return time.monotonic() + CALL_SECONDS
 
     @contextmanager
-    def talk(
+    def session(
         self, *, writing: bool = False, asking: Sequence[Command] = (), deadline: float | None = None
-    ) -> Iterator[Talk]:
+    ) -> Iterator[Session]:
         """A connection for one call, or until the deadline of several. Raises `StoreUnavailable` when there is none.
 
         Before a write the server has shown that it is alive, so that a dead or frozen one leaves no write in doubt. In
         the same exchange it is asked what a writer wants to know first.
         """
         deadline = deadline or self.deadline()
-        talk = self._reused(deadline, asking, writing=writing) or self._opened(deadline, asking)
+        session = self._reused(deadline, asking, writing=writing) or self._opened(deadline, asking)
         try:
-            yield talk
+            yield session
         except StoreError:
-            talk.wire.close()  # after a failover, a new connection may lead to the new primary
+            session.wire.close()  # after a failover, a new connection may lead to the new primary
             raise
         finally:
-            self._put_back(talk)
+            self._put_back(session)
 
     def look(self) -> Server:
         """What kind of server answers, even an unfit one. Raises `StoreUnavailable`; `Unfit` for a wrong password."""
-        talk = self._connected(self.deadline())
+        session = self._connected(self.deadline())
         try:
-            return _asked(talk)
+            return _asked(session)
         finally:
-            talk.wire.close()
+            session.wire.close()
 
     def close(self) -> None:
         """Closes idle connections now, and each other one when its call ends."""
@@ -79,86 +79,86 @@ class Link:
         while self._idle:
             self._idle.pop().wire.close()
 
-    def _reused(self, deadline: float, asking: Sequence[Command], *, writing: bool) -> Talk | None:
+    def _reused(self, deadline: float, asking: Sequence[Command], *, writing: bool) -> Session | None:
         """An idle connection that still works."""
         while self._idle:
             try:
-                talk = self._idle.pop()
+                session = self._idle.pop()
             except IndexError:  # another thread was quicker
                 return None
-            talk.deadline = deadline
-            if talk.wire.pid != os.getpid():
-                talk.wire.close()
+            session.deadline = deadline
+            if session.wire.pid != os.getpid():
+                session.wire.close()
                 continue
             if writing or self._clock.stale:
-                return talk if self._is_alive(talk, asking) else None
-            if talk.wire.is_quiet():
-                return talk
-            talk.wire.close()
+                return session if self._is_alive(session, asking) else None
+            if session.wire.is_quiet():
+                return session
+            session.wire.close()
         return None
 
-    def _is_alive(self, talk: Talk, asking: Sequence[Command]) -> bool:
-        deadline = talk.deadline
-        talk.deadline = min(deadline, time.monotonic() + PROBE_SECONDS)
+    def _is_alive(self, session: Session, asking: Sequence[Command]) -> bool:
+        deadline = session.deadline
+        session.deadline = min(deadline, time.monotonic() + PROBE_SECONDS)
         try:
-            self._begin(talk, asking)
+            self._begin(session, asking)
         except StoreError:
-            talk.wire.close()
+            session.wire.close()
             return False
-        talk.deadline = deadline
+        session.deadline = deadline
         return True
 
-    def _opened(self, deadline: float, asking: Sequence[Command]) -> Talk:
-        talk = self._connected(deadline)
+    def _opened(self, deadline: float, asking: Sequence[Command]) -> Session:
+        session = self._connected(deadline)
         try:
-            found = _asked(talk)
+            found = _asked(session)
             server.refuse_if_unfit(found, self.address, self._durability)
             if found.layout is None:
-                talk.write(("SET", server.LAYOUT_KEY, server.LAYOUT, "NX"), durable=False)
-            self._begin(talk, asking)
+                session.write(("SET", server.LAYOUT_KEY, server.LAYOUT, "NX"), durable=False)
+            self._begin(session, asking)
         except BaseException:
-            talk.wire.close()
+            session.wire.close()
             raise
-        talk.waits_for_disk = self._durability == "strict" and found.waits_for_disk
-        return talk
+        session.waits_for_disk = self._durability == "strict" and found.waits_for_disk
+        return session
 
-    def _connected(self, deadline: float) -> Talk:
+    def _connected(self, deadline: float) -> Session:
         if self._closed:
             raise StoreUnavailable("this store was closed")
         left = deadline - time.monotonic()
         if left < LEAST_SECONDS:
-            raise faults.of_link(self.address, TimeoutError(), in_doubt=False)
+            raise faults.of_connection(self.address, TimeoutError(), in_doubt=False)
         connection = self._new_connection(min(left, CONNECT_SECONDS))
         try:
             connection.connect()
             wire = Wire(connection, send_seconds=SOCKET_SECONDS)
         except (RedisError, OSError) as error:
-            raise faults.of_link(self.address, error, in_doubt=False) from error
-        return Talk(wire, self.address, deadline)
+            raise faults.of_connection(self.address, error, in_doubt=False) from error
+        return Session(wire, self.address, deadline)
 
     def _new_connection(self, patience_seconds: float) -> DriverConnection:
         timeouts = {"socket_connect_timeout": patience_seconds, "socket_timeout": SOCKET_SECONDS}
         return cast(DriverConnection, self._connection_class(**{**self._options, **timeouts}))
 
-    def _begin(self, talk: Talk, asking: Sequence[Command]) -> None:
+    def _begin(self, session: Session, asking: Sequence[Command]) -> None:
         """Learns the server's time, and what is asked besides."""
         asked_at = time.monotonic()
-        (seconds, microseconds), *talk.answers = talk.ask_all([("TIME",), *asking])
+        (seconds, microseconds), *session.answers = session.ask_all([("TIME",), *asking])
         server_seconds = int(seconds) + int(microseconds) / 1_000_000
         self._clock.learn(server_seconds, asked_at=asked_at, answered_at=time.monotonic())
 
-    def _put_back(self, talk: Talk) -> None:
-        if talk.wire.in_sync and not self._closed:
-            self._idle.append(talk)
+    def _put_back(self, session: Session) -> None:
+        if session.wire.in_sync and not self._closed:
+            self._idle.append(session)
         else:
-            talk.wire.close()
+            session.wire.close()
 
 
-def _asked(talk: Talk) -> Server:
-    replies = talk.exchange(server.QUESTIONS)
+def _asked(session: Session) -> Server:
+    replies = session.exchange(server.QUESTIONS)
     for reply in (replies[0], replies[-1]):
         if isinstance(reply, ResponseError) and (reply is replies[0] or str(reply).startswith("LOADING")):
-            raise faults.of_reply(talk.address, reply)
+            raise faults.of_reply(session.address, reply)
     return server.read(replies)
 
 

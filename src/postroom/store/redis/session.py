@@ -16,7 +16,7 @@ Command: TypeAlias = tuple[Argument, ...]
 DISK_MILLISECONDS = 2000  # `appendfsync everysec` takes up to one second, on a disk that keeps up
 
 
-class Talk:
+class Session:
     """What one call says to Redis. `answers` are the replies to what it asked at the beginning."""
 
     def __init__(self, wire: Wire, address: str, deadline: float) -> None:
@@ -73,7 +73,7 @@ class Talk:
         try:
             return self.wire.exchange(_packed(commands), len(commands), deadline=self.deadline)
         except (RedisError, OSError) as error:
-            raise faults.of_link(self.address, error, in_doubt=in_doubt) from error
+            raise faults.of_connection(self.address, error, in_doubt=in_doubt) from error
 
     def _raise_refusal(self, replies: Sequence[Reply]) -> None:
         refusal = next((reply for reply in replies if isinstance(reply, ResponseError)), None)

@@ -1,4 +1,4 @@
-"""What a sender can still wish for: another time, no email at all, one more try."""
+"""Moves by hand: another time, no email at all, one more try."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -8,13 +8,13 @@ from postroom.errors import EmailNotFound, StoreUnavailable
 from postroom.mail.email import Email, Life
 from postroom.store import milliseconds
 from postroom.store.redis import reading, records, scripts
-from postroom.store.redis.talk import Talk
+from postroom.store.redis.session import Session
 
 TRIES = 20
 
 
-def fulfil(
-    talk: Talk,
+def make(
+    session: Session,
     account: str,
     email_id: str,
     step: Callable[[Life], Life],
@@ -27,12 +27,12 @@ def fulfil(
     When somebody else has changed the email between reading and writing, the step is asked again.
     """
     for _ in range(TRIES):
-        record = reading.record(talk, account, email_id)
+        record = reading.record(session, account, email_id)
         if record is None:
             raise EmailNotFound(f"no email {email_id}")
         email = records.known_email_of(record)
         life = step(email.life)
         arguments = records.life_arguments(email_id, records.proof_of(record), life, wake_up_at)
-        if talk.run(scripts.LIVE, milliseconds.of(now), "unchanged", *arguments, durable=True):
+        if session.run(scripts.LIVE, milliseconds.of(now), "unchanged", *arguments, durable=True):
             return replace(email, life=life)
     raise StoreUnavailable(f"email {email_id} is changed by others all the time: try again")

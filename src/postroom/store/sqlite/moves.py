@@ -11,7 +11,7 @@ from postroom.store.sqlite import reading, upkeep
 from postroom.store.sqlite.rows import Row
 
 
-def fulfil(
+def make(
     account: str, email_id: str, step: Callable[[Life], Life], *, now: datetime, wake_up_at: datetime | None = None
 ) -> Callable[[sqlite3.Connection], Email]:
     """Takes one step of the email's life, or raises what the step raises; brings the email as it is then."""

@@ -12,7 +12,7 @@ from postroom.store.mongo.connection import Connection
 _TRIES = 10  # each time somebody else was faster
 
 
-def fulfil(
+def make(
     here: Connection,
     account: str,
     email_id: str,
