@@ -133,6 +133,21 @@ def test_add_says_so_when_it_cannot_know_whether_it_was_done(link: Link, store: 
     store.close()
 
 
+@pytest.mark.parametrize("code", [11601, 100])  # Interrupted, UnsatisfiableWriteConcern
+def test_add_says_so_when_its_commit_was_carried_out_and_refused(
+    own_mongodb: MongoDB, direct: MongoStore, code: int
+) -> None:
+    """As when an operator ends the operation while it waits for the majority; the driver takes that for a failure."""
+    now = direct.clock()
+    email = make.email(now)
+    refused = {"failCommands": ["commitTransaction"], "writeConcernError": {"code": code, "errmsg": "refused"}}
+    with own_mongodb.client() as client:
+        client.admin.command({"configureFailPoint": "failCommand", "mode": {"times": 1}, "data": refused})
+    with pytest.raises(OutcomeUnknown, match="may or may not have happened"):
+        make.stored(direct, now, email)
+    assert direct.get(ACCOUNT, email.id) == email
+
+
 def test_settle_is_done_once_when_its_answer_is_lost(link: Link, store: MongoStore) -> None:
     now = store.clock()
     emails = make.stored(store, now, make.email(now), make.email(now))

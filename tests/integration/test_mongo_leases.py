@@ -1,6 +1,7 @@
 """Leases in MongoDB are documents of their own: whatever is cut off between two writes, no claim falls in between."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -8,12 +9,14 @@ import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from postroom.mail import lifecycle
+from postroom.errors import StoreError
 from postroom.mail.email import Status
 from postroom.store.base import Claim
 from postroom.store.mongo import MongoStore
 from tests import make
 from tests.make import ACCOUNT, HOUR, LEASE, SECOND
+from tests.servers.link import Link
+from tests.servers.mongodb import MongoDB
 
 Document = dict[str, Any]
 
@@ -34,6 +37,21 @@ def other(mongodb_url: str) -> Iterator[MongoStore]:
 
 
 @pytest.fixture
+def link(mongodb: MongoDB) -> Iterator[Link]:
+    with closing(Link(mongodb.port)) as link:
+        yield link
+
+
+@pytest.fixture
+def far_store(link: Link, database: Database[Document]) -> Iterator[MongoStore]:
+    """The store of a process that reaches the server over the link."""
+    store = MongoStore(f"mongodb://127.0.0.1:{link.port}/{database.name}?directConnection=true")
+    store.ping()
+    yield store
+    store.close()
+
+
+@pytest.fixture
 def database(mongodb_url: str) -> Iterator[Database[Document]]:
     with MongoClient[Document](mongodb_url, tz_aware=True) as client:
         yield client.get_default_database()
@@ -45,10 +63,14 @@ def claimed(store: MongoStore, count: int) -> list[Claim]:
     return make.claimed(store, now, *emails)
 
 
-def status(store: MongoStore, claim: Claim) -> Status:
-    found = store.get(ACCOUNT, claim.email.id)
+def status_of(store: MongoStore, email_id: str) -> Status:
+    found = store.get(ACCOUNT, email_id)
     assert found
     return found.life.status
+
+
+def status(store: MongoStore, claim: Claim) -> Status:
+    return status_of(store, claim.email.id)
 
 
 def tokens(*claims: Claim) -> dict[str, str]:
@@ -124,24 +146,59 @@ def test_email_whose_holder_settles_while_a_sweep_bars_it_is_not_recovered(
     assert database["leases"].count_documents({}) == 0
 
 
-def test_claim_whose_lease_is_gone_cannot_be_fenced_and_is_recovered(
+def test_claim_whose_lease_is_missing_cannot_be_fenced_and_goes_back_unspent(
     store: MongoStore, database: Database[Document]
 ) -> None:
-    """So it is left when a worker is frozen for long between granting itself the lease and claiming by it."""
+    """So it is left when a worker dies between claiming and its lease, or the server forgets the lease in a crash."""
     [claim], [neighbour] = claimed(store, 1), claimed(store, 1)
     database["leases"].delete_one({"_id": claim.token})
     now = store.clock()
     assert store.fence(tokens(claim), now=now, lease=HOUR) == set()
-    assert recovered(store, SECOND) == 1
+    assert recovered(store, SECOND) == 0  # its worker may just be about to be granted it
+    assert recovered(store, 11 * SECOND) == 1
     assert (status(store, claim), status(store, neighbour)) == (Status.QUEUED, Status.SENDING)
     found = store.get(ACCOUNT, claim.email.id)
     assert found
-    assert (
-        found.life.timeline
-        == lifecycle.lapse_before_fence(
-            claim.email.life, now=found.life.timeline[-1].at, again_at=now, worker="unknown"
-        ).timeline
-    )
+    assert (found.life.attempts, found.life.crash_count) == (0, 0)
+    assert found.life.timeline[-1].event == "handed_back"
+
+
+def test_emails_are_claimed_before_their_lease_stands(far_store: MongoStore, store: MongoStore, link: Link) -> None:
+    """A server that forgets the end of its journal in a crash must not keep a lease and forget the claims."""
+    [email] = make.stored(store, store.clock(), make.email(store.clock()))
+    seen: list[Status] = []
+    link.before(b"leases", lambda _: seen.append(status_of(store, email.id)))
+    make.claimed(far_store, store.clock(), email)
+    assert seen == [Status.SENDING]
+
+
+def test_lease_that_comes_too_late_is_not_granted(
+    far_store: MongoStore, store: MongoStore, link: Link, database: Database[Document]
+) -> None:
+    """Its worker was frozen between the claim and the lease, until a sweep took the claim for lost."""
+    [email] = make.stored(store, store.clock(), make.email(store.clock()))
+    swept: list[int] = []
+    link.before(b"leases", lambda _: swept.append(recovered(store, 11 * SECOND)))
+    assert far_store.claim([email.id], worker="w1", now=store.clock(), lease=LEASE) == []
+    assert swept == [1]
+    assert status_of(store, email.id) is Status.QUEUED
+    assert recovered(store, timedelta(days=2)) == 0
+    assert database["leases"].count_documents({}) == 0
+
+
+def test_claim_is_given_back_when_its_lease_cannot_be_granted(
+    far_store: MongoStore, store: MongoStore, link: Link
+) -> None:
+    [email] = make.stored(store, store.clock(), make.email(store.clock()))
+    link.cut_after(b"leases", deliver=False, for_good=True)
+    with pytest.raises(StoreError):
+        far_store.claim([email.id], worker="w1", now=store.clock(), lease=LEASE)
+    assert status_of(store, email.id) is Status.SENDING
+    link.mend()
+    assert far_store.claim_due(1, worker="w1", now=store.clock(), lease=LEASE)
+    found = store.get(ACCOUNT, email.id)
+    assert found
+    assert (found.life.attempts, found.life.crash_count) == (1, 0)
 
 
 def test_lease_of_a_newer_postroom_is_left_alone(store: MongoStore, database: Database[Document]) -> None:

@@ -31,6 +31,10 @@ class Link:
         back; or, unless `deliver`, before it gets the request. `for_good` refuses all connections from then on."""
         self._for_good, self._deliver, self._word = for_good, deliver, word
 
+    def mend(self) -> None:
+        """Takes connections again after a cut for good."""
+        self._for_good = False
+
     def before(self, word: bytes, action: Callable[[bytes], object]) -> None:
         """Does this, from now on, when a request with this word in it has come and the server has not got it yet."""
         self._before = word, action

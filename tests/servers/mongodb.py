@@ -45,6 +45,7 @@ class MongoDB:
                 "--logappend",
             ),
             *(("--replSet", "rs0", "--oplogSize", "256") if replica_set else ()),
+            *("--setParameter", "enableTestCommands=1"),  # so that tests can have it fail
         ]
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -154,6 +154,18 @@ def is_suspect(life: Life) -> bool:
     return life.crash_count >= CRASHES_ALLOWED - 1
 
 
+def give_back(life: Life, *, now: datetime, reason: str) -> Life:
+    """A claim that nobody began to work on ends: the email goes back at once, and no attempt was spent."""
+    back = note(life, "handed_back", now, {"message": reason})
+    return back_to_queue(replace(back, attempts=life.attempts - 1), now)
+
+
+def back_to_queue(life: Life, again_at: datetime) -> Life:
+    """An attempt ends that says nothing about the email: it waits in the status that it had before."""
+    tried = any(r.status is RecipientStatus.RETRYING for r in life.recipients)
+    return move(life, S.RETRYING if tried else S.QUEUED, next_attempt_at=again_at)
+
+
 def lapse_before_fence(life: Life, *, now: datetime, again_at: datetime, worker: str) -> Life:
     """A claim ran out before the final dot: surely not delivered, so it goes back, and the crash is counted; the third
     crash makes it failed, as an email that breaks whoever takes it."""

@@ -156,7 +156,7 @@ def _again(
     verdicts = {o.verdict for o in outcomes.values()}
     if not verdicts - NO_ATTEMPT:
         again_at = now if verdicts <= {Verdict.RELEASED} else retry.after_route_trouble(policy, now=now, random=random)
-        return _back(replace(life, attempts=life.attempts - 1), again_at)
+        return lifecycle.back_to_queue(replace(life, attempts=life.attempts - 1), again_at)
     if life.attempts >= email.max_attempts:
         return lifecycle.give_up(life, "exhausted", f"gave up after {life.attempts} attempts", now=now)
     again_at = retry.next_attempt(policy, life.attempts, now=now, random=random)
@@ -167,8 +167,3 @@ def _again(
     waiting = lifecycle.move(life, Status.RETRYING, next_attempt_at=again_at)
     wait: timedelta = again_at - now
     return lifecycle.note(waiting, "retrying", now, {"in_seconds": round(wait.total_seconds(), 1)})
-
-
-def _back(life: Life, again_at: datetime) -> Life:
-    tried = any(r.status is RecipientStatus.RETRYING for r in life.recipients)
-    return lifecycle.move(life, Status.RETRYING if tried else Status.QUEUED, next_attempt_at=again_at)

@@ -3,6 +3,8 @@
 import math
 import os
 import time
+from collections import deque
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +24,7 @@ from postroom.store.mongo.lives import Document
 
 PATIENCE_SECONDS = 2.0  # for any one call; where the driver looks for a primary it takes up to half a second more
 PATIENCE_WHEN_DOWN_SECONDS = 1.0  # once the driver knows that there is no primary, and looks for one all the time
+_MOST_TO_GIVE_BACK = 20  # claims of many emails each
 CLOCK_PATIENCE_SECONDS = 0.5  # for a look at the server's clock, in the middle of some other call
 
 PROMISED = WriteConcern(w="majority", j=True)  # what is told to anybody, or decided for good
@@ -62,6 +65,7 @@ class Connection:
         self.meta = self.database["meta"]
         self.clock = ServerClock(self._server_time, sync_seconds=clock_sync_seconds)
         self.ended = Ended()
+        self.to_give_back: deque[tuple[Sequence[Document], str]] = deque(maxlen=_MOST_TO_GIVE_BACK)
         self.lost_leases_looked_for_at = time.monotonic()
         self._prepared = False
 

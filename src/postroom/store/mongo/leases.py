@@ -4,20 +4,24 @@ The order of the writes is what keeps an email from falling between two stools: 
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
-from pymongo import UpdateMany
+from pymongo import DeleteOne, UpdateMany
 from pymongo.collection import Collection as Documents
+from pymongo.errors import DuplicateKeyError
 
 from postroom.errors import StoreUnavailable
 from postroom.store.mongo.connection import Connection
 from postroom.store.mongo.documents import SCHEMA
 from postroom.store.mongo.lives import Document
 
+UNKNOWN = "unknown"  # the worker of a lease that was never granted
 _TRIES = 10  # each time another step was faster
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+_GRANTED_WITHIN = timedelta(seconds=10)  # of the claim; whoever has not granted it by then was frozen, or is gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +48,16 @@ class Lease:
     revision: int = 1
 
 
-def grant(here: Connection, lease: Lease) -> None:
-    """Stores a new lease. No email names it yet: should this process die now, it lapses and that is all."""
-    here.leases.insert_one({"_id": lease.token, "schema": SCHEMA, **_fields(lease)})
+def grant(here: Connection, lease: Lease) -> bool:
+    """Stores the lease that claimed emails name already; False where a sweep took them for lost and barred it.
+
+    In this order a crash of the server may forget a lease and keep the claims, and never the other way round.
+    """
+    try:
+        here.leases.insert_one(_new(lease))
+    except DuplicateKeyError:
+        return False
+    return True
 
 
 def fence(here: Connection, by_token: Mapping[str, Collection[str]], now: datetime, lease: timedelta) -> set[str]:
@@ -90,23 +101,29 @@ def to_look_at(here: Connection, limit: int, now: datetime | None) -> tuple[list
         return [], 0
     named = {"_id": {"$in": ids}, "lease": {"$in": [lease.token for lease in old]}}
     in_use = {document["lease"] for document in here.emails.find(named, {"lease": 1}, hint="_id_")}
-    here.leases.delete_many({"_id": {"$in": [lease.token for lease in old if lease.token not in in_use]}})
+    unused = [DeleteOne({"_id": lease.token, "revision": lease.revision}) for lease in old if lease.token not in in_use]
+    if unused:
+        here.leases.bulk_write(unused, ordered=False)
     return [lease for lease in old if lease.token in in_use], len(old)
 
 
-def lost(here: Connection, now: datetime) -> list[Lease]:
-    """Leases that emails name and that are not there: their worker was frozen for long between granting them and
-    claiming. It cannot have fenced anything by them."""
-    named = [{"$match": {"status": "sending"}}, {"$group": {"_id": "$lease"}}]
+def bar_missing(here: Connection, now: datetime) -> None:
+    """Stores the leases that emails name and that are not there, as lapsed, so that nobody is granted them any more.
+    Their worker died or froze between the claim and the lease, or the server forgot it in a crash."""
+    claimed = {"status": "sending", "last_attempt_at": {"$lte": now - _GRANTED_WITHIN}}
+    named: list[Document] = [{"$match": claimed}, {"$group": {"_id": "$lease"}}]
     tokens = {d["_id"] for d in here.emails.aggregate(named, hint="listed")}
     gone = tokens - {d["_id"] for d in here.leases.find({"_id": {"$in": list(tokens)}}, {"_id": 1})}
     if not gone:
-        return []
+        return
     naming = here.emails.find({"status": "sending", "lease": {"$in": list(gone)}}, {"lease": 1}, hint="listed")
     lapsed: dict[str, dict[str, Term]] = {}
     for document in naming:
         lapsed.setdefault(document["lease"], {})[document["_id"]] = Term(now)
-    return [Lease(token=token, worker="unknown", held={}, lapsed=terms) for token, terms in lapsed.items()]
+    for token, terms in lapsed.items():
+        barred = Lease(token=token, worker=UNKNOWN, held={}, lapsed=terms)
+        with suppress(DuplicateKeyError):  # its worker, or another sweep, was faster
+            here.leases.insert_one(_new(barred, again_at=now))
 
 
 def change(leases: Documents[Document], lease: Lease, *, again_at: datetime = _NEVER) -> Lease | None:
@@ -136,6 +153,10 @@ def _extend(
         if not new or change(leases, replace(lease, held={**lease.held, **new}), again_at=now):
             return new
     raise StoreUnavailable("a lease is changed by others all the time: try again")
+
+
+def _new(lease: Lease, again_at: datetime = _NEVER) -> Document:
+    return {"_id": lease.token, "schema": SCHEMA, **_fields(lease, again_at)}
 
 
 def _lease_of(document: Document) -> Lease:

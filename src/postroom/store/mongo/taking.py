@@ -7,12 +7,11 @@ marked and could not be read is given back.
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import pymongo
 from pymongo import UpdateMany, UpdateOne
-from pymongo.errors import PyMongoError
+from pymongo.errors import BulkWriteError, PyMongoError
 
 from postroom.errors import StoreError
 from postroom.mail.email import Lane
@@ -30,6 +29,7 @@ _MOST_BYTES = 16 * 1024 * 1024
 _LAST_STEP_AFTER_SECONDS = 0.7  # of the call's beginning, if something was claimed by then
 _READ_AFTER_SECONDS = 1.5  # all must be; the rest of the call's patience is for giving back
 _LEAST_SECONDS = 0.1
+_COUNTED = ("attempts", "revision")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,16 +74,19 @@ class TimedTaking(Taking):
 
 def claim(here: Connection, ids: Sequence[str], taking: TimedTaking) -> list[Claim]:
     """Claims those of the emails that may be claimed, in the order of `ids`."""
+    _give_back_earlier(here)
     wanted = {"_id": {"$in": list(ids)}, **taking.claimable}
     with faults.asking(here.where):
-        found = {d["_id"]: d for d in here.emails.find(wanted, hint="_id_", batch_size=len(ids) + 1)}
+        found = {d["_id"]: d for d in _sound(here.emails.find(wanted, hint="_id_", batch_size=len(ids) + 1))}
     return _take(here, [found[email_id] for email_id in dict.fromkeys(ids) if email_id in found], taking)
 
 
 def claim_due(here: Connection, limit: int, lowest: Lane, taking: TimedTaking) -> list[Claim]:
     """Claims what is due in these lanes, in the order of service."""
+    _give_back_earlier(here)
     lanes = [lane.value for lane in Lane]
-    due = {"lane": {"$in": lanes[: lanes.index(lowest) + 1]}, **taking.claimable}
+    sound = {name: {"$type": "number"} for name in _COUNTED}  # others would stand in front of the index for ever
+    due = {"lane": {"$in": lanes[: lanes.index(lowest) + 1]}, **taking.claimable, **sound}
     claims: list[Claim] = []
     for _ in range(_ROUNDS if limit > 0 else 0):
         room = limit - len(claims)
@@ -100,6 +103,11 @@ def claim_due(here: Connection, limit: int, lowest: Lane, taking: TimedTaking) -
     return claims
 
 
+def _sound(found: Iterable[Document]) -> Iterator[Document]:
+    """The documents that a claim can be counted on; one without is reported and left out."""
+    return (document for document, _ in reading.readable(found, lambda d: [d[name] + 1 for name in _COUNTED]))
+
+
 def _take(here: Connection, found: Sequence[Document], taking: TimedTaking) -> list[Claim]:
     """Claims those of the emails that nobody has changed since they were found; large ones as long as there is time."""
     claims: list[Claim] = []
@@ -111,8 +119,8 @@ def _take(here: Connection, found: Sequence[Document], taking: TimedTaking) -> l
             with pymongo.timeout(max(_READ_AFTER_SECONDS - taking.passed, _LEAST_SECONDS)):
                 claims += _take_together(here, step, step_taking)
         except PyMongoError:
-            with suppress(PyMongoError):  # else they are given back when their lease lapses
-                _give_back(here, step, step_taking)
+            here.to_give_back.append((step, step_taking.token))
+            _give_back_earlier(here)
             if not claims:
                 raise
             break
@@ -125,6 +133,7 @@ def _steps(found: Sequence[Document]) -> Iterator[Sequence[Document]]:
     in_step = in_all = 0
     for document in found:
         size = document.get("body_size", 0)
+        size = size if isinstance(size, int) else _STEP_BYTES
         if step and in_step + size > _STEP_BYTES:
             yield step
             if in_all + size > _MOST_BYTES:
@@ -139,7 +148,7 @@ def _steps(found: Sequence[Document]) -> Iterator[Sequence[Document]]:
 
 def _take_together(here: Connection, found: Sequence[Document], taking: TimedTaking) -> list[Claim]:
     """Claims emails that are then as they were found, but for the claim."""
-    leases.grant(here, taking.lease_on(document["_id"] for document in found))
+    claimed = [{**document, **taking.fields, "attempts": document["attempts"] + 1} for document in found]
     updates = [
         UpdateMany({"_id": {"$in": ids}, "revision": revision}, taking.update, hint="_id_")
         for revision, ids in _by_revision(found).items()
@@ -147,8 +156,9 @@ def _take_together(here: Connection, found: Sequence[Document], taking: TimedTak
     if here.emails_quickly.bulk_write(updates, ordered=False).matched_count < len(found):
         which = {"_id": {"$in": [document["_id"] for document in found]}, "lease": taking.token}
         taken = {document["_id"] for document in here.emails.find(which, {"_id": 1}, hint="_id_")}
-        found = [document for document in found if document["_id"] in taken]
-    claimed = [{**document, **taking.fields, "attempts": document["attempts"] + 1} for document in found]
+        claimed = [document for document in claimed if document["_id"] in taken]
+    if not claimed or not leases.grant(here, taking.lease_on(document["_id"] for document in claimed)):
+        return []
     return [Claim(email=email, token=taking.token) for email in reading.with_contents(here, claimed)]
 
 
@@ -160,7 +170,23 @@ def _by_revision(found: Sequence[Document]) -> Mapping[int, list[str]]:
     return ids
 
 
-def _give_back(here: Connection, found: Sequence[Document], taking: TimedTaking) -> None:
+def _give_back_earlier(here: Connection) -> None:
+    """Gives back what calls of this process may have marked and could not read, as far as the server answers now."""
+    while here.to_give_back:
+        try:
+            found, token = here.to_give_back.popleft()
+        except IndexError:  # another thread was faster
+            return
+        try:
+            _give_back(here, found, token)
+        except BulkWriteError:  # the others were given back; a sweep will see that these have no lease
+            continue
+        except PyMongoError:
+            here.to_give_back.appendleft((found, token))
+            return
+
+
+def _give_back(here: Connection, found: Sequence[Document], token: str) -> None:
     """Makes those emails that were marked what they were when they were found."""
     updates: list[UpdateOne] = []
     for document in found:
@@ -168,5 +194,5 @@ def _give_back(here: Connection, found: Sequence[Document], taking: TimedTaking)
         before = {name: document.get(name) for name in ("status", "due_at", "wake_up_at", "last_attempt_at")}
         update["$set"] = {name: value for name, value in before.items() if value is not None}
         update["$unset"] |= {name: "" for name, value in before.items() if value is None}
-        updates.append(UpdateOne({"_id": document["_id"], "lease": taking.token}, update, hint="_id_"))
+        updates.append(UpdateOne({"_id": document["_id"], "lease": token}, update, hint="_id_"))
     here.emails_quickly.bulk_write(updates, ordered=False)

@@ -20,7 +20,8 @@ _SURELY_ABANDONED_SECONDS = PATIENCE_SECONDS + 2
 
 def run(here: Connection, work: Callable[[ClientSession], Result], *, write_concern: WriteConcern = PROMISED) -> Result:
     """Does the work in one transaction, by default durable on return. `PyMongoError` means that nothing was written;
-    `OutcomeUnknown`, that the commit was not answered, although it was repeated until the time was up."""
+    `OutcomeUnknown`, that the commit was not answered, although it was repeated until the time was up, or in a way that
+    leaves it open."""
     with here.client.start_session(causal_consistency=False) as session:
         session.start_transaction(read_concern=ReadConcern("local"), write_concern=write_concern)
         try:
@@ -32,9 +33,9 @@ def run(here: Connection, work: Callable[[ClientSession], Result], *, write_conc
         try:
             session.commit_transaction()
         except PyMongoError as error:
-            if error.has_error_label("UnknownTransactionCommitResult"):
-                raise faults.unknown(here.where) from error
-            raise
+            if lost_race(error):
+                raise
+            raise faults.unknown(here.where) from error
         return result
 
 

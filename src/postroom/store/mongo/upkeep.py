@@ -27,6 +27,7 @@ from postroom.store.mongo.lives import Document
 _SHOWN = {"status": 1, "lane": 1, "due_at": 1}
 _ROUNDS = 50  # of looking at leases; busy workers leave as many behind each second
 _PAUSE_FOR_UNREADABLE = timedelta(minutes=1)
+_BARRED_FOR = timedelta(days=1)  # a worker that froze before its lease was granted will have ended by then
 _PRUNED_BYTES = 32 * 1024 * 1024  # of attachments, in one transaction
 _PRUNING_SECONDS = 1.0  # after which the rest is left to the next step
 
@@ -51,6 +52,9 @@ def recover(
     here: Connection, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool, lost_seconds: float
 ) -> int:
     """Ends lapsed claims, or all. Every `lost_seconds` it also looks for claims whose lease is not there."""
+    if time.monotonic() - here.lost_leases_looked_for_at >= lost_seconds:
+        leases.bar_missing(here, now)
+        here.lost_leases_looked_for_at = time.monotonic()
     count = 0
     for _ in range(_ROUNDS):
         if count >= limit:
@@ -61,9 +65,6 @@ def recover(
             count += _lapse(here, lease, limit - count, now, doubt_delay, everything)
         if not seen:
             break
-    if time.monotonic() - here.lost_leases_looked_for_at >= lost_seconds:
-        count += sum(_free(here, lease, now, doubt_delay) for lease in leases.lost(here, now))
-        here.lost_leases_looked_for_at = time.monotonic()
     return count
 
 
@@ -78,7 +79,10 @@ def _lapse(here: Connection, lease: Lease, room: int, now: datetime, doubt_delay
     freed = _free(here, marked, now, doubt_delay)
     left = here.emails.find(_naming(marked), {"_id": 1}, hint="_id_")
     unreadable = {document["_id"]: marked.lapsed[document["_id"]] for document in left}
-    leases.change(here.leases, replace(marked, lapsed=unreadable), again_at=now + _PAUSE_FOR_UNREADABLE)
+    if lease.worker == leases.UNKNOWN and not unreadable:
+        leases.change(here.leases, marked, again_at=now + _BARRED_FOR)
+    else:
+        leases.change(here.leases, replace(marked, lapsed=unreadable), again_at=now + _PAUSE_FOR_UNREADABLE)
     return freed
 
 
@@ -145,7 +149,7 @@ def _take(here: Connection, found: Sequence[Document], now: datetime, until: dat
     """Moves the wake-ups of those that nobody else has taken meanwhile; returns their ids."""
     mark = uuid.uuid4().hex
     ids = [document["_id"] for document in found]
-    waiting = [document["_id"] for document in found if document["status"] != Status.SCHEDULED]
+    waiting = [document["_id"] for document in found if document.get("status") != Status.SCHEDULED]
     still = {"_id": {"$in": waiting}, "wake_up_at": {"$lte": until}, "due_at": {"$lte": now}}
     change = {"$set": {"wake_up_at": again_at, "wake_up_mark": mark}}  # no other revision: its life stays the same
     updates: list[UpdateMany | UpdateOne] = [UpdateMany(still, change, hint="_id_")]
@@ -173,7 +177,8 @@ def _releases(here: Connection, ids: Collection[str], now: datetime, again_at: d
 
 def _updates(found: Iterable[Document], update: Callable[[Document], Document]) -> Iterator[UpdateOne]:
     """The update of each document that can be read."""
-    return (_unless_changed(document, change) for document, change in reading.readable(found, update))
+    made = reading.readable(found, lambda document: _unless_changed(document, update(document)))
+    return (change for _, change in made)
 
 
 def _write(here: Connection, updates: Sequence[UpdateOne]) -> int:
@@ -182,12 +187,18 @@ def _write(here: Connection, updates: Sequence[UpdateOne]) -> int:
 
 
 def _unless_changed(document: Document, update: Document) -> UpdateOne:
+    if not isinstance(document["revision"], int):
+        raise TypeError(f"revision is {document['revision']!r}")
     return UpdateOne({"_id": document["_id"], "revision": document["revision"]}, update, hint="_id_")
 
 
 def _after_lapse(document: Document, lease: Lease, now: datetime, doubt_delay: timedelta) -> Document:
     """The update for an email whose claim has lapsed. A fenced one keeps the token, in case its worker comes back."""
     life = lives.life_of(document)
+    if lease.worker == leases.UNKNOWN:
+        return lives.new_life(
+            lifecycle.give_back(life, now=now, reason="its claim had no lease"), now=now, last_claim=None
+        )
     if not lease.lapsed[document["_id"]].fenced:
         life = lifecycle.lapse_before_fence(life, now=now, again_at=now, worker=lease.worker)
         return lives.new_life(life, now=now, last_claim=None)

@@ -1,0 +1,79 @@
+"""MongoDB: a document with a damaged member that steps compute with is passed over, and harms no other."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from postroom.mail.email import Status
+from postroom.store.mongo import MongoStore
+from tests import make
+from tests.make import ACCOUNT, HOUR, LEASE, SECOND
+
+DAMAGES = {
+    "attempts gone": {"$unset": {"attempts": ""}},
+    "attempts no number": {"$set": {"attempts": "many"}},
+    "revision gone": {"$unset": {"revision": ""}},
+    "revision no number": {"$set": {"revision": "second"}},
+    "body size no number": {"$set": {"body_size": "large"}},
+    "status gone": {"$unset": {"status": ""}},
+}
+
+
+@pytest.fixture
+def store(mongodb_url: str) -> Iterator[MongoStore]:
+    store = MongoStore(mongodb_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture(params=DAMAGES.values(), ids=DAMAGES.keys())
+def damage(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def damaged_and_sound(store: MongoStore, mongodb_url: str, damage: Any) -> tuple[str, str]:
+    """Two emails that are due; the first is damaged."""
+    now = store.clock()
+    damaged, sound = make.stored(store, now, make.email(now - 9 * SECOND), make.email(now - SECOND))
+    with MongoClient[dict[str, Any]](mongodb_url) as client:
+        client.get_default_database()["emails"].update_one({"_id": damaged.id}, damage)
+    return damaged.id, sound.id
+
+
+def test_others_are_claimed(store: MongoStore, mongodb_url: str, damage: Any) -> None:
+    damaged, sound = damaged_and_sound(store, mongodb_url, damage)
+    claims = store.claim([damaged, sound], worker="w", now=store.clock(), lease=LEASE)
+    assert sound in [claim.email.id for claim in claims]
+
+
+def test_others_are_claimed_when_they_are_due(store: MongoStore, mongodb_url: str, damage: Any) -> None:
+    _, sound = damaged_and_sound(store, mongodb_url, damage)
+    claims = [store.claim_due(1, worker="w", now=store.clock(), lease=LEASE) for _ in range(2)]
+    assert sound in [claim.email.id for some in claims for claim in some]
+
+
+def test_others_are_published(store: MongoStore, mongodb_url: str, damage: Any) -> None:
+    _, sound = damaged_and_sound(store, mongodb_url, damage)
+    now = store.clock() + HOUR
+    published = store.due(10, now=now, wake_up_again_at=now + HOUR)
+    assert sound in [email_id for ids in published.values() for email_id in ids]
+
+
+def test_others_are_recovered_and_expire(store: MongoStore, mongodb_url: str, damage: Any) -> None:
+    now = store.clock()
+    damaged, sound, held = make.stored(store, now, *(make.email(now) for _ in range(3)))
+    make.claimed(store, now, damaged, sound)
+    with MongoClient[dict[str, Any]](mongodb_url) as client:
+        client.get_default_database()["emails"].update_many({"_id": {"$in": [damaged.id, held.id]}}, damage)
+    store.recover(10, now=now + HOUR, doubt_delay=SECOND)
+    assert status(store, sound.id) is Status.QUEUED
+    store.expire(10, now=now + 1000 * HOUR)
+    assert status(store, sound.id) is Status.FAILED
+
+
+def status(store: MongoStore, email_id: str) -> Status:
+    found = store.get(ACCOUNT, email_id)
+    assert found
+    return found.life.status
