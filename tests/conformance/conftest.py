@@ -60,7 +60,7 @@ def _mongo(request: pytest.FixtureRequest, _: Path) -> Store:
 
 
 def _rewrite_mongo(store: MongoStore, email_id: str, word: str) -> None:
-    store._connections.here().emails.update_one({"_id": email_id}, {"$set": {"recipients.0.status": word}})
+    store._connections.current().emails.update_one({"_id": email_id}, {"$set": {"recipients.0.status": word}})
 
 
 def _memory(_: pytest.FixtureRequest) -> QueueAndTaker:

@@ -9,24 +9,24 @@ from pymongo import UpdateMany
 from postroom.store.base import Settlement
 from postroom.store.mongo import faults, leases, lives
 from postroom.store.mongo.connection import Connection
-from postroom.store.mongo.lives import Document
+from postroom.store.mongo.document import Document
 
 _NOT_HELD_SINCE = ["queued", "retrying", "uncertain"]
 
 
-def renew(here: Connection, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
+def renew(connection: Connection, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
     """Extends the leases of claims that were not recovered yet."""
-    leases.renew(here, _by_token(tokens), now, lease)
+    leases.renew(connection, _by_token(tokens), now, lease)
 
 
-def fence(here: Connection, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> set[str]:
+def fence(connection: Connection, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> set[str]:
     """Marks the claims that hold as fenced and extends their leases; returns their ids."""
     by_token = _by_token(tokens)
-    open_ones = {token: left for token, ids in by_token.items() if (left := here.ended.without(token, ids))}
-    return leases.fence(here, open_ones, now, lease) if open_ones else set()
+    open_ones = {token: left for token, ids in by_token.items() if (left := connection.ended.without(token, ids))}
+    return leases.fence(connection, open_ones, now, lease) if open_ones else set()
 
 
-def settle(here: Connection, settlements: Sequence[Settlement], *, now: datetime, late: bool = False) -> set[str]:
+def settle(connection: Connection, settlements: Sequence[Settlement], *, now: datetime, late: bool = False) -> set[str]:
     """Writes new lives where the claim still holds; `late`, where it was fenced, has lapsed and was the last. Returns
     the ids written; should some have been refused, the mark of this call tells which."""
     if not settlements:
@@ -42,11 +42,13 @@ def settle(here: Connection, settlements: Sequence[Settlement], *, now: datetime
         fields = {s.email_id: lives.fields_of_new_life(s.life, now=now, last_claim=last_claim) for s in some}
         updates += [UpdateMany({**which, **held}, change, hint="_id_") for which, change in lives.replacing(fields)]
     written = {s.email_id for s in settlements}
-    if faults.twice(lambda: here.emails.bulk_write(updates, ordered=False)).matched_count < len(settlements):
-        found = here.emails.find({"_id": {"$in": list(written)}, "last_claim.mark": mark}, {"_id": 1}, hint="_id_")
+    if faults.twice(lambda: connection.emails.bulk_write(updates, ordered=False)).matched_count < len(settlements):
+        found = connection.emails.find(
+            {"_id": {"$in": list(written)}, "last_claim.mark": mark}, {"_id": 1}, hint="_id_"
+        )
         written = {document["_id"] for document in found}
     for token, some in by_token.items():
-        here.ended.add(token, [s.email_id for s in some if s.email_id in written])
+        connection.ended.add(token, [s.email_id for s in some if s.email_id in written])
     return written
 
 

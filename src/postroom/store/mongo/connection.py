@@ -19,8 +19,8 @@ from pymongo.uri_parser import parse_uri
 from postroom.errors import StoreUnavailable
 from postroom.store.mongo import faults, layout
 from postroom.store.mongo.clock import ServerClock
+from postroom.store.mongo.document import Document
 from postroom.store.mongo.ended import Ended
-from postroom.store.mongo.lives import Document
 
 PATIENCE_SECONDS = 2.0  # for any one call; where the driver looks for a primary it takes up to half a second more
 PATIENCE_WHEN_DOWN_SECONDS = 1.0  # once the driver knows that there is no primary, and looks for one all the time
@@ -104,7 +104,7 @@ class Connections:
         self._by_process: dict[int, Connection] = {}
         self._closed = False
 
-    def here(self) -> Connection:
+    def current(self) -> Connection:
         """This process's connection, ready. Raises `StoreError`."""
         if self._closed:
             raise StoreUnavailable(f"the connection to MongoDB at {self.where} was closed")

@@ -10,7 +10,7 @@ from postroom.errors import StoreError
 from postroom.mail.email import Address, Attachment, Email, Json, Lane, OnUncertain
 from postroom.store import search_terms, unreadable
 from postroom.store.mongo import lives
-from postroom.store.mongo.lives import Document, without_gaps
+from postroom.store.mongo.document import Document, without_gaps
 
 Value = TypeVar("Value")
 

@@ -5,13 +5,13 @@ from datetime import datetime
 
 from postroom.mail.api_key import ApiKey, Scope
 from postroom.store.mongo.connection import Connection
+from postroom.store.mongo.document import Document, without_gaps
 from postroom.store.mongo.documents import SCHEMA
-from postroom.store.mongo.lives import Document, without_gaps
 
 
-def add(here: Connection, key: ApiKey) -> None:
+def add(connection: Connection, key: ApiKey) -> None:
     """Stores a new key."""
-    here.api_keys.insert_one(
+    connection.api_keys.insert_one(
         without_gaps(
             {
                 "_id": key.id,
@@ -29,22 +29,22 @@ def add(here: Connection, key: ApiKey) -> None:
     )
 
 
-def find(here: Connection, key_id: str) -> ApiKey | None:
+def find(connection: Connection, key_id: str) -> ApiKey | None:
     """The key with this id."""
-    document = here.api_keys.find_one({"_id": key_id})
+    document = connection.api_keys.find_one({"_id": key_id})
     return _key_of(document) if document else None
 
 
-def listed(here: Connection, account: str | None) -> Sequence[ApiKey]:
+def listed(connection: Connection, account: str | None) -> Sequence[ApiKey]:
     """All keys of an account, or of all."""
     which, index = ({}, "by_age") if account is None else ({"account": account}, "by_account")
-    return [_key_of(d) for d in here.api_keys.find(which, sort=[("created_at", 1), ("_id", 1)], hint=index)]
+    return [_key_of(d) for d in connection.api_keys.find(which, sort=[("created_at", 1), ("_id", 1)], hint=index)]
 
 
-def revoke(here: Connection, key_id: str, *, now: datetime) -> bool:
+def revoke(connection: Connection, key_id: str, *, now: datetime) -> bool:
     """Revokes a key, once."""
     first_time = [{"$set": {"revoked_at": {"$ifNull": ["$revoked_at", now]}}}]
-    return here.api_keys.update_one({"_id": key_id}, first_time).matched_count > 0
+    return connection.api_keys.update_one({"_id": key_id}, first_time).matched_count > 0
 
 
 def _key_of(document: Document) -> ApiKey:

@@ -15,8 +15,8 @@ from pymongo.errors import DuplicateKeyError
 
 from postroom.errors import StoreUnavailable
 from postroom.store.mongo.connection import Connection
+from postroom.store.mongo.document import Document
 from postroom.store.mongo.documents import SCHEMA
-from postroom.store.mongo.lives import Document
 
 UNKNOWN = "unknown"  # the worker of a lease that was never granted
 _TRIES = 10  # each time another step was faster
@@ -25,71 +25,71 @@ _GRANTED_WITHIN = timedelta(seconds=10)  # of the claim; whoever has not granted
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
+class Hold:
     """Until when an email is held, and whether its final dot may have been written."""
 
     until: datetime
     fenced: bool = False
 
 
-Terms: TypeAlias = Mapping[str, Term]
+Holds: TypeAlias = Mapping[str, Hold]
 """The emails that are held, by their ids."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """What one worker claimed by one call, as far as it still holds. `lapsed` emails are on their way to another life,
-    with what was their term; nobody can fence or renew them."""
+    """What one worker claimed by one call, and still holds. `lapsed` emails are on their way to another life, with the
+    hold that they had; nobody can fence or renew them."""
 
     token: str
     worker: str
-    held: Terms
-    lapsed: Terms = field(default_factory=dict)
+    held: Holds
+    lapsed: Holds = field(default_factory=dict)
     revision: int = 1
 
 
-def grant(here: Connection, lease: Lease) -> bool:
+def grant(connection: Connection, lease: Lease) -> bool:
     """Stores the lease that claimed emails name already; False where a sweep took them for lost and barred it.
 
     In this order a crash of the server may forget a lease and keep the claims, and never the other way round.
     """
     try:
-        here.leases.insert_one(_new(lease))
+        connection.leases.insert_one(_new(lease))
     except DuplicateKeyError:
         return False
     return True
 
 
-def fence(here: Connection, by_token: Mapping[str, Collection[str]], now: datetime, lease: timedelta) -> set[str]:
-    """Marks emails as fenced and extends their terms; returns those that are still held. Durable, unlike a claim: a
+def fence(connection: Connection, by_token: Mapping[str, Collection[str]], now: datetime, lease: timedelta) -> set[str]:
+    """Marks emails as fenced and prolongs their holds; returns those that are still held. Durable, unlike a claim: a
     crash of the server that forgot it would have the email sent twice without a flag."""
-    term = Term(now + lease, fenced=True)
+    hold = Hold(now + lease, fenced=True)
     updates = []
     for token, ids in by_token.items():
         all_held = {"_id": token, "look_at": {"$gt": now}, "emails": {"$all": list(ids)}}
-        fenced = {"$push": {"apart": _part(term, ids)}, "$inc": {"revision": 1}, "$min": {"look_at": term.until}}
+        fenced = {"$push": {"apart": _part(hold, ids)}, "$inc": {"revision": 1}, "$min": {"look_at": hold.until}}
         updates.append(UpdateMany(all_held, fenced))
-    leases = here.leases_durably
+    leases = connection.leases_durably
     if leases.bulk_write(updates, ordered=False).matched_count == len(updates):
         return {email_id for ids in by_token.values() for email_id in ids}
     return {
         email_id
         for token, ids in by_token.items()
-        for email_id in _extend(leases, token, ids, term, now, ended_too=False)
+        for email_id in _extend(leases, token, ids, hold, now, ended_too=False)
     }
 
 
-def renew(here: Connection, by_token: Mapping[str, Collection[str]], now: datetime, lease: timedelta) -> None:
-    """Extends the terms of emails that are held, fenced or not, also of such as ended and were not recovered."""
+def renew(connection: Connection, by_token: Mapping[str, Collection[str]], now: datetime, lease: timedelta) -> None:
+    """Prolongs the holds of emails, fenced or not, also of those that have ended and were not recovered."""
     for token, ids in by_token.items():
-        _extend(here.leases, token, ids, Term(now + lease), now, ended_too=True)
+        _extend(connection.leases, token, ids, Hold(now + lease), now, ended_too=True)
 
 
-def to_look_at(here: Connection, limit: int, now: datetime | None) -> tuple[list[Lease], int]:
+def to_look_at(connection: Connection, limit: int, now: datetime | None) -> tuple[list[Lease], int]:
     """Leases in which something may have lapsed by then, or all: one, or more as long as they name no more emails than
     the limit. Those that no email names in turn are deleted; returns the others, and how many there were."""
     due = {"look_at": {"$lte": now or _NEVER}, "schema": {"$lte": SCHEMA}}
-    found = here.leases.find(due, sort=[("look_at", 1)], limit=limit, batch_size=limit, hint="look_at")
+    found = connection.leases.find(due, sort=[("look_at", 1)], limit=limit, batch_size=limit, hint="look_at")
     old: list[Lease] = []
     ids: list[str] = []
     for lease in map(_lease_of, found):
@@ -100,30 +100,30 @@ def to_look_at(here: Connection, limit: int, now: datetime | None) -> tuple[list
     if not old:
         return [], 0
     named = {"_id": {"$in": ids}, "lease": {"$in": [lease.token for lease in old]}}
-    in_use = {document["lease"] for document in here.emails.find(named, {"lease": 1}, hint="_id_")}
+    in_use = {document["lease"] for document in connection.emails.find(named, {"lease": 1}, hint="_id_")}
     unused = [DeleteOne({"_id": lease.token, "revision": lease.revision}) for lease in old if lease.token not in in_use]
     if unused:
-        here.leases.bulk_write(unused, ordered=False)
+        connection.leases.bulk_write(unused, ordered=False)
     return [lease for lease in old if lease.token in in_use], len(old)
 
 
-def bar_missing(here: Connection, now: datetime) -> None:
+def bar_missing(connection: Connection, now: datetime) -> None:
     """Stores the leases that emails name and that are not there, as lapsed, so that nobody is granted them any more.
     Their worker died or froze between the claim and the lease, or the server forgot it in a crash."""
     claimed = {"status": "sending", "last_attempt_at": {"$lte": now - _GRANTED_WITHIN}}
     named: list[Document] = [{"$match": claimed}, {"$group": {"_id": "$lease"}}]
-    tokens = {d["_id"] for d in here.emails.aggregate(named, hint="listed")}
-    gone = tokens - {d["_id"] for d in here.leases.find({"_id": {"$in": list(tokens)}}, {"_id": 1})}
+    tokens = {d["_id"] for d in connection.emails.aggregate(named, hint="listed")}
+    gone = tokens - {d["_id"] for d in connection.leases.find({"_id": {"$in": list(tokens)}}, {"_id": 1})}
     if not gone:
         return
-    naming = here.emails.find({"status": "sending", "lease": {"$in": list(gone)}}, {"lease": 1}, hint="listed")
-    lapsed: dict[str, dict[str, Term]] = {}
+    naming = connection.emails.find({"status": "sending", "lease": {"$in": list(gone)}}, {"lease": 1}, hint="listed")
+    lapsed: dict[str, dict[str, Hold]] = {}
     for document in naming:
-        lapsed.setdefault(document["lease"], {})[document["_id"]] = Term(now)
-    for token, terms in lapsed.items():
-        barred = Lease(token=token, worker=UNKNOWN, held={}, lapsed=terms)
+        lapsed.setdefault(document["lease"], {})[document["_id"]] = Hold(now)
+    for token, holds in lapsed.items():
+        barred = Lease(token=token, worker=UNKNOWN, held={}, lapsed=holds)
         with suppress(DuplicateKeyError):  # its worker, or another sweep, was faster
-            here.leases.insert_one(_new(barred, again_at=now))
+            connection.leases.insert_one(_new(barred, again_at=now))
 
 
 def change(leases: Documents[Document], lease: Lease, *, again_at: datetime = _NEVER) -> Lease | None:
@@ -139,9 +139,9 @@ def change(leases: Documents[Document], lease: Lease, *, again_at: datetime = _N
 
 
 def _extend(
-    leases: Documents[Document], token: str, ids: Collection[str], term: Term, now: datetime, *, ended_too: bool
+    leases: Documents[Document], token: str, ids: Collection[str], hold: Hold, now: datetime, *, ended_too: bool
 ) -> Collection[str]:
-    """Gives a new term to those of the emails that are held, also if their term has ended; returns their ids. What was
+    """Gives a new hold to those of the emails that are held, also if their hold has ended; returns their ids. What was
     fenced remains so."""
     for _ in range(_TRIES):
         document = leases.find_one({"_id": token})
@@ -149,7 +149,7 @@ def _extend(
             return ()
         lease = _lease_of(document)
         holding = {i: old for i in ids if (old := lease.held.get(i)) and (ended_too or old.until > now)}
-        new = {i: replace(term, fenced=term.fenced or old.fenced) for i, old in holding.items()}
+        new = {i: replace(hold, fenced=hold.fenced or old.fenced) for i, old in holding.items()}
         if not new or change(leases, replace(lease, held={**lease.held, **new}), again_at=now):
             return new
     raise StoreUnavailable("a lease is changed by others all the time: try again")
@@ -160,45 +160,45 @@ def _new(lease: Lease, again_at: datetime = _NEVER) -> Document:
 
 
 def _lease_of(document: Document) -> Lease:
-    held = {email_id: Term(document["until"]) for email_id in document["emails"]}
+    held = {email_id: Hold(document["until"]) for email_id in document["emails"]}
     for part in document.get("apart", ()):
-        held |= {email_id: _term_of(part) for email_id in part["emails"] if email_id in held}
-    lapsed = {email_id: _term_of(part) for part in document.get("lapsed", ()) for email_id in part["emails"]}
+        held |= {email_id: _hold_of(part) for email_id in part["emails"] if email_id in held}
+    lapsed = {email_id: _hold_of(part) for part in document.get("lapsed", ()) for email_id in part["emails"]}
     return Lease(
         token=document["_id"], worker=document["worker"], held=held, lapsed=lapsed, revision=document["revision"]
     )
 
 
 def _fields(lease: Lease, again_at: datetime = _NEVER) -> Document:
-    """Most emails are held by the same terms: those are told first, and the others apart."""
-    first, *apart = _by_term(lease.held) or [(Term(_NEVER), [])]
+    """Most emails are held by the same holds: those are told first, and the others apart."""
+    first, *apart = _by_hold(lease.held) or [(Hold(_NEVER), [])]
     if first[0].fenced:
-        first, apart = (Term(first[0].until), []), [first, *apart]
+        first, apart = (Hold(first[0].until), []), [first, *apart]
     fields: Document = {
         "revision": lease.revision,
         "worker": lease.worker,
         "until": first[0].until,
-        "look_at": min([again_at if lease.lapsed else _NEVER, *(term.until for term in lease.held.values())]),
+        "look_at": min([again_at if lease.lapsed else _NEVER, *(hold.until for hold in lease.held.values())]),
         "emails": list(lease.held),
     }
     if apart:
-        fields["apart"] = [_part(term, ids) for term, ids in apart]
+        fields["apart"] = [_part(hold, ids) for hold, ids in apart]
     if lease.lapsed:
-        fields["lapsed"] = [_part(term, ids) for term, ids in _by_term(lease.lapsed)]
+        fields["lapsed"] = [_part(hold, ids) for hold, ids in _by_hold(lease.lapsed)]
     return fields
 
 
-def _by_term(terms: Terms) -> list[tuple[Term, list[str]]]:
-    """The ids by their terms, what is not fenced first."""
-    ids: dict[Term, list[str]] = {}
-    for email_id, term in terms.items():
-        ids.setdefault(term, []).append(email_id)
+def _by_hold(holds: Holds) -> list[tuple[Hold, list[str]]]:
+    """The ids by their holds, what is not fenced first."""
+    ids: dict[Hold, list[str]] = {}
+    for email_id, hold in holds.items():
+        ids.setdefault(hold, []).append(email_id)
     return sorted(ids.items(), key=lambda one: (one[0].fenced, one[0].until))
 
 
-def _part(term: Term, ids: Iterable[str]) -> Document:
-    return {"until": term.until, "fenced": term.fenced, "emails": list(ids)}
+def _part(hold: Hold, ids: Iterable[str]) -> Document:
+    return {"until": hold.until, "fenced": hold.fenced, "emails": list(ids)}
 
 
-def _term_of(part: Document) -> Term:
-    return Term(part["until"], part["fenced"])
+def _hold_of(part: Document) -> Hold:
+    return Hold(part["until"], part["fenced"])

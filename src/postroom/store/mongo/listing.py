@@ -15,7 +15,7 @@ from postroom.store import search_terms
 from postroom.store.base import Page, Query
 from postroom.store.mongo import documents, reading
 from postroom.store.mongo.connection import Connection
-from postroom.store.mongo.lives import Document
+from postroom.store.mongo.document import Document
 
 _FEW = 100  # emails: how far to look when filters are compared
 _SOME = 2000  # index keys, soon looked through; and the most to look up at a time
@@ -64,26 +64,26 @@ class _Span:
         return replace(self, above=email_id) if self.upwards else replace(self, below=email_id)
 
 
-def page(here: Connection, query: Query) -> Page:
+def page(connection: Connection, query: Query) -> Page:
     """One page, newest first. Raises `EmailNotFound` for a cursor that this account does not have."""
     cursor = query.after or query.before
-    if cursor and reading.find(here, query.account, cursor, {"account": 1}) is None:
+    if cursor and reading.find(connection, query.account, cursor, {"account": 1}) is None:
         raise EmailNotFound(f"no email {cursor}")
     while True:
-        found = _found(here, query)
+        found = _found(connection, query)
         ids, has_more = found[: query.limit], len(found) > query.limit
-        emails = _emails(here, ids, query.status)
+        emails = _emails(connection, ids, query.status)
         if emails or not has_more:
             return Page(emails=emails, has_more=has_more)
         query = replace(query, before=ids[-1]) if query.before else replace(query, after=ids[-1])
 
 
-def _emails(here: Connection, ids: Sequence[str], status: Collection[Status]) -> tuple[Email, ...]:
+def _emails(connection: Connection, ids: Sequence[str], status: Collection[Status]) -> tuple[Email, ...]:
     """These emails, newest first; one that was pruned meanwhile, has got another status or cannot be read is left
     out."""
     which, at_most = {"_id": {"$in": list(ids)}}, len(ids)
-    main = {d["_id"]: d for d in here.emails.find(which, _LIFE_NOT_SHOWN, batch_size=at_most + 1)} if ids else {}
-    content = {d["_id"]: d for d in here.contents.find(which, _NOT_SHOWN, batch_size=at_most + 1)} if ids else {}
+    main = {d["_id"]: d for d in connection.emails.find(which, _LIFE_NOT_SHOWN, batch_size=at_most + 1)} if ids else {}
+    content = {d["_id"]: d for d in connection.contents.find(which, _NOT_SHOWN, batch_size=at_most + 1)} if ids else {}
     newest_first = sorted(
         (i for i in main.keys() & content.keys() if not status or main[i]["status"] in status), reverse=True
     )
@@ -91,39 +91,39 @@ def _emails(here: Connection, ids: Sequence[str], status: Collection[Status]) ->
     return tuple([email for _, email in found])
 
 
-def _found(here: Connection, query: Query) -> list[str]:
+def _found(connection: Connection, query: Query) -> list[str]:
     """The ids of one email more than the page holds, if there are as many, from the cursor on. What one filter leads to
     is looked up by the others, more and more at a time. Which one leads is chosen when the first has not sufficed."""
     span, look_at, at_most = _span(query), query.limit + 1, query.limit + 1
-    filters = _filters(here, query, span)
+    filters = _filters(connection, query, span)
     leading, chosen = filters[0], len(filters) == 1
     if chosen and leading.found is not None:
         return list(leading.found)
     found: list[str] = []
     while True:
         others = [filter_ for filter_ in filters if filter_ is not leading]
-        ids = _ids(here, leading.collection, {**span.asked, **leading.asked}, span, look_at, hint=leading.index)
+        ids = _ids(connection, leading.collection, {**span.asked, **leading.asked}, span, look_at, hint=leading.index)
         passing = ids
         for filter_ in others if passing else ():
             among = {"account": span.account, "_id": {"$in": passing}, **filter_.asked}
             index = _ANY if filter_.index == "by_subject" else filter_.index
-            passing = _ids(here, filter_.collection, among, span, look_at, hint=index)
+            passing = _ids(connection, filter_.collection, among, span, look_at, hint=index)
         found += passing
         if len(found) >= at_most or len(ids) < look_at:
             return found[:at_most]
         span, look_at = span.beyond(ids[-1]), min(4 * look_at, _SOME)
-        leading, chosen = leading if chosen else _leading(here, span, filters), True
+        leading, chosen = leading if chosen else _leading(connection, span, filters), True
 
 
-def _ids(here: Connection, collection: str, which: Document, span: _Span, limit: int, *, hint: str) -> list[str]:
+def _ids(connection: Connection, collection: str, which: Document, span: _Span, limit: int, *, hint: str) -> list[str]:
     """The first ids of what the filter finds there; index keys say it all."""
-    found = here.database[collection].find(
+    found = connection.database[collection].find(
         which, {"_id": 1}, sort=span.order, limit=limit, batch_size=limit + 1, hint=hint
     )
     return [document["_id"] for document in found]
 
 
-def _filters(here: Connection, query: Query, span: _Span) -> list[_Filter]:
+def _filters(connection: Connection, query: Query, span: _Span) -> list[_Filter]:
     """The query's filters, what may well pass over the most first; at least one."""
     wanted: list[_Filter] = []
     if query.to:
@@ -131,7 +131,7 @@ def _filters(here: Connection, query: Query, span: _Span) -> list[_Filter]:
     if query.tag:
         wanted.append(_Filter("contents", "by_term", {"search.terms": search_terms.of_tag(query.tag)}))
     if query.subject:
-        beginning = _beginning(here, span, query.subject.casefold(), query.limit + 1)
+        beginning = _beginning(connection, span, query.subject.casefold(), query.limit + 1)
         wanted.insert(0 if beginning.index == "by_subject" else len(wanted), beginning)
     if query.status:
         statuses = {"$in": sorted(status.value for status in query.status)}
@@ -139,7 +139,7 @@ def _filters(here: Connection, query: Query, span: _Span) -> list[_Filter]:
     return wanted or [_Filter("contents", _ANY, {})]
 
 
-def _beginning(here: Connection, span: _Span, beginning: str, at_most: int) -> _Filter:
+def _beginning(connection: Connection, span: _Span, beginning: str, at_most: int) -> _Filter:
     """The filter for a subject's beginning. Where it is common, a page soon comes up among the newest emails; where few
     have it, or all of them long ago, these are put in the order of their ids."""
     # In a group, so that the server does not take it for a range of subjects, and then look for that in each key anew.
@@ -147,21 +147,21 @@ def _beginning(here: Connection, span: _Span, beginning: str, at_most: int) -> _
     among_all = _Filter("contents", _ANY, {"search.subject": {"$regex": pattern}})
     ahead = {"search.subject": {"$gte": beginning, "$lt": beginning + _LAST_CHARACTER}}
     by_itself = _Filter("contents", "by_subject", ahead)
-    all_of_them = _all(here, span.account, by_itself, at_most)
+    all_of_them = _all(connection, span.account, by_itself, at_most)
     if all_of_them is not None:
         return replace(by_itself, found=span.ordered(all_of_them))
-    if soon := _soon(here, span, among_all, at_most, _FEW):
+    if soon := _soon(connection, span, among_all, at_most, _FEW):
         return replace(among_all, found=soon)
-    if _fewer(here, span.account, by_itself, _SOME):
+    if _fewer(connection, span.account, by_itself, _SOME):
         return by_itself
-    if soon := _soon(here, span, among_all, at_most, _SOME):
+    if soon := _soon(connection, span, among_all, at_most, _SOME):
         return replace(among_all, found=soon)
-    return by_itself if _fewer(here, span.account, by_itself, _MANY) else among_all
+    return by_itself if _fewer(connection, span.account, by_itself, _MANY) else among_all
 
 
-def _all(here: Connection, account: str, filter_: _Filter, limit: int) -> list[str] | None:
+def _all(connection: Connection, account: str, filter_: _Filter, limit: int) -> list[str] | None:
     """The ids of all emails of the account that pass, if they are fewer than that."""
-    emails = here.database[filter_.collection]
+    emails = connection.database[filter_.collection]
     found = emails.find(
         {"account": account, **filter_.asked}, {"_id": 1}, limit=limit, batch_size=limit + 1, hint=filter_.index
     )
@@ -169,7 +169,7 @@ def _all(here: Connection, account: str, filter_: _Filter, limit: int) -> list[s
     return ids if len(ids) < limit else None
 
 
-def _soon(here: Connection, span: _Span, filter_: _Filter, at_most: int, look_at: int) -> list[str]:
+def _soon(connection: Connection, span: _Span, filter_: _Filter, at_most: int, look_at: int) -> list[str]:
     """The first ids that pass among the next emails, if they are as many as wanted."""
     steps: list[Document] = [
         {"$match": span.asked},
@@ -179,33 +179,33 @@ def _soon(here: Connection, span: _Span, filter_: _Filter, at_most: int, look_at
         {"$limit": at_most},
         {"$project": {"_id": 1}},
     ]
-    found = here.database[filter_.collection].aggregate(steps, hint=filter_.index, batchSize=at_most + 1)
+    found = connection.database[filter_.collection].aggregate(steps, hint=filter_.index, batchSize=at_most + 1)
     ids = [document["_id"] for document in found]
     return ids if len(ids) == at_most else []
 
 
-def _fewer(here: Connection, account: str, filter_: _Filter, limit: int) -> bool:
+def _fewer(connection: Connection, account: str, filter_: _Filter, limit: int) -> bool:
     """Whether fewer emails of the account than that pass."""
     passing = {"account": account, **filter_.asked}
-    return reading.count(here, passing, collection=filter_.collection, hint=filter_.index, limit=limit) < limit
+    return reading.count(connection, passing, collection=filter_.collection, hint=filter_.index, limit=limit) < limit
 
 
-def _leading(here: Connection, span: _Span, filters: Sequence[_Filter]) -> _Filter:
+def _leading(connection: Connection, span: _Span, filters: Sequence[_Filter]) -> _Filter:
     """The filter by whose index to go: one that few emails pass, else the one that leaves the most emails out on the
     way to the hundredth that passes."""
     hundredth: dict[str, _Filter] = {}
     for filter_ in filters:
         if filter_.index != _ANY:
-            far = _nth(here, span, filter_, _FEW)
+            far = _nth(connection, span, filter_, _FEW)
             if far is None:
                 return filter_
             hundredth[far] = filter_
     return hundredth[max(hundredth) if span.upwards else min(hundredth)]
 
 
-def _nth(here: Connection, span: _Span, filter_: _Filter, n: int) -> str | None:
+def _nth(connection: Connection, span: _Span, filter_: _Filter, n: int) -> str | None:
     """The id of the n-th email that passes, if there are as many."""
-    emails = here.database[filter_.collection]
+    emails = connection.database[filter_.collection]
     passing = {**span.asked, **filter_.asked}
     found = emails.find(passing, {"_id": 1}, sort=span.order, skip=n - 1, limit=1, hint=filter_.index)
     return next((document["_id"] for document in found), None)

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any
 
 from postroom.mail.email import Event, Kind, LastError, Life, Recipient, RecipientStatus, Status
 from postroom.mail.lifecycle import CLAIMABLE, FINAL
-
-Document: TypeAlias = dict[str, Any]
+from postroom.store.mongo.document import Document, without_gaps
 
 _STATUS = {status.value: status for status in Status}  # four times as fast as to call the enum
 _RECIPIENT_STATUS = {status.value: status for status in RecipientStatus}
@@ -104,11 +103,6 @@ def life_of(document: Document) -> Life:
         last_error=_last_error(document.get("last_error")),
         timeline=tuple([_event(e) for e in document.get("timeline", ())]),
     )
-
-
-def without_gaps(document: Document) -> Document:
-    """Leaves out what is absent or empty."""
-    return {name: value for name, value in document.items() if value is not None and value != []}
 
 
 def _of_recipient(recipient: Recipient) -> Document:

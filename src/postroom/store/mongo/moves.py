@@ -13,7 +13,7 @@ _TRIES = 10  # each time somebody else was faster
 
 
 def make(
-    here: Connection,
+    connection: Connection,
     account: str,
     email_id: str,
     step: Callable[[Life], Life],
@@ -23,15 +23,15 @@ def make(
 ) -> Email:
     """Takes one step of the email's life, or raises what the step raises; returns the email as it is then."""
     for _ in range(_TRIES):
-        with faults.asking(here.where):
-            document = reading.find(here, account, email_id)
-            content = here.contents.find_one({"_id": email_id}) if document else None
+        with faults.asking(connection.where):
+            document = reading.find(connection, account, email_id)
+            content = connection.contents.find_one({"_id": email_id}) if document else None
             if document is None or content is None:
                 raise EmailNotFound(f"no email {email_id}")
             email = documents.email_of(document, content)
         life = step(email.life)
         unchanged = {"_id": email_id, "revision": document["revision"]}
         update = lives.new_life(life, now=now, wake_up_at=wake_up_at)
-        if here.emails.update_one(unchanged, update, hint="_id_").matched_count:
+        if connection.emails.update_one(unchanged, update, hint="_id_").matched_count:
             return replace(email, life=life)
     raise StoreUnavailable(f"email {email_id} is changed by others all the time: try again")

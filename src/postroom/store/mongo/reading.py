@@ -14,7 +14,7 @@ from postroom.store import unreadable
 from postroom.store.base import AccountAndId
 from postroom.store.mongo import documents, transaction
 from postroom.store.mongo.connection import QUICK, Connection
-from postroom.store.mongo.lives import Document
+from postroom.store.mongo.document import Document
 
 Value = TypeVar("Value")
 
@@ -24,37 +24,39 @@ _FOR_US = {"search": 0, "idempotency": 0}  # but for what only the server looks 
 _ANY_TIME = {"$gt": datetime(1970, 1, 1, tzinfo=UTC)}
 
 
-def get(here: Connection, account: str, email_id: str) -> Email | None:
+def get(connection: Connection, account: str, email_id: str) -> Email | None:
     """The whole email but for attachment contents."""
-    document = find(here, account, email_id)
-    content = here.contents.find_one({"_id": email_id}) if document else None
+    document = find(connection, account, email_id)
+    content = connection.contents.find_one({"_id": email_id}) if document else None
     return documents.email_of(document, content) if document and content else None  # it may just have been pruned
 
 
-def get_many(here: Connection, wanted: Collection[AccountAndId]) -> Mapping[AccountAndId, Email]:
+def get_many(connection: Connection, wanted: Collection[AccountAndId]) -> Mapping[AccountAndId, Email]:
     """The whole emails of these that are there."""
     which, at_most = {"_id": {"$in": sorted({email_id for _, email_id in wanted})}}, len(wanted)
-    listed = here.emails.find(which, hint="_id_", batch_size=at_most + 1)
+    listed = connection.emails.find(which, hint="_id_", batch_size=at_most + 1)
     found = {(document["account"], document["_id"]): document for document in listed}
-    contents = {content["_id"]: content for content in here.contents.find(which, _FOR_US, batch_size=at_most + 1)}
+    contents = {content["_id"]: content for content in connection.contents.find(which, _FOR_US, batch_size=at_most + 1)}
     return {
         key: documents.email_of(found[key], contents[key[1]]) for key in wanted if key in found and key[1] in contents
     }
 
 
-def find(here: Connection, account: str, email_id: str, shown: Mapping[str, int] | None = None) -> Document | None:
+def find(
+    connection: Connection, account: str, email_id: str, shown: Mapping[str, int] | None = None
+) -> Document | None:
     """The main document of an account's email. The filter is the bare id, for which the server needs no plan."""
-    document = here.emails.find_one({"_id": email_id}, shown)
+    document = connection.emails.find_one({"_id": email_id}, shown)
     return document if document and document.get("account") == account else None
 
 
-def with_contents(here: Connection, found: Sequence[Document]) -> Iterator[Email]:
+def with_contents(connection: Connection, found: Sequence[Document]) -> Iterator[Email]:
     """The emails of these main documents, but for those that cannot be read."""
     ids = [document["_id"] for document in found]
     if not ids:
         return
     which, at_most = {"_id": {"$in": ids}}, len(ids)
-    contents = {d["_id"]: d for d in here.contents.find(which, _FOR_US, batch_size=at_most + 1)}
+    contents = {d["_id"]: d for d in connection.contents.find(which, _FOR_US, batch_size=at_most + 1)}
     for _, email in readable(found, lambda d: documents.email_of(d, contents.get(d["_id"], {}))):
         yield email
 
@@ -66,20 +68,22 @@ def readable(found: Iterable[Document], read: Callable[[Document], Value]) -> It
     )
 
 
-def attachments(here: Connection, email_id: str) -> list[bytes]:
+def attachments(connection: Connection, email_id: str) -> list[bytes]:
     """The contents of an email's attachments, in order, put together from their chunks."""
     contents: list[list[bytes]] = []
-    for chunk in here.attachments.find(documents.attachments_of(email_id), sort=[("_id", 1)]):
+    for chunk in connection.attachments.find(documents.attachments_of(email_id), sort=[("_id", 1)]):
         if chunk["position"] == len(contents):
             contents.append([])
         contents[-1].append(chunk["content"])
     return [b"".join(chunks) for chunks in contents]
 
 
-def counts(here: Connection) -> Mapping[Status, int]:
+def counts(connection: Connection) -> Mapping[Status, int]:
     """How many emails stand in each status, none left out, at one moment: a transaction sees no email move."""
     return transaction.run(
-        here, lambda session: {status: _count_of(here, status, session) for status in Status}, write_concern=QUICK
+        connection,
+        lambda session: {status: _count_of(connection, status, session) for status in Status},
+        write_concern=QUICK,
     )
 
 
@@ -91,33 +95,33 @@ class Backlog:
         self._count = 0
         self._good_until = 0.0
 
-    def count(self, here: Connection) -> int:
+    def count(self, connection: Connection) -> int:
         """The count now, or, beyond twenty thousand, one that is some seconds old."""
         if time.monotonic() >= self._good_until:
-            waiting = sum(count(here, {"lane": lane.value, "due_at": _ANY_TIME}, hint="due") for lane in Lane)
-            self._count = waiting + count(here, {"status": "sending"}, hint="listed")
+            waiting = sum(count(connection, {"lane": lane.value, "due_at": _ANY_TIME}, hint="due") for lane in Lane)
+            self._count = waiting + count(connection, {"status": "sending"}, hint="listed")
             pause = self._count / _COUNTED_PER_SECOND if self._count > _SMALL else 0.0
             self._good_until = time.monotonic() + pause
         return self._count
 
 
-def waiting_since(here: Connection, now: datetime) -> Mapping[Lane, datetime]:
+def waiting_since(connection: Connection, now: datetime) -> Mapping[Lane, datetime]:
     """By lane, since when the email waits that is due longest."""
     since: dict[Lane, datetime] = {}
     for lane in Lane:
         due = {"lane": lane.value, "due_at": {**_ANY_TIME, "$lte": now}}
-        if found := here.emails.find_one(due, {"due_at": 1}, sort=[("due_at", 1)], hint="due"):
+        if found := connection.emails.find_one(due, {"due_at": 1}, sort=[("due_at", 1)], hint="due"):
             since[lane] = found["due_at"]
     return since
 
 
-def count(here: Connection, which: Document, *, hint: str, collection: str = "emails", limit: int = 0) -> int:
+def count(connection: Connection, which: Document, *, hint: str, collection: str = "emails", limit: int = 0) -> int:
     """How many the filter finds; counting ends at `limit`. Unlike `count_documents` it reads index keys only."""
-    counted: int = here.database.command("count", collection, query=which, hint=hint, limit=limit)["n"]
+    counted: int = connection.database.command("count", collection, query=which, hint=hint, limit=limit)["n"]
     return counted
 
 
-def _count_of(here: Connection, status: Status, session: ClientSession) -> int:
+def _count_of(connection: Connection, status: Status, session: ClientSession) -> int:
     pipeline: list[Document] = [{"$match": {"status": status.value}}, {"$count": "count"}]
-    found = list(here.emails.aggregate(pipeline, hint="listed", session=session))
+    found = list(connection.emails.aggregate(pipeline, hint="listed", session=session))
     return int(found[0]["count"]) if found else 0

@@ -43,58 +43,58 @@ class MongoStore:
     def clock(self) -> datetime:
         """The server's time."""
         with faults.asking(self._connections.where):
-            return self._connections.here().clock()
+            return self._connections.current().clock()
 
     # -- submission ---------------------------------------------------------------------------------------------
 
     def add(self, submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime) -> list[Added | KeyReused]:
         """Stores submissions with the emails in them."""
-        with self._in_time(faults.asking) as here:
-            return submission.add(here, submissions, now=now, wake_up_at=wake_up_at)
+        with self._in_time(faults.asking) as connection:
+            return submission.add(connection, submissions, now=now, wake_up_at=wake_up_at)
 
     def replay(self, account: str, key: IdempotencyKey, *, now: datetime) -> str | None:
         """Finds the answer to an earlier submission."""
-        with self._in_time(faults.asking) as here:
-            return submission.replay(here, account, key, now=now)
+        with self._in_time(faults.asking) as connection:
+            return submission.replay(connection, account, key, now=now)
 
     # -- delivery -----------------------------------------------------------------------------------------------
 
     def claim(self, ids: Sequence[str], *, worker: str, now: datetime, lease: timedelta) -> list[Claim]:
         """Claims those of the emails that may be claimed."""
-        with self._in_time(faults.writing) as here:
-            return taking.claim(here, ids, taking.TimedTaking(worker=worker, now=now, lease=lease))
+        with self._in_time(faults.writing) as connection:
+            return taking.claim(connection, ids, taking.TimedTaking(worker=worker, now=now, lease=lease))
 
     def claim_due(
         self, limit: int, *, lowest: Lane = Lane.BULK, worker: str, now: datetime, lease: timedelta
     ) -> list[Claim]:
         """Claims what is due."""
-        with self._in_time(faults.writing) as here:
-            return taking.claim_due(here, limit, lowest, taking.TimedTaking(worker=worker, now=now, lease=lease))
+        with self._in_time(faults.writing) as connection:
+            return taking.claim_due(connection, limit, lowest, taking.TimedTaking(worker=worker, now=now, lease=lease))
 
     def renew(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
         """Extends leases."""
-        with self._in_time(faults.writing) as here:
-            claims.renew(here, tokens, now=now, lease=lease)
+        with self._in_time(faults.writing) as connection:
+            claims.renew(connection, tokens, now=now, lease=lease)
 
     def fence(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> set[str]:
         """Marks claims as about to write the final dot."""
-        with self._in_time(faults.writing) as here:
-            return claims.fence(here, tokens, now=now, lease=lease)
+        with self._in_time(faults.writing) as connection:
+            return claims.fence(connection, tokens, now=now, lease=lease)
 
     def settle(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
         """Ends claims with new lives."""
-        with self._in_time(faults.writing) as here:
-            return claims.settle(here, settlements, now=now)
+        with self._in_time(faults.writing) as connection:
+            return claims.settle(connection, settlements, now=now)
 
     def settle_late(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
         """Replaces lives after a fenced claim has lapsed."""
-        with self._in_time(faults.writing) as here:
-            return claims.settle(here, settlements, now=now, late=True)
+        with self._in_time(faults.writing) as connection:
+            return claims.settle(connection, settlements, now=now, late=True)
 
     def attachments(self, email_id: str) -> list[bytes]:
         """Reads attachment contents."""
-        with self._in_time(faults.asking) as here:
-            return reading.attachments(here, email_id)
+        with self._in_time(faults.asking) as connection:
+            return reading.attachments(connection, email_id)
 
     # -- upkeep -------------------------------------------------------------------------------------------------
 
@@ -102,14 +102,16 @@ class MongoStore:
         self, limit: int, *, now: datetime, wake_up_again_at: datetime, published_until: datetime | None = None
     ) -> Mapping[Lane, list[str]]:
         """Takes what is to be published."""
-        with self._in_time(faults.writing) as here:
-            return upkeep.due(here, limit, now=now, wake_up_again_at=wake_up_again_at, until=published_until or now)
+        with self._in_time(faults.writing) as connection:
+            return upkeep.due(
+                connection, limit, now=now, wake_up_again_at=wake_up_again_at, until=published_until or now
+            )
 
     def recover(self, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool = False) -> int:
         """Ends lapsed claims."""
-        with self._in_time(faults.writing) as here:
+        with self._in_time(faults.writing) as connection:
             return upkeep.recover(
-                here,
+                connection,
                 limit,
                 now=now,
                 doubt_delay=doubt_delay,
@@ -119,30 +121,30 @@ class MongoStore:
 
     def expire(self, limit: int, *, now: datetime) -> int:
         """Fails what is past its deadline."""
-        with self._in_time(faults.writing) as here:
-            return upkeep.expire(here, limit, now=now)
+        with self._in_time(faults.writing) as connection:
+            return upkeep.expire(connection, limit, now=now)
 
     def prune(self, limit: int, *, now: datetime, finished_before: datetime) -> int:
         """Deletes what ended long ago."""
-        with self._in_time(faults.writing) as here:
-            return upkeep.prune(here, limit, now=now, finished_before=finished_before)
+        with self._in_time(faults.writing) as connection:
+            return upkeep.prune(connection, limit, now=now, finished_before=finished_before)
 
     # -- reading and the moves by hand ----------------------------------------------------------------------------
 
     def get(self, account: str, email_id: str) -> Email | None:
         """Reads one email."""
-        with self._in_time(faults.asking) as here:
-            return reading.get(here, account, email_id)
+        with self._in_time(faults.asking) as connection:
+            return reading.get(connection, account, email_id)
 
     def get_many(self, wanted: Collection[AccountAndId]) -> Mapping[AccountAndId, Email]:
         """Reads several emails."""
-        with self._in_time(faults.asking) as here:
-            return reading.get_many(here, wanted)
+        with self._in_time(faults.asking) as connection:
+            return reading.get_many(connection, wanted)
 
     def list(self, query: Query) -> Page:
         """Reads a page of emails."""
-        with self._in_time(faults.asking) as here:
-            return listing.page(here, query)
+        with self._in_time(faults.asking) as connection:
+            return listing.page(connection, query)
 
     def cancel(self, account: str, email_id: str, *, now: datetime) -> Email:
         """Cancels an email that waits."""
@@ -159,47 +161,47 @@ class MongoStore:
 
     def counts(self) -> Mapping[Status, int]:
         """Counts all emails by status."""
-        with self._in_time(faults.asking, patience_seconds=_PATIENCE_FOR_COUNTS_SECONDS) as here:
-            return reading.counts(here)
+        with self._in_time(faults.asking, patience_seconds=_PATIENCE_FOR_COUNTS_SECONDS) as connection:
+            return reading.counts(connection)
 
     def backlog(self) -> int:
         """Counts unfinished emails."""
-        with self._in_time(faults.asking) as here:
-            return self._backlog.count(here)
+        with self._in_time(faults.asking) as connection:
+            return self._backlog.count(connection)
 
     def waiting_since(self, now: datetime) -> Mapping[Lane, datetime]:
         """Looks for the email of each lane that is due longest."""
-        with self._in_time(faults.asking) as here:
-            return reading.waiting_since(here, now)
+        with self._in_time(faults.asking) as connection:
+            return reading.waiting_since(connection, now)
 
     # -- keys ------------------------------------------------------------------------------------------------------
 
     def add_key(self, key: ApiKey) -> None:
         """Stores an API key."""
-        with self._in_time(faults.writing) as here:
-            keys.add(here, key)
+        with self._in_time(faults.writing) as connection:
+            keys.add(connection, key)
 
     def find_key(self, key_id: str) -> ApiKey | None:
         """Reads one API key."""
-        with self._in_time(faults.asking) as here:
-            return keys.find(here, key_id)
+        with self._in_time(faults.asking) as connection:
+            return keys.find(connection, key_id)
 
     def list_keys(self, account: str | None = None) -> Sequence[ApiKey]:
         """Reads API keys."""
-        with self._in_time(faults.asking) as here:
-            return keys.listed(here, account)
+        with self._in_time(faults.asking) as connection:
+            return keys.listed(connection, account)
 
     def revoke_key(self, key_id: str, *, now: datetime) -> bool:
         """Revokes an API key."""
-        with self._in_time(faults.writing) as here:
-            return keys.revoke(here, key_id, now=now)
+        with self._in_time(faults.writing) as connection:
+            return keys.revoke(connection, key_id, now=now)
 
     # -- housekeeping ------------------------------------------------------------------------------------------------
 
     def ping(self) -> None:
         """Writes one small document, durably."""
-        with self._in_time(faults.asking) as here:
-            here.meta.update_one({"_id": "ping"}, {"$currentDate": {"at": True}}, upsert=True)
+        with self._in_time(faults.asking) as connection:
+            connection.meta.update_one({"_id": "ping"}, {"$currentDate": {"at": True}}, upsert=True)
 
     def close(self) -> None:
         """Closes this process's connection."""
@@ -213,14 +215,14 @@ class MongoStore:
         now: datetime,
         wake_up_at: datetime | None = None,
     ) -> Email:
-        with self._in_time(faults.writing) as here:
-            return moves.make(here, account, email_id, step, now=now, wake_up_at=wake_up_at)
+        with self._in_time(faults.writing) as connection:
+            return moves.make(connection, account, email_id, step, now=now, wake_up_at=wake_up_at)
 
     @contextmanager
     def _in_time(
         self, guard: Callable[[str], AbstractContextManager[None]], *, patience_seconds: float = PATIENCE_SECONDS
     ) -> Iterator[Connection]:
         """This process's connection for one call that ends in time, one way or the other, its errors translated."""
-        here = self._connections.here()
-        with guard(here.where), pymongo.timeout(min(patience_seconds, here.longest_patience_seconds)):
-            yield here
+        connection = self._connections.current()
+        with guard(connection.where), pymongo.timeout(min(patience_seconds, connection.longest_patience_seconds)):
+            yield connection

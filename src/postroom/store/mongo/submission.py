@@ -17,7 +17,7 @@ from postroom.errors import StoreUnavailable
 from postroom.store.base import Added, IdempotencyKey, KeyReused, Submission
 from postroom.store.mongo import documents, faults, transaction, uploads
 from postroom.store.mongo.connection import Connection
-from postroom.store.mongo.lives import Document
+from postroom.store.mongo.document import Document
 
 Key: TypeAlias = tuple[str, str, str]
 """Account, endpoint and key."""
@@ -44,23 +44,27 @@ class _Writes:
 
 
 def add(
-    here: Connection, submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime
+    connection: Connection, submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime
 ) -> list[Added | KeyReused]:
     """Stores what is new. Should a key be there already, or another process be about to store it, looks at what was
     stored with it, and stores the rest. Raises `PyMongoError` when nothing was written, or a `StoreError`."""
     large = uploads.too_large([email for submission in submissions for email in submission.emails])
     if not large:
-        return _add(here, submissions, (), now, wake_up_at)
-    uploads.put(here, large, now=now)
+        return _add(connection, submissions, (), now, wake_up_at)
+    uploads.put(connection, large, now=now)
     try:
-        return _add(here, submissions, {email.id for email in large}, now, wake_up_at)
+        return _add(connection, submissions, {email.id for email in large}, now, wake_up_at)
     except Exception:
-        uploads.take_back(here, large)
+        uploads.take_back(connection, large)
         raise
 
 
 def _add(
-    here: Connection, submissions: Sequence[Submission], uploaded: Collection[str], now: datetime, wake_up_at: datetime
+    connection: Connection,
+    submissions: Sequence[Submission],
+    uploaded: Collection[str],
+    now: datetime,
+    wake_up_at: datetime,
 ) -> list[Added | KeyReused]:
     earlier: Mapping[Key, _Taken] = {}
     for tries, pause in enumerate(_PAUSES):
@@ -68,7 +72,7 @@ def _add(
         try:
             if fresh:
                 writes = _writes(fresh.values(), uploaded, now, wake_up_at)
-                transaction.run(here, partial(_write, here, writes, now if tries else None))
+                transaction.run(connection, partial(_write, connection, writes, now if tries else None))
         except PyMongoError as error:
             if not transaction.lost_race(error) and not faults.is_duplicate(error):
                 raise
@@ -76,16 +80,16 @@ def _add(
         else:
             return _answers(submissions, fresh, earlier)
         time.sleep(pause)
-        earlier = _look_up(here, submissions, now)
+        earlier = _look_up(connection, submissions, now)
     if faults.is_duplicate(last_error):
         raise last_error
-    transaction.end_abandoned(here)
+    transaction.end_abandoned(connection)
     raise StoreUnavailable("another submission with the same idempotency key is under way: try again")
 
 
-def replay(here: Connection, account: str, key: IdempotencyKey, *, now: datetime) -> str | None:
+def replay(connection: Connection, account: str, key: IdempotencyKey, *, now: datetime) -> str | None:
     """The answer that is durably kept for a key, if the payload is the same."""
-    for taken in _durable(here, [(account, key.endpoint, key.key)], now).values():
+    for taken in _durable(connection, [(account, key.endpoint, key.key)], now).values():
         if taken.fingerprint == key.fingerprint:
             return taken.answer
     return None
@@ -151,31 +155,31 @@ def _of_key(key: Key, submission: Submission) -> Document:
     }
 
 
-def _write(here: Connection, writes: _Writes, expired_by: datetime | None, session: ClientSession) -> None:
+def _write(connection: Connection, writes: _Writes, expired_by: datetime | None, session: ClientSession) -> None:
     """The contents come last: from there to the commit, nobody else can use the keys in them. Given a time, keys that
     have expired by then make room. The write fails if a key is taken."""
     if writes.uploaded:
-        uploads.end(here, writes.uploaded, session)
+        uploads.end(connection, writes.uploaded, session)
     if writes.attachments:
-        here.attachments.insert_many(writes.attachments, session=session)
+        connection.attachments.insert_many(writes.attachments, session=session)
     if writes.emails:
-        here.emails.insert_many(writes.emails, session=session)
+        connection.emails.insert_many(writes.emails, session=session)
     if expired_by is not None:
         keys = [content["idempotency"]["key"] for content in writes.contents if "idempotency" in content]
         expired = {"idempotency.key": {"$in": keys}, "idempotency.expires_at": {"$lte": expired_by}}
-        here.contents.update_many(expired, {"$unset": {"idempotency": ""}}, hint="by_key", session=session)
+        connection.contents.update_many(expired, {"$unset": {"idempotency": ""}}, hint="by_key", session=session)
     if writes.contents:
-        here.contents.insert_many(writes.contents, session=session)
+        connection.contents.insert_many(writes.contents, session=session)
 
 
-def _look_up(here: Connection, submissions: Iterable[Submission], now: datetime) -> dict[Key, _Taken]:
+def _look_up(connection: Connection, submissions: Iterable[Submission], now: datetime) -> dict[Key, _Taken]:
     """The unexpired keys among these that are durably stored; by them we vouch for emails that others stored."""
-    return _durable(here, [key for key in map(_key_of, submissions) if key], now)
+    return _durable(connection, [key for key in map(_key_of, submissions) if key], now)
 
 
-def _durable(here: Connection, keys: Sequence[Key], now: datetime) -> dict[Key, _Taken]:
+def _durable(connection: Connection, keys: Sequence[Key], now: datetime) -> dict[Key, _Taken]:
     by_text = {_text_of(key): key for key in keys}
-    durable = here.contents.with_options(read_concern=ReadConcern("majority"))
+    durable = connection.contents.with_options(read_concern=ReadConcern("majority"))
     taken = {"idempotency.key": {"$in": list(by_text)}, "idempotency.expires_at": {"$gt": now}}
     found = [content["idempotency"] for content in durable.find(taken, {"idempotency": 1}, hint="by_key")]
     return {by_text[d["key"]]: _Taken(d["fingerprint"], d["answer"]) for d in found}

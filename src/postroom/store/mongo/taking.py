@@ -18,9 +18,9 @@ from postroom.mail.email import Lane
 from postroom.store.base import Claim
 from postroom.store.mongo import faults, leases, reading
 from postroom.store.mongo.connection import Connection
+from postroom.store.mongo.document import Document
 from postroom.store.mongo.documents import SCHEMA
-from postroom.store.mongo.leases import Lease, Term
-from postroom.store.mongo.lives import Document
+from postroom.store.mongo.leases import Hold, Lease
 from postroom.store.taking import Taking
 
 _ROUNDS = 3  # of looking for due emails, when others were faster to claim what was found
@@ -69,21 +69,21 @@ class TimedTaking(Taking):
 
     def lease_on(self, ids: Iterable[str]) -> Lease:
         """The lease that it begins with."""
-        return Lease(token=self.token, worker=self.worker, held=dict.fromkeys(ids, Term(self.until)))
+        return Lease(token=self.token, worker=self.worker, held=dict.fromkeys(ids, Hold(self.until)))
 
 
-def claim(here: Connection, ids: Sequence[str], taking: TimedTaking) -> list[Claim]:
+def claim(connection: Connection, ids: Sequence[str], taking: TimedTaking) -> list[Claim]:
     """Claims those of the emails that may be claimed, in the order of `ids`."""
-    _give_back_earlier(here)
+    _give_back_earlier(connection)
     wanted = {"_id": {"$in": list(ids)}, **taking.claimable}
-    with faults.asking(here.where):
-        found = {d["_id"]: d for d in _sound(here.emails.find(wanted, hint="_id_", batch_size=len(ids) + 1))}
-    return _take(here, [found[email_id] for email_id in dict.fromkeys(ids) if email_id in found], taking)
+    with faults.asking(connection.where):
+        found = {d["_id"]: d for d in _sound(connection.emails.find(wanted, hint="_id_", batch_size=len(ids) + 1))}
+    return _take(connection, [found[email_id] for email_id in dict.fromkeys(ids) if email_id in found], taking)
 
 
-def claim_due(here: Connection, limit: int, lowest: Lane, taking: TimedTaking) -> list[Claim]:
+def claim_due(connection: Connection, limit: int, lowest: Lane, taking: TimedTaking) -> list[Claim]:
     """Claims what is due in these lanes, in the order of service."""
-    _give_back_earlier(here)
+    _give_back_earlier(connection)
     lanes = [lane.value for lane in Lane]
     sound = {name: {"$type": "number"} for name in _COUNTED}  # others would stand in front of the index for ever
     due = {"lane": {"$in": lanes[: lanes.index(lowest) + 1]}, **taking.claimable, **sound}
@@ -91,9 +91,9 @@ def claim_due(here: Connection, limit: int, lowest: Lane, taking: TimedTaking) -
     for _ in range(_ROUNDS if limit > 0 else 0):
         room = limit - len(claims)
         try:
-            with faults.asking(here.where):
-                found = list(here.emails.find(due, sort=[("lane", -1), ("due_at", 1)], limit=room, hint="due"))
-            claims += _take(here, found, taking)
+            with faults.asking(connection.where):
+                found = list(connection.emails.find(due, sort=[("lane", -1), ("due_at", 1)], limit=room, hint="due"))
+            claims += _take(connection, found, taking)
         except (PyMongoError, StoreError):
             if not claims:
                 raise
@@ -108,7 +108,7 @@ def _sound(found: Iterable[Document]) -> Iterator[Document]:
     return (document for document, _ in reading.readable(found, lambda d: [d[name] + 1 for name in _COUNTED]))
 
 
-def _take(here: Connection, found: Sequence[Document], taking: TimedTaking) -> list[Claim]:
+def _take(connection: Connection, found: Sequence[Document], taking: TimedTaking) -> list[Claim]:
     """Claims those of the emails that nobody has changed since they were found; large ones as long as there is time."""
     claims: list[Claim] = []
     for step in _steps(found):
@@ -117,10 +117,10 @@ def _take(here: Connection, found: Sequence[Document], taking: TimedTaking) -> l
         step_taking = replace(taking, token=uuid.uuid4().hex)
         try:
             with pymongo.timeout(max(_READ_AFTER_SECONDS - taking.passed, _LEAST_SECONDS)):
-                claims += _take_together(here, step, step_taking)
+                claims += _take_together(connection, step, step_taking)
         except PyMongoError:
-            here.to_give_back.append((step, step_taking.token))
-            _give_back_earlier(here)
+            connection.to_give_back.append((step, step_taking.token))
+            _give_back_earlier(connection)
             if not claims:
                 raise
             break
@@ -146,20 +146,20 @@ def _steps(found: Sequence[Document]) -> Iterator[Sequence[Document]]:
         yield step
 
 
-def _take_together(here: Connection, found: Sequence[Document], taking: TimedTaking) -> list[Claim]:
+def _take_together(connection: Connection, found: Sequence[Document], taking: TimedTaking) -> list[Claim]:
     """Claims emails that are then as they were found, but for the claim."""
     claimed = [{**document, **taking.fields, "attempts": document["attempts"] + 1} for document in found]
     updates = [
         UpdateMany({"_id": {"$in": ids}, "revision": revision}, taking.update, hint="_id_")
         for revision, ids in _by_revision(found).items()
     ]
-    if here.emails_quickly.bulk_write(updates, ordered=False).matched_count < len(found):
+    if connection.emails_quickly.bulk_write(updates, ordered=False).matched_count < len(found):
         which = {"_id": {"$in": [document["_id"] for document in found]}, "lease": taking.token}
-        taken = {document["_id"] for document in here.emails.find(which, {"_id": 1}, hint="_id_")}
+        taken = {document["_id"] for document in connection.emails.find(which, {"_id": 1}, hint="_id_")}
         claimed = [document for document in claimed if document["_id"] in taken]
-    if not claimed or not leases.grant(here, taking.lease_on(document["_id"] for document in claimed)):
+    if not claimed or not leases.grant(connection, taking.lease_on(document["_id"] for document in claimed)):
         return []
-    return [Claim(email=email, token=taking.token) for email in reading.with_contents(here, claimed)]
+    return [Claim(email=email, token=taking.token) for email in reading.with_contents(connection, claimed)]
 
 
 def _by_revision(found: Sequence[Document]) -> Mapping[int, list[str]]:
@@ -170,23 +170,23 @@ def _by_revision(found: Sequence[Document]) -> Mapping[int, list[str]]:
     return ids
 
 
-def _give_back_earlier(here: Connection) -> None:
+def _give_back_earlier(connection: Connection) -> None:
     """Gives back what calls of this process may have marked and could not read, as far as the server answers now."""
-    while here.to_give_back:
+    while connection.to_give_back:
         try:
-            found, token = here.to_give_back.popleft()
+            found, token = connection.to_give_back.popleft()
         except IndexError:  # another thread was faster
             return
         try:
-            _give_back(here, found, token)
+            _give_back(connection, found, token)
         except BulkWriteError:  # the others were given back; a sweep will see that these have no lease
             continue
         except PyMongoError:
-            here.to_give_back.appendleft((found, token))
+            connection.to_give_back.appendleft((found, token))
             return
 
 
-def _give_back(here: Connection, found: Sequence[Document], token: str) -> None:
+def _give_back(connection: Connection, found: Sequence[Document], token: str) -> None:
     """Makes those emails that were marked what they were when they were found."""
     updates: list[UpdateOne] = []
     for document in found:
@@ -195,4 +195,4 @@ def _give_back(here: Connection, found: Sequence[Document], token: str) -> None:
         update["$set"] = {name: value for name, value in before.items() if value is not None}
         update["$unset"] |= {name: "" for name, value in before.items() if value is None}
         updates.append(UpdateOne({"_id": document["_id"], "lease": token}, update, hint="_id_"))
-    here.emails_quickly.bulk_write(updates, ordered=False)
+    connection.emails_quickly.bulk_write(updates, ordered=False)

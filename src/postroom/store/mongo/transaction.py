@@ -18,11 +18,13 @@ _PATIENCE_TO_ABORT_SECONDS = 0.5  # it is a courtesy to others, and may well be 
 _SURELY_ABANDONED_SECONDS = PATIENCE_SECONDS + 2
 
 
-def run(here: Connection, work: Callable[[ClientSession], Result], *, write_concern: WriteConcern = PROMISED) -> Result:
+def run(
+    connection: Connection, work: Callable[[ClientSession], Result], *, write_concern: WriteConcern = PROMISED
+) -> Result:
     """Does the work in one transaction, by default durable on return. `PyMongoError` means that nothing was written;
     `OutcomeUnknown`, that the commit was not answered, although it was repeated until the time was up, or in a way that
     leaves it open."""
-    with here.client.start_session(causal_consistency=False) as session:
+    with connection.client.start_session(causal_consistency=False) as session:
         session.start_transaction(read_concern=ReadConcern("local"), write_concern=write_concern)
         try:
             result = work(session)
@@ -35,7 +37,7 @@ def run(here: Connection, work: Callable[[ClientSession], Result], *, write_conc
         except PyMongoError as error:
             if lost_race(error):
                 raise
-            raise faults.unknown(here.where) from error
+            raise faults.unknown(connection.where) from error
         return result
 
 
@@ -44,10 +46,10 @@ def lost_race(error: PyMongoError) -> bool:
     return error.has_error_label("TransientTransactionError")
 
 
-def end_abandoned(here: Connection) -> None:
+def end_abandoned(connection: Connection) -> None:
     """Ends the transactions of processes that died in the middle: the server would let them lock what they wrote for a
     minute. Those older than any call may last are meant; a frozen process that wakes up is told so at its commit."""
-    abandoned = here.client.admin.aggregate(
+    abandoned = connection.client.admin.aggregate(
         [
             {"$currentOp": {"idleSessions": True}},
             {"$match": {"type": "idleSession", "appName": "postroom"}},
@@ -56,4 +58,4 @@ def end_abandoned(here: Connection) -> None:
     )
     sessions = [{"id": operation["lsid"]["id"]} for operation in abandoned]
     if sessions:
-        here.client.admin.command("killSessions", sessions)
+        connection.client.admin.command("killSessions", sessions)

@@ -20,9 +20,9 @@ from postroom.mail.email import Lane, OnUncertain, Status
 from postroom.store import unreadable
 from postroom.store.mongo import documents, faults, leases, lives, reading, transaction, uploads
 from postroom.store.mongo.connection import Connection
+from postroom.store.mongo.document import Document
 from postroom.store.mongo.documents import SCHEMA
 from postroom.store.mongo.leases import Lease
-from postroom.store.mongo.lives import Document
 
 _SHOWN = {"status": 1, "lane": 1, "due_at": 1}
 _ROUNDS = 50  # of looking at leases; busy workers leave as many behind each second
@@ -33,14 +33,14 @@ _PRUNING_SECONDS = 1.0  # after which the rest is left to the next step
 
 
 def due(
-    here: Connection, limit: int, *, now: datetime, wake_up_again_at: datetime, until: datetime
+    connection: Connection, limit: int, *, now: datetime, wake_up_again_at: datetime, until: datetime
 ) -> Mapping[Lane, list[str]]:
     """Takes what the sweep shall publish now."""
     lanes = {"$in": [lane.value for lane in Lane]}
     unpublished = {"lane": lanes, "wake_up_at": {"$lte": until}, "due_at": {"$lte": now}}
-    with faults.asking(here.where):
-        found = list(_first(here, limit, unpublished, [("lane", -1), ("wake_up_at", 1)], "unpublished", _SHOWN))
-    taken = _take(here, found, now, until, wake_up_again_at) if found else set()
+    with faults.asking(connection.where):
+        found = list(_first(connection, limit, unpublished, [("lane", -1), ("wake_up_at", 1)], "unpublished", _SHOWN))
+    taken = _take(connection, found, now, until, wake_up_again_at) if found else set()
     by_lane: dict[Lane, list[str]] = {}
     for document in sorted(found, key=lambda d: (d["due_at"], d["_id"])):
         if document["_id"] in taken:
@@ -49,75 +49,77 @@ def due(
 
 
 def recover(
-    here: Connection, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool, lost_seconds: float
+    connection: Connection, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool, lost_seconds: float
 ) -> int:
     """Ends lapsed claims, or all. Every `lost_seconds` it also looks for claims whose lease is not there."""
-    if time.monotonic() - here.lost_leases_looked_for_at >= lost_seconds:
-        leases.bar_missing(here, now)
-        here.lost_leases_looked_for_at = time.monotonic()
+    if time.monotonic() - connection.lost_leases_looked_for_at >= lost_seconds:
+        leases.bar_missing(connection, now)
+        connection.lost_leases_looked_for_at = time.monotonic()
     count = 0
     for _ in range(_ROUNDS):
         if count >= limit:
             return count
-        with faults.asking(here.where):
-            found, seen = leases.to_look_at(here, limit - count, None if everything else now)
+        with faults.asking(connection.where):
+            found, seen = leases.to_look_at(connection, limit - count, None if everything else now)
         for lease in found:
-            count += _lapse(here, lease, limit - count, now, doubt_delay, everything)
+            count += _lapse(connection, lease, limit - count, now, doubt_delay, everything)
         if not seen:
             break
     return count
 
 
-def _lapse(here: Connection, lease: Lease, room: int, now: datetime, doubt_delay: timedelta, everything: bool) -> int:
+def _lapse(
+    connection: Connection, lease: Lease, room: int, now: datetime, doubt_delay: timedelta, everything: bool
+) -> int:
     """First bars the worker from what has lapsed, then gives those emails another life, then forgets them. Whoever does
     this again, after a crash or beside another sweep, finds the emails that still name the lease, or none."""
     gone = dict([(i, term) for i, term in lease.held.items() if everything or term.until <= now][:room])
     held = {i: term for i, term in lease.held.items() if i not in gone}
-    marked = leases.change(here.leases, replace(lease, held=held, lapsed={**lease.lapsed, **gone}), again_at=now)
+    marked = leases.change(connection.leases, replace(lease, held=held, lapsed={**lease.lapsed, **gone}), again_at=now)
     if not marked or not marked.lapsed:
         return 0
-    freed = _free(here, marked, now, doubt_delay)
-    left = here.emails.find(_naming(marked), {"_id": 1}, hint="_id_")
+    freed = _free(connection, marked, now, doubt_delay)
+    left = connection.emails.find(_naming(marked), {"_id": 1}, hint="_id_")
     unreadable = {document["_id"]: marked.lapsed[document["_id"]] for document in left}
     if lease.worker == leases.UNKNOWN and not unreadable:
-        leases.change(here.leases, marked, again_at=now + _BARRED_FOR)
+        leases.change(connection.leases, marked, again_at=now + _BARRED_FOR)
     else:
-        leases.change(here.leases, replace(marked, lapsed=unreadable), again_at=now + _PAUSE_FOR_UNREADABLE)
+        leases.change(connection.leases, replace(marked, lapsed=unreadable), again_at=now + _PAUSE_FOR_UNREADABLE)
     return freed
 
 
-def _free(here: Connection, lease: Lease, now: datetime, doubt_delay: timedelta) -> int:
+def _free(connection: Connection, lease: Lease, now: datetime, doubt_delay: timedelta) -> int:
     """Gives another life to the emails whose claims have lapsed; returns how many."""
-    found = here.emails.find(_naming(lease), hint="_id_", batch_size=len(lease.lapsed) + 1)
-    return _write(here, list(_updates(found, lambda document: _after_lapse(document, lease, now, doubt_delay))))
+    found = connection.emails.find(_naming(lease), hint="_id_", batch_size=len(lease.lapsed) + 1)
+    return _write(connection, list(_updates(found, lambda document: _after_lapse(document, lease, now, doubt_delay))))
 
 
 def _naming(lease: Lease) -> Document:
     return {"_id": {"$in": list(lease.lapsed)}, "lease": lease.token}
 
 
-def expire(here: Connection, limit: int, *, now: datetime) -> int:
+def expire(connection: Connection, limit: int, *, now: datetime) -> int:
     """Fails what has waited past its deadline."""
     expired = {"expires_at": {"$lte": now}, "due_at": {"$exists": True}, "schema": {"$lte": SCHEMA}}
 
     def failed(document: Document) -> Document:
         return lives.new_life(lifecycle.expire(lives.life_of(document), now=now), now=now)
 
-    with faults.asking(here.where):
-        found = _first(here, limit, expired, [("expires_at", 1)], "expiring", further=unreadable.FURTHER)
+    with faults.asking(connection.where):
+        found = _first(connection, limit, expired, [("expires_at", 1)], "expiring", further=unreadable.FURTHER)
         updates = list(islice(_updates(found, failed), limit))
-    return _write(here, updates)
+    return _write(connection, updates)
 
 
-def prune(here: Connection, limit: int, *, now: datetime, finished_before: datetime) -> int:
+def prune(connection: Connection, limit: int, *, now: datetime, finished_before: datetime) -> int:
     """Deletes finished emails with all that belongs to them. One with an idempotency key stays until that expires. What
     has large attachments goes in slices, for the server keeps all of a transaction in its cache."""
-    uploads.clear(here, now)
+    uploads.clear(connection, now)
     deleted, began, more = 0, time.monotonic(), True
     while more and deleted < limit and time.monotonic() - began < _PRUNING_SECONDS:
         room = limit - deleted
         try:
-            count, more = transaction.run(here, partial(_prune, here, room, finished_before, now))
+            count, more = transaction.run(connection, partial(_prune, connection, room, finished_before, now))
         except PyMongoError as error:
             if not transaction.lost_race(error) or isinstance(error, ConnectionFailure):
                 raise
@@ -127,7 +129,7 @@ def prune(here: Connection, limit: int, *, now: datetime, finished_before: datet
 
 
 def _first(
-    here: Connection,
+    connection: Connection,
     limit: int,
     which: Document,
     order: list[tuple[str, int]],
@@ -141,11 +143,15 @@ def _first(
     if limit < 1:
         return
     most = limit + further
-    with here.emails.find(which, shown, sort=order, limit=most, batch_size=limit, hint=index, session=session) as found:
+    with connection.emails.find(
+        which, shown, sort=order, limit=most, batch_size=limit, hint=index, session=session
+    ) as found:
         yield from found
 
 
-def _take(here: Connection, found: Sequence[Document], now: datetime, until: datetime, again_at: datetime) -> set[str]:
+def _take(
+    connection: Connection, found: Sequence[Document], now: datetime, until: datetime, again_at: datetime
+) -> set[str]:
     """Moves the wake-ups of those that nobody else has taken meanwhile; returns their ids."""
     mark = uuid.uuid4().hex
     ids = [document["_id"] for document in found]
@@ -153,20 +159,24 @@ def _take(here: Connection, found: Sequence[Document], now: datetime, until: dat
     still = {"_id": {"$in": waiting}, "wake_up_at": {"$lte": until}, "due_at": {"$lte": now}}
     change = {"$set": {"wake_up_at": again_at, "wake_up_mark": mark}}  # no other revision: its life stays the same
     updates: list[UpdateMany | UpdateOne] = [UpdateMany(still, change, hint="_id_")]
-    updates += _releases(here, set(ids).difference(waiting), now, again_at, mark)
-    if here.emails_quickly.bulk_write(updates, ordered=False).matched_count == len(ids):
+    updates += _releases(connection, set(ids).difference(waiting), now, again_at, mark)
+    if connection.emails_quickly.bulk_write(updates, ordered=False).matched_count == len(ids):
         return set(ids)
-    return {d["_id"] for d in here.emails.find({"_id": {"$in": ids}, "wake_up_mark": mark}, {"_id": 1}, hint="_id_")}
+    return {
+        d["_id"] for d in connection.emails.find({"_id": {"$in": ids}, "wake_up_mark": mark}, {"_id": 1}, hint="_id_")
+    }
 
 
-def _releases(here: Connection, ids: Collection[str], now: datetime, again_at: datetime, mark: str) -> list[UpdateOne]:
+def _releases(
+    connection: Connection, ids: Collection[str], now: datetime, again_at: datetime, mark: str
+) -> list[UpdateOne]:
     """Updates by which scheduled emails that have come due become queued, unless they were rescheduled meanwhile. One
     that cannot be read moves its wake-up only, or it would be in the way of the others each time."""
     if not ids:
         return []
     still = {"_id": {"$in": list(ids)}, "status": "scheduled", "due_at": {"$lte": now}}
-    with faults.asking(here.where):
-        found = list(here.emails.find(still, hint="_id_"))
+    with faults.asking(connection.where):
+        found = list(connection.emails.find(still, hint="_id_"))
     fields: Document = {"wake_up_at": again_at, "wake_up_mark": mark}
     released = {
         document["_id"]: lives.new_life(lifecycle.release(life, now=now), now=now, **fields)
@@ -181,9 +191,9 @@ def _updates(found: Iterable[Document], update: Callable[[Document], Document]) 
     return (change for _, change in made)
 
 
-def _write(here: Connection, updates: Sequence[UpdateOne]) -> int:
+def _write(connection: Connection, updates: Sequence[UpdateOne]) -> int:
     """Carries out these updates of documents that nobody else has changed meanwhile; returns how many."""
-    return here.emails.bulk_write(updates, ordered=False).matched_count if updates else 0
+    return connection.emails.bulk_write(updates, ordered=False).matched_count if updates else 0
 
 
 def _unless_changed(document: Document, update: Document) -> UpdateOne:
@@ -210,22 +220,22 @@ def _after_lapse(document: Document, lease: Lease, now: datetime, doubt_delay: t
 
 
 def _prune(
-    here: Connection, limit: int, finished_before: datetime, now: datetime, session: ClientSession
+    connection: Connection, limit: int, finished_before: datetime, now: datetime, session: ClientSession
 ) -> tuple[int, bool]:
     """Returns how many were deleted, and whether some were left for their size."""
     finished = {"finished_at": {"$lt": finished_before}}
-    old = list(_first(here, limit, finished, [("finished_at", 1)], "finished", {"_id": 1}, session))
+    old = list(_first(connection, limit, finished, [("finished_at", 1)], "finished", {"_id": 1}, session))
     if not old:
         return 0, False
     without_key = {"_id": {"$in": [d["_id"] for d in old]}, "idempotency.expires_at": {"$not": {"$gt": now}}}
-    found = list(here.contents.find(without_key, {"attachments.size": 1}, hint="_id_", session=session))
+    found = list(connection.contents.find(without_key, {"attachments.size": 1}, hint="_id_", session=session))
     gone = _within(found, _PRUNED_BYTES)
     ids = {"_id": {"$in": [content["_id"] for content in gone]}}
     attachments = [DeleteMany(documents.attachments_of(d["_id"]), hint="_id_") for d in gone if d.get("attachments")]
     if attachments:
-        here.attachments.bulk_write(attachments, session=session)
-    here.contents.delete_many(ids, session=session)
-    return here.emails.delete_many(ids, session=session).deleted_count, len(gone) < len(found)
+        connection.attachments.bulk_write(attachments, session=session)
+    connection.contents.delete_many(ids, session=session)
+    return connection.emails.delete_many(ids, session=session).deleted_count, len(gone) < len(found)
 
 
 def _within(contents: Sequence[Document], most_bytes: int) -> list[Document]:

@@ -30,43 +30,43 @@ def too_large(emails: Collection[Email]) -> list[Email]:
     return attached if size > _IN_A_TRANSACTION else []
 
 
-def put(here: Connection, emails: Sequence[Email], *, now: datetime) -> None:
+def put(connection: Connection, emails: Sequence[Email], *, now: datetime) -> None:
     """Stores the contents of their attachments, durably."""
-    here.uploads.insert_many([{"_id": email.id, "at": now} for email in emails])
+    connection.uploads.insert_many([{"_id": email.id, "at": now} for email in emails])
     for email in emails:
         try:
-            here.attachments.insert_many(documents.of_attachments(email))
+            connection.attachments.insert_many(documents.of_attachments(email))
         except PyMongoError as error:
             if faults.is_duplicate(error):  # what is there belongs to an email, and must not be cleared away
-                here.uploads.delete_one({"_id": email.id})
+                connection.uploads.delete_one({"_id": email.id})
             raise
 
 
-def take_back(here: Connection, emails: Iterable[Email]) -> None:
+def take_back(connection: Connection, emails: Iterable[Email]) -> None:
     """Deletes what was stored for a transaction that has failed, as far as it can be done now, so that each of these
     may be stored anew. Does nothing to an email that is stored after all."""
     with suppress(PyMongoError, StoreError):
         for email in emails:
-            transaction.run(here, partial(_clear, here, email.id))
+            transaction.run(connection, partial(_clear, connection, email.id))
 
 
-def end(here: Connection, ids: Collection[str], session: ClientSession) -> None:
+def end(connection: Connection, ids: Collection[str], session: ClientSession) -> None:
     """Within the transaction that stores their emails: these uploads are abandoned no more."""
-    if here.uploads.delete_many({"_id": {"$in": list(ids)}}, session=session).deleted_count < len(ids):
+    if connection.uploads.delete_many({"_id": {"$in": list(ids)}}, session=session).deleted_count < len(ids):
         raise StoreUnavailable("storing the attachments took too long, and they were cleared away: try again")
 
 
-def clear(here: Connection, now: datetime) -> None:
+def clear(connection: Connection, now: datetime) -> None:
     """Deletes contents whose emails never came."""
-    old = here.uploads.find({"at": {"$lt": now - _ABANDONED_AFTER}}, {"_id": 1}, hint="by_age")
+    old = connection.uploads.find({"at": {"$lt": now - _ABANDONED_AFTER}}, {"_id": 1}, hint="by_age")
     for upload in list(old.limit(_CLEARED_AT_ONCE)):
         try:
-            transaction.run(here, partial(_clear, here, upload["_id"]))
+            transaction.run(connection, partial(_clear, connection, upload["_id"]))
         except PyMongoError as error:
             if not transaction.lost_race(error) or isinstance(error, ConnectionFailure):
                 raise
 
 
-def _clear(here: Connection, email_id: str, session: ClientSession) -> None:
-    if here.uploads.delete_one({"_id": email_id}, session=session).deleted_count:
-        here.attachments.delete_many(documents.attachments_of(email_id), session=session)
+def _clear(connection: Connection, email_id: str, session: ClientSession) -> None:
+    if connection.uploads.delete_one({"_id": email_id}, session=session).deleted_count:
+        connection.attachments.delete_many(documents.attachments_of(email_id), session=session)

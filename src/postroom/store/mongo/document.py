@@ -1,0 +1,10 @@
+"""What every document of the database is in Python, and how absent members are left out of it."""
+
+from typing import Any, TypeAlias
+
+Document: TypeAlias = dict[str, Any]
+
+
+def without_gaps(document: Document) -> Document:
+    """Leaves out what is absent or empty."""
+    return {name: value for name, value in document.items() if value is not None and value != []}
