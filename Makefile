@@ -80,7 +80,7 @@ lock: $(VENV)/.dev ## Renew the hashed lock files from pyproject.toml
 start: ## Build and start everything in containers, and wait until it is healthy
 	@stack/stack start
 
-stop: ## Stop the containers; data stay
+stop: ## Stop the containers; the data is kept
 	@stack/stack stop
 
 restart: ## Stop and start the containers, or one kind of them: SERVICE=worker
@@ -101,5 +101,5 @@ destroy: ## Remove the containers and all their data, after asking
 test-stack: $(VENV)/.dev ## Test the stack in containers from outside; needs Docker
 	@$(BIN)/python -m pytest -q -p no:randomly -o timeout=900 tests/stack
 
-clean: ## Remove the local environment and caches; data stay
+clean: ## Remove the local environment and caches; the data is kept
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

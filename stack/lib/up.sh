@@ -17,7 +17,7 @@ $(printf '%s\n' "$output" | tail -n $LOG_LINES)"
   done
 }
 
-# With another store than before, the former one's containers end; their data stay.
+# With another store than before, the former one's containers end; their data is kept.
 stop_former_store() {
   [ -n "$1" ] && [ "$1" != "$(value STORE)" ] || return 0
   say "Emails were kept in $1 so far. They stay there, and go on when you choose it again: STORE=$1 make start"
