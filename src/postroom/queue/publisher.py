@@ -24,8 +24,8 @@ A_SECOND = 10  # … and how many a second from then on; these name more emails 
 class Publisher:
     """Publishes wake-ups from one thread of its own, so that no submission ever waits for the broker.
 
-    A lone one goes at once. Those that soon follow another wait for company, unless they are urgent. Under sustained load
-    there are few, each of many emails: workers at work find by themselves what else is due.
+    A lone one goes at once. Those that soon follow another wait a moment for more, unless they are urgent. Under
+    sustained load there are few, each of many emails: busy workers find by themselves what else is due.
     """
 
     def __init__(self, *, queue: Queue, chunk_size: int) -> None:
