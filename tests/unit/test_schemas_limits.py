@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from postroom.api import idempotency, strict_json
 from postroom.api.buckets import MOST_BUCKETS, Buckets
 from postroom.api.exchange import Exchange
-from postroom.api.load import SMALL_BYTES, Backlog, Load
+from postroom.api.load import UNCOUNTED_BYTES, Backlog, Load
 from postroom.errors import Overloaded, StoreUnavailable
 from tests.make import now
 
@@ -69,32 +69,32 @@ def exchange(key_id: str = "") -> Exchange:
 
 
 def test_large_requests_of_one_key_leave_room_for_others_and_small_ones_always_get_in() -> None:
-    load = Load(most=100, most_bytes=20 * SMALL_BYTES)
+    load = Load(most=100, most_bytes=20 * UNCOUNTED_BYTES)
     mine = [exchange("mine") for _ in range(6)]
     for one in mine[:5]:
-        load.hold(one, SMALL_BYTES)
-        load.hold(one, SMALL_BYTES)
+        load.hold(one, UNCOUNTED_BYTES)
+        load.hold(one, UNCOUNTED_BYTES)
     with pytest.raises(Overloaded):
-        load.hold(mine[5], 2 * SMALL_BYTES)
+        load.hold(mine[5], 2 * UNCOUNTED_BYTES)
     other, third = exchange("other"), exchange("third")
-    load.hold(other, 8 * SMALL_BYTES)
+    load.hold(other, 8 * UNCOUNTED_BYTES)
     with pytest.raises(Overloaded):
-        load.hold(third, 2 * SMALL_BYTES)
-    load.hold(exchange("third"), SMALL_BYTES)
+        load.hold(third, 2 * UNCOUNTED_BYTES)
+    load.hold(exchange("third"), UNCOUNTED_BYTES)
     for one in (*mine, third):
         load.let_go(one)
-    load.hold(exchange("mine"), 10 * SMALL_BYTES)
+    load.hold(exchange("mine"), 10 * UNCOUNTED_BYTES)
 
 
 def test_one_large_request_gets_in_alone_however_large_it_is() -> None:
-    load = Load(most=100, most_bytes=10 * SMALL_BYTES)
+    load = Load(most=100, most_bytes=10 * UNCOUNTED_BYTES)
     large = exchange("mine")
-    load.hold(large, 9 * SMALL_BYTES)
+    load.hold(large, 9 * UNCOUNTED_BYTES)
     with pytest.raises(Overloaded):
-        load.hold(exchange("mine"), 2 * SMALL_BYTES)
+        load.hold(exchange("mine"), 2 * UNCOUNTED_BYTES)
     load.let_go(large)
     with pytest.raises(Overloaded):
-        load.hold(exchange("mine"), 11 * SMALL_BYTES)
+        load.hold(exchange("mine"), 11 * UNCOUNTED_BYTES)
 
 
 def test_backlog_counts_what_was_accepted_since_it_was_read() -> None:

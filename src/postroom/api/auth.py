@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
-from postroom.api.buckets import Buckets, Standing
+from postroom.api.buckets import Buckets, BucketState
 from postroom.api.errors import Name, Refusal
 from postroom.api.exchange import Exchange
 from postroom.mail import api_key
@@ -126,6 +126,6 @@ def _token(exchange: Exchange) -> bytes:
     return token.strip()
 
 
-def _too_many(message: str, standing: Standing) -> Refusal:
+def _too_many(message: str, standing: BucketState) -> Refusal:
     headers = {"retry-after": str(standing.next_in_seconds)}
     return Refusal(429, Name.RATE_LIMIT_EXCEEDED, f"{message}; try again later", headers=headers)

@@ -14,7 +14,7 @@ class _Bucket:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class BucketState:
     """What is left after a try. `taken` tells whether there was a token; times are whole seconds, rounded up."""
 
     taken: bool
@@ -31,7 +31,7 @@ class Buckets:
         self.size = size
         self._buckets: dict[str, _Bucket] = {}
 
-    def take(self, name: str, *, now: float | None = None) -> Standing:
+    def take(self, name: str, *, now: float | None = None) -> BucketState:
         """Takes a token from the bucket of this name, if there is one. `now` is in monotonic seconds."""
         now = time.monotonic() if now is None else now
         bucket = self._buckets.get(name)
@@ -41,7 +41,7 @@ class Buckets:
         tokens = min(self.size, bucket.tokens + max(0.0, now - bucket.filled_at) * self.rate)
         taken = tokens >= 1
         bucket.tokens, bucket.filled_at = tokens - taken, now
-        return Standing(
+        return BucketState(
             taken=taken,
             remaining=int(bucket.tokens),
             full_in_seconds=math.ceil((self.size - bucket.tokens) / self.rate),

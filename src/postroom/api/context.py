@@ -17,7 +17,7 @@ from postroom.api.reads import Reads
 from postroom.mail.email import Json
 from postroom.wiring import Postroom
 
-SMALL_BYTES = 256 * 1024  # what a body may have to be handled on the event loop: a few milliseconds
+INLINE_BYTES = 256 * 1024  # what a body may have to be handled on the event loop: a few milliseconds
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -39,13 +39,13 @@ class Context:
         """The value of the body."""
         settings = self.postroom.settings
         body = await bodies.read(exchange, limit=settings.max_body_bytes, load=self.load)
-        if len(body) <= SMALL_BYTES:  # as `work`, which costs the many small requests a step more
+        if len(body) <= INLINE_BYTES:  # as `work`, which costs the many small requests a step more
             return strict_json.parse(body, max_depth=settings.max_json_depth)
         return await self.work(exchange, strict_json.parse, body, max_depth=settings.max_json_depth)
 
     def is_small(self, exchange: Exchange) -> bool:
         """Whether this request's body may be handled on the event loop."""
-        return exchange.held_bytes <= SMALL_BYTES
+        return exchange.held_bytes <= INLINE_BYTES
 
     async def work(self, exchange: Exchange, job: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Computes something of this request's body: at once when it is small, off the event loop when it is large."""

@@ -23,7 +23,7 @@ T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 MOST_METADATA = 50
-LONGEST_LIFE = timedelta(days=366)
+LONGEST_EMAIL_LIFE = timedelta(days=366)
 MOST_PROBLEMS = 100
 
 _TAG = re.compile(r"[A-Za-z0-9_-]{1,256}")
@@ -198,7 +198,7 @@ def _names_in(value: Json) -> Iterator[str]:
 
 
 def _expires_at(sent: EmailIn, settings: Settings, now: datetime) -> datetime:
-    expires = when.parse(sent.expires_at or "", member="expires_at", now=now, furthest=LONGEST_LIFE)
+    expires = when.parse(sent.expires_at or "", member="expires_at", now=now, furthest=LONGEST_EMAIL_LIFE)
     if expires <= now:
         raise InvalidInput("expires_at", "must be in the future")
     if sent.scheduled_at is not None:

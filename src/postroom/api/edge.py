@@ -12,7 +12,7 @@ from postroom.api.bodies import ClientGone
 from postroom.api.context import Context
 from postroom.api.errors import Name, Refusal
 from postroom.api.exchange import Exchange
-from postroom.api.load import SMALL_BYTES
+from postroom.api.load import UNCOUNTED_BYTES
 from postroom.api.response import Response
 from postroom.api.route import Routes
 from postroom.errors import StoreError
@@ -63,7 +63,7 @@ class Edge:
             finally:
                 if counted:
                     load.leave()
-            if answer and len(answer.body) > SMALL_BYTES:
+            if answer and len(answer.body) > UNCOUNTED_BYTES:
                 load.hold(exchange, len(answer.body))
         except ClientGone:
             raise

@@ -18,7 +18,7 @@ from postroom.mail.api_key import FULL_ACCESS, SENDING_ACCESS, ApiKey, Scope
 
 log = logging.getLogger(__name__)
 
-LONGEST_LIFE = timedelta(days=3660)
+LONGEST_KEY_LIFE = timedelta(days=3660)
 
 _KEY_ID = re.compile(r"[0-9a-f-]{36}|[0-9a-f]{12}")
 
@@ -79,7 +79,7 @@ def _expires_at(text: str | None, asking: ApiKey, now: datetime) -> datetime | N
     """When the new key expires: no later than the one that asks."""
     if text is None:
         return asking.expires_at
-    expires = when.parse(text, member="expires_at", now=now, furthest=LONGEST_LIFE)
+    expires = when.parse(text, member="expires_at", now=now, furthest=LONGEST_KEY_LIFE)
     if expires <= now:
         raise InvalidInput("expires_at", "must be in the future")
     return min(expires, asking.expires_at or expires)

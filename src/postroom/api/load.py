@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from postroom.api.exchange import Exchange
 from postroom.errors import Overloaded, StoreError
 
-SMALL_BYTES = 64 * 1024  # of a request; with the most connections they take no more than large ones may
+UNCOUNTED_BYTES = 64 * 1024  # of a request; with the most connections they take no more than large ones may
 FRESH_SECONDS = 1.0
 PATIENCE_SECONDS = 1.0  # what was known before must do when a reading takes longer
 
@@ -39,7 +39,7 @@ class Load:
     def let_go(self, exchange: Exchange) -> None:
         """What the request holds is free; at the end, or earlier."""
         self.bytes -= exchange.held_bytes
-        if exchange.held_bytes > SMALL_BYTES:
+        if exchange.held_bytes > UNCOUNTED_BYTES:
             self._large[exchange.key_id] -= exchange.held_bytes
             self._large += Counter()  # forgets those that hold nothing
         exchange.held_bytes = 0
@@ -53,9 +53,9 @@ class Load:
         before, held = exchange.held_bytes, exchange.held_bytes + size
         exchange.held_bytes = held
         self.bytes += size
-        if held <= SMALL_BYTES:
+        if held <= UNCOUNTED_BYTES:
             return
-        self._large[exchange.key_id] += size if before > SMALL_BYTES else held
+        self._large[exchange.key_id] += size if before > UNCOUNTED_BYTES else held
         of_this_key = self._large[exchange.key_id]
         if self.bytes > self._most_bytes or (of_this_key > self._most_bytes // 2 and of_this_key > held):
             raise Overloaded("too many large requests are under way; try again", retry_after_seconds=2)

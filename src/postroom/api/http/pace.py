@@ -1,6 +1,6 @@
 """How a body that takes several pieces arrives: how fast, and how much of what arrives is body at all."""
 
-from postroom.api.http.drain import SLOWEST_BYTES_A_SECOND
+from postroom.api.http.slow_reader import SLOWEST_BYTES_A_SECOND
 
 MOST_AROUND = 1024 * 1024  # bytes of chunk sizes, extensions and fields after the body, beside …
 AROUND_EACH = 8  # … so many for each byte of the body; a chunk of one byte takes six
@@ -26,7 +26,7 @@ class Pace:
         self._began, self._bytes = now, 0
         return slow
 
-    def is_idle_talk(self, size: int, decoded: int) -> bool:
+    def is_mostly_framing(self, size: int, decoded: int) -> bool:
         """Whether too much of what has arrived is not body; of these bytes, so many were."""
         self._around += size - decoded * (1 + AROUND_EACH)
         return self._around > MOST_AROUND

@@ -19,11 +19,11 @@ from postroom.api import errors
 from postroom.api.errors import Refusal
 from postroom.api.http import crowding, heads, refusals, upgrade
 from postroom.api.http.cycle import Cycle, Parting, Trailers
-from postroom.api.http.drain import Drain
 from postroom.api.http.heads import HeadLines
 from postroom.api.http.pace import Pace
+from postroom.api.http.slow_reader import SlowReaderGuard
 
-DRAINED_BYTES = 1024 * 1024  # of a body that nobody wanted, before the connection is given up
+MOST_DISCARDED_BYTES = 1024 * 1024  # of a body that nobody wanted, before the connection is given up
 LINGER_SECONDS = 5.0
 MOST_LINGERING = 500  # connections above the limit that are told so; the rest are cut
 MOST_PIPELINED = 128  # requests of one connection that wait for the answer to one before them
@@ -68,7 +68,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_lines = HeadLines()
         self._pace: Pace | None = None  # of a body that takes several pieces
-        self._drained = 0
+        self._discarded = 0
         self._deaf = False
         self._parting = False
         self._idle_since = 0.0
@@ -79,7 +79,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Begins to wait for a request, or says that there are too many connections."""
         super().connection_made(transport)
-        self._drain = Drain(transport, self.loop, self._limits.body_seconds)
+        self._slow_reader = SlowReaderGuard(transport, self.loop, self._limits.body_seconds)
         self._idle_since = self.loop.time()
         beyond = len(self.connections) - self._limits.connections
         if beyond > MOST_LINGERING:
@@ -162,11 +162,11 @@ class GuardedProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client is slower than its answer."""
         super().pause_writing()
-        self._drain.begin()
+        self._slow_reader.begin()
 
     def resume_writing(self) -> None:
         """The client has nearly all of it."""
-        self._drain.end()
+        self._slow_reader.end()
         super().resume_writing()
 
     # -- what the parser tells ------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.cycle.__class__ = Cycle  # uvicorn does not ask which
         self.cycle.transport = Parting(self.transport, self.part)  # type: ignore[assignment]  # has all that the cycle uses
         self._phase = _Phase.BODY
-        self._head_bytes, self._drained = 0, 0
+        self._head_bytes, self._discarded = 0, 0
         self._pace = None
 
     def on_message_complete(self) -> None:
@@ -225,15 +225,15 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _watch_body(self, size: int, decoded: int) -> None:
         if self.cycle.response_complete:
-            self._drained += size
-            if self._drained > DRAINED_BYTES:
+            self._discarded += size
+            if self._discarded > MOST_DISCARDED_BYTES:
                 self.part()
                 return
         if self._pace is None:
             self._pace = Pace(self._limits.body_seconds, self.loop.time())
         if self._pace.is_slow(size, self.loop.time()):
             self._body_is_late()
-        elif self._pace.is_idle_talk(size, decoded):
+        elif self._pace.is_mostly_framing(size, decoded):
             self._refuse(refusals.malformed("the chunks of the body are too small, or have too many extensions"))
         else:
             self._wait(self._limits.body_seconds, self._body_is_late)

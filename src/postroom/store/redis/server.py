@@ -64,11 +64,11 @@ def refuse_if_unfit(server: Server, address: str, durability: Durability) -> Non
     for problem in _unusable(server):
         raise faults.Unfit(f"Redis at {address} {problem}")
     if durability == "strict":
-        for problem in lies(server):
+        for problem in losses(server):
             raise faults.Unfit(f"Redis at {address} {problem}, or accept losses: POSTROOM_REDIS_DURABILITY=relaxed")
 
 
-def lies(server: Server) -> Iterator[str]:
+def losses(server: Server) -> Iterator[str]:
     """Why an accepted email could be lost with this server."""
     if not server.append_only:
         yield "keeps nothing on disk: set `appendonly yes`"

@@ -46,7 +46,7 @@ class RedisStore:
         except StoreUnavailable as error:
             log.error("store unavailable", extra={"reason": str(error)})
             return
-        if durability == "relaxed" and (losses := "; ".join(server.lies(found))):
+        if durability == "relaxed" and (losses := "; ".join(server.losses(found))):
             log.warning("store may lose emails", extra={"reason": f"Redis at {self._connections.address} {losses}"})
 
     def clock(self) -> datetime:

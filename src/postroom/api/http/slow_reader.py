@@ -5,7 +5,7 @@ import asyncio
 SLOWEST_BYTES_A_SECOND = 1024
 
 
-class Drain:
+class SlowReaderGuard:
     """Cuts a connection that takes less than `SLOWEST_BYTES_A_SECOND` of what waits for it, looking every `seconds`."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
