@@ -10,6 +10,7 @@ PostroomError
 ├── WrongState             the email's status forbids the step; nothing was changed
 ├── StoreError
 │   ├── StoreUnavailable   not reachable, full or broken; surely nothing was written: try again later
+│   │   └── KeyBusy        … because others are using one of the idempotency keys
 │   ├── OutcomeUnknown     the write may or may not have happened; repeat with the same idempotency key
 │   └── StoreLocked        another process owns this store
 ├── QueueUnavailable       the wake-up was not confirmed; carry on, the sweep will publish it
@@ -75,6 +76,10 @@ class StoreError(PostroomError):
 
 class StoreUnavailable(StoreError):
     """The store cannot be reached, is full or is broken. Surely nothing was written."""
+
+
+class KeyBusy(StoreUnavailable):
+    """Others are using one of the idempotency keys. Nothing was written; submissions without that key are welcome."""
 
 
 class OutcomeUnknown(StoreError):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from postroom.errors import OutcomeUnknown, StoreUnavailable
+from postroom.errors import KeyBusy, OutcomeUnknown, StoreUnavailable
 from postroom.mail.email import Lane, Status
 from postroom.queue.publisher import Publisher
 from postroom.store.base import Added, KeyReused, Store, Submission
@@ -89,15 +89,27 @@ class Intake:
     def _commit(self, group: "list[_Waiting]") -> None:
         try:
             answers = self._add([submission for submission, _ in group], self._store.clock())
+        except KeyBusy as error:
+            self._commit_key_by_key(group, error)
         except (StoreUnavailable, OutcomeUnknown) as error:
-            log.error("store unavailable", extra={"reason": str(error), "count": len(group)})
-            _fail(group, error)
+            _refuse(group, error)
         except Exception as error:
             self._commit_one_by_one(group, error)
         else:
             self._publisher.publish(_fresh(group, answers))
             for (_, take), answer in zip(group, answers, strict=True):
                 take(answer)
+
+    def _commit_key_by_key(self, group: "list[_Waiting]", error: KeyBusy) -> None:
+        """Others are using a key: only the submissions with that key are refused. Those without any stay together."""
+        by_key: dict[object, list[_Waiting]] = {}
+        for one in group:
+            by_key.setdefault(_key_of(one), []).append(one)
+        if len(by_key) == 1:
+            _refuse(group, error)
+            return
+        for apart in by_key.values():
+            self._commit(apart)
 
     def _commit_one_by_one(self, group: "list[_Waiting]", error: Exception) -> None:
         """One of the group cannot be stored at all: it must not take its neighbours with it."""
@@ -123,6 +135,17 @@ def _bytes_of(one: _Waiting) -> int:
         if email.attachments:
             size += sum([attachment.size for attachment in email.attachments])
     return size
+
+
+def _key_of(one: _Waiting) -> object:
+    """What submissions with the same idempotency key have in common; None without one."""
+    submission, key = one[0], one[0].idempotency
+    return key and (submission.account, key.endpoint, key.key)
+
+
+def _refuse(group: Sequence[_Waiting], error: StoreUnavailable | OutcomeUnknown) -> None:
+    log.error("store unavailable", extra={"reason": str(error), "count": len(group)})
+    _fail(group, error)
 
 
 def _fail(group: Iterable[_Waiting], error: Exception) -> None:

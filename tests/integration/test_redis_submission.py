@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from postroom.errors import StoreUnavailable
+from postroom.errors import KeyBusy
 from postroom.store.base import Added, KeyReused
 from postroom.store.redis import RedisStore
 from postroom.store.redis.submission import TRIES
@@ -69,7 +69,7 @@ def test_keys_that_change_all_the_time_are_told(server: RedisServer, link: Link,
         server.ask("SET", name.decode(), f"{now.timestamp():.0f}\0other\0answer")  # expired long ago
 
     link.before(TRANSACTION, meddle)
-    with pytest.raises(StoreUnavailable, match="used by others"):
+    with pytest.raises(KeyBusy, match="used by others"):
         far_store.add([submission], now=now, wake_up_at=now)
     assert len(tries) == TRIES
     assert server.keys("postroom:listed:*") == []

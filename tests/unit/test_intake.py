@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from postroom.errors import StoreUnavailable
+from postroom.errors import KeyBusy, StoreUnavailable
 from postroom.intake import MOST_BYTES_IN_A_GROUP, Intake, Result
 from postroom.mail.email import Lane
 from postroom.queue.publisher import Publisher
@@ -126,6 +126,21 @@ def test_group_that_a_store_in_trouble_refuses_is_not_tried_one_by_one() -> None
     told = answered(choosy, make.submission(), make.submission(answer=UNSTORABLE), make.submission())
     assert told == [choosy.error] * 3
     assert choosy.groups == [3]
+
+
+def test_busy_key_refuses_only_the_submissions_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    choosy = Choosy(KeyBusy("used by others"))
+    expires_at = choosy.clock() + make.HOUR
+    busy, quiet = (make.idempotency_key(expires_at, key=name) for name in ("busy", "quiet"))
+    good = [make.submission(answer=str(serial), key=quiet if serial == 1 else None) for serial in range(4)]
+    bad = [make.submission(answer=UNSTORABLE, key=busy) for _ in range(2)]
+    with caplog.at_level(logging.ERROR):
+        told = answered(choosy, good[0], bad[0], good[1], bad[1], *good[2:])
+    first, *others = (Added(answer=one.answer, replayed=False) for one in good)
+    assert told == [first, choosy.error, others[0], choosy.error, *others[1:]]
+    assert sorted(choosy.published) == sorted(one.emails[0].id for one in good)
+    assert choosy.groups == [6, 3, 2, 1]  # each key is waited for once, and those without one share a write
+    assert [(record.getMessage(), vars(record)["count"]) for record in caplog.records] == [("store unavailable", 2)]
 
 
 def test_store_that_cannot_tell_the_time_is_an_answer() -> None:

@@ -116,7 +116,7 @@ class Store(Protocol):
 
         Of several with one unexpired idempotency key exactly one is stored, also when they arrive together or from
         several processes. Immediate emails count as published until `wake_up_at`. Raises as a whole; then nothing of
-        any submission is stored.
+        any submission is stored. `KeyBusy` says that only the submissions with one of the keys are the trouble.
         """
 
     def replay(self, account: str, key: IdempotencyKey, *, now: datetime) -> str | None:

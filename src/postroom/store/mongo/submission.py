@@ -13,7 +13,7 @@ from pymongo.client_session import ClientSession
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
-from postroom.errors import StoreUnavailable
+from postroom.errors import KeyBusy
 from postroom.store.base import Added, IdempotencyKey, KeyReused, Submission
 from postroom.store.mongo import documents, faults, transaction, uploads
 from postroom.store.mongo.connection import Connection
@@ -84,7 +84,7 @@ def _add(
     if faults.is_duplicate(last_error):
         raise last_error
     transaction.end_abandoned(connection)
-    raise StoreUnavailable("another submission with the same idempotency key is under way: try again")
+    raise KeyBusy("another submission with the same idempotency key is under way: try again")
 
 
 def replay(connection: Connection, account: str, key: IdempotencyKey, *, now: datetime) -> str | None:

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from redis.exceptions import ResponseError
 
-from postroom.errors import StoreError, StoreUnavailable
+from postroom.errors import KeyBusy, StoreError
 from postroom.mail.email import Email
 from postroom.store import milliseconds
 from postroom.store.base import Added, IdempotencyKey, KeyReused, Submission
@@ -46,7 +46,7 @@ class Addition:
             if self._stored(session, fresh):
                 return answers
             session.answers = session.ask_all(self.questions)
-        raise StoreUnavailable("the same idempotency keys are used by others all the time: try again")
+        raise KeyBusy("the same idempotency keys are used by others all the time: try again")
 
     def _decided(self, told: Sequence[Reply]) -> tuple[list[Added | KeyReused], list[int]]:
         """The answer to each submission, and the positions of those that are to be stored."""
