@@ -6,6 +6,7 @@ import pytest
 
 from postroom.mail.email import Email, Status
 from postroom.store.redis import RedisStore, records, taking
+from postroom.store.redis.doubts import Doubts
 from postroom.store.redis.records import LIVES
 from postroom.store.taking import Taking
 from tests import make
@@ -76,11 +77,12 @@ def test_those_in_one_row_with_a_damaged_one_are_recovered(store: RedisStore) ->
 def test_others_are_given_back_when_one_of_them_cannot_be_read(store: RedisStore) -> None:
     now = store.clock()
     damaged, sound = stored(store, 2)
-    mine = Taking(worker="w", now=now, lease=LEASE)
+    mine, doubts = Taking(worker="w", now=now, lease=LEASE), Doubts()
     with store._connections.session(writing=True) as session:
-        marked, _ = taking._mark(session, [damaged.id, sound.id], 0, mine)
+        taking._mark(session, doubts, [damaged.id, sound.id], 0, mine)
         damage(store, damaged)
-        taking._give_back(session, marked, mine)
+        doubts.add(mine)
+        doubts.give_back(session, now=now)
     assert found(store, sound).life == sound.life
     assert store.counts()[Status.SENDING] == 1
 

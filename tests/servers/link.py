@@ -78,6 +78,7 @@ class Link:
                     self._cut(target, data)
                     break
                 if source is self._mute:
+                    self.was_cut.set()  # before the client can notice
                     self._answered.set()
                     break
                 if not is_request and self._bytes_per_second:

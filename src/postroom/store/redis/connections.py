@@ -20,8 +20,7 @@ from postroom.store.redis.server import Durability, Server
 from postroom.store.redis.session import Command, Session
 from postroom.store.redis.wire import DriverConnection, Wire
 
-CONNECT_SECONDS = 1.5
-SOCKET_SECONDS = 1.5  # for each step of the handshake, and for sending
+SOCKET_SECONDS = 1.5  # for each step of making a connection, and for sending
 PROBE_SECONDS = 1.2
 CALL_SECONDS = 2.8  # for all of one call
 LEAST_SECONDS = 0.1  # with less left, a new connection is not worth trying
@@ -128,7 +127,7 @@ class Connections:
         left = deadline - time.monotonic()
         if left < LEAST_SECONDS:
             raise faults.of_connection(self.address, TimeoutError(), in_doubt=False)
-        connection = self._new_connection(min(left, CONNECT_SECONDS))
+        connection = self._new_connection(min(left, SOCKET_SECONDS))
         try:
             connection.connect()
             wire = Wire(connection, send_seconds=SOCKET_SECONDS)
@@ -137,7 +136,7 @@ class Connections:
         return Session(wire, self.address, deadline)
 
     def _new_connection(self, patience_seconds: float) -> DriverConnection:
-        timeouts = {"socket_connect_timeout": patience_seconds, "socket_timeout": SOCKET_SECONDS}
+        timeouts = {"socket_connect_timeout": patience_seconds, "socket_timeout": patience_seconds}
         return cast(DriverConnection, self._connection_class(**{**self._options, **timeouts}))
 
     def _begin(self, session: Session, asking: Sequence[Command]) -> None:

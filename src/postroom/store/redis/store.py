@@ -23,6 +23,7 @@ from postroom.store.base import (
 from postroom.store.redis import claims, keys, listing, moves, reading, server, submission, taking, upkeep
 from postroom.store.redis.clock import ServerClock
 from postroom.store.redis.connections import Connections
+from postroom.store.redis.doubts import Doubts
 from postroom.store.redis.server import Durability
 from postroom.store.taking import Taking
 
@@ -40,6 +41,7 @@ class RedisStore:
         """
         self._clock = ServerClock()
         self._connections = Connections(url, durability=durability, clock=self._clock)
+        self._doubts = Doubts()
         try:
             found = self._connections.look()
             server.refuse_if_unfit(found, self._connections.address, durability)
@@ -80,18 +82,21 @@ class RedisStore:
 
     def claim(self, ids: Sequence[str], *, worker: str, now: datetime, lease: timedelta) -> list[Claim]:
         """Claims those of the emails that may be claimed."""
-        return taking.claim(self._connections, ids, Taking(worker=worker, now=now, lease=lease))
+        return taking.claim(self._connections, self._doubts, ids, Taking(worker=worker, now=now, lease=lease))
 
     def claim_due(
         self, limit: int, *, lowest: Lane = Lane.BULK, worker: str, now: datetime, lease: timedelta
     ) -> list[Claim]:
         """Claims what is due."""
-        return taking.claim_due(self._connections, limit, lowest, Taking(worker=worker, now=now, lease=lease))
+        mine = Taking(worker=worker, now=now, lease=lease)
+        return taking.claim_due(self._connections, self._doubts, limit, lowest, mine)
 
     def renew(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
         """Extends leases."""
         with self._connections.session(writing=True) as session:
             claims.renew(session, tokens, now=now, lease=lease)
+            if self._doubts:
+                self._doubts.give_back(session, now=now)
 
     def fence(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> set[str]:
         """Marks claims as about to write the final dot."""

@@ -1,26 +1,28 @@
 """Claiming emails: Redis marks them, then they are read, in steps small enough to be read in time over a slow link.
 
-A claim that nobody reads lapses as if its worker had crashed, and the third such fails the email. So what was marked
-and could not be read is given back.
+What was marked, or may have been, and could not be read is given back: see `doubts`.
 """
 
 import time
+import uuid
 from collections.abc import Sequence
-from itertools import repeat
+from contextlib import suppress
+from dataclasses import replace
 from typing import NamedTuple
 
-from postroom.errors import StoreError
+from postroom.errors import OutcomeUnknown, StoreError
 from postroom.mail.email import Lane
 from postroom.store import milliseconds
 from postroom.store.base import Claim
 from postroom.store.redis import records, scripts
 from postroom.store.redis.connections import Connections
+from postroom.store.redis.doubts import Doubts
 from postroom.store.redis.records import BODIES, LIVES, SUBMITTED, Record
 from postroom.store.redis.session import Session
 from postroom.store.taking import Taking
 
 _MOST_BYTES = 16 * 1024 * 1024  # of bodies, claimed by one call
-_LAST_STEP_SECONDS = 1.4  # with less time left, no other step begins
+_LAST_STEP_SECONDS = 1.4  # with less time left, no step begins
 _GIVING_BACK_SECONDS = 0.6  # are kept for that
 
 
@@ -36,64 +38,69 @@ class _Marked(NamedTuple):
         return [records.held(claim).state for claim in self.claims]
 
 
-def claim(connections: Connections, ids: Sequence[str], taking: Taking) -> list[Claim]:
+def claim(connections: Connections, doubts: Doubts, ids: Sequence[str], taking: Taking) -> list[Claim]:
     """Claims those of the emails that may be claimed."""
-    return _claim(connections, ids, 0, taking)
+    return _claim(connections, doubts, ids, 0, taking)
 
 
-def claim_due(connections: Connections, limit: int, lowest: Lane, taking: Taking) -> list[Claim]:
+def claim_due(connections: Connections, doubts: Doubts, limit: int, lowest: Lane, taking: Taking) -> list[Claim]:
     """Claims what is due, lane by lane in the order of service."""
     lanes = [lane.value for lane in Lane]
-    return _claim(connections, lanes[: lanes.index(lowest) + 1], limit, taking) if limit > 0 else []
+    return _claim(connections, doubts, lanes[: lanes.index(lowest) + 1], limit, taking) if limit > 0 else []
 
 
-def _claim(connections: Connections, named: Sequence[str], limit: int, taking: Taking) -> list[Claim]:
+def _claim(connections: Connections, doubts: Doubts, named: Sequence[str], limit: int, taking: Taking) -> list[Claim]:
     """Claims step by step: of these ids, or in these lanes if there is a limit."""
     found: list[Claim] = []
     size, deadline = 0, connections.deadline()
-    while named and (found == [] or (size < _MOST_BYTES and deadline - time.monotonic() > _LAST_STEP_SECONDS)):
+    if doubts:
+        _give_back(connections, doubts, taking, deadline - _GIVING_BACK_SECONDS)
+    while named and size < _MOST_BYTES and deadline - time.monotonic() > _LAST_STEP_SECONDS:
         try:
             with connections.session(writing=True, deadline=deadline - _GIVING_BACK_SECONDS) as session:
-                marked, named = _mark(session, named, limit - len(found) if limit else 0, taking)
-                try:
-                    read = _read(session, marked)
-                except StoreError:
-                    with connections.session(writing=True, deadline=deadline) as another:
-                        _give_back(another, marked, taking)
-                    raise
+                marked, named = _mark(session, doubts, named, limit - len(found) if limit else 0, taking)
+                read = _read(session, doubts, marked, taking)
         except StoreError:
+            if doubts:
+                with suppress(StoreError):
+                    _give_back(connections, doubts, taking, deadline)
             if not found:
                 raise
             break
         found += [Claim(email=email, token=taking.token) for _, email in records.readable(read, records.email_of)]
         size += sum(len(record.bodies or b"") for record in read)
-        if limit and len(found) == limit:
+        if not named or (limit and len(found) == limit):
             break
+        taking = replace(taking, token=uuid.uuid4().hex)  # what has arrived is not given back with a later step
     return found
 
 
-def _mark(session: Session, named: Sequence[str], limit: int, taking: Taking) -> tuple[_Marked, Sequence[str]]:
+def _mark(
+    session: Session, doubts: Doubts, named: Sequence[str], limit: int, taking: Taking
+) -> tuple[_Marked, Sequence[str]]:
     """Brings also the ids or lanes that are left for another step."""
     who = milliseconds.of(taking.now), milliseconds.of(taking.until), taking.token, taking.worker
-    done, *pairs = session.run(scripts.CLAIM, *who, limit, len(named), *named)
+    try:
+        done, *pairs = session.run(scripts.CLAIM, *who, limit, len(named), *named)
+    except OutcomeUnknown:
+        doubts.add(taking)
+        raise
     return _Marked(pairs[::2], pairs[1::2]), named[done:]
 
 
-def _read(session: Session, marked: _Marked) -> list[Record]:
+def _read(session: Session, doubts: Doubts, marked: _Marked, taking: Taking) -> list[Record]:
     """The records of emails that nobody else changes now."""
     if not marked.ids:
         return []
-    fields = session.ask_all([("HMGET", key, *marked.ids) for key in (LIVES, SUBMITTED, BODIES)])
+    try:
+        fields = session.ask_all([("HMGET", key, *marked.ids) for key in (LIVES, SUBMITTED, BODIES)])
+    except StoreError:
+        doubts.add(taking)
+        raise
     return list(map(Record, marked.ids, marked.claims, marked.states, *fields))
 
 
-def _give_back(session: Session, marked: _Marked, taking: Taking) -> None:
-    """Makes emails what they were before."""
-    packed = session.ask("HMGET", LIVES, *marked.ids)
-    before = [Record(*one, submitted=b"") for one in zip(marked.ids, repeat(None), marked.states, packed)]
-    arguments = [
-        argument
-        for record, life in records.readable(before, records.life_of)
-        for argument in records.life_arguments(record.id, taking.token, life)
-    ]
-    session.run(scripts.LIVE, milliseconds.of(taking.now), "token", *arguments)
+def _give_back(connections: Connections, doubts: Doubts, taking: Taking, deadline: float) -> None:
+    """Gives back what is in doubt, if Redis can be told in time; else a later call does."""
+    with connections.session(writing=True, deadline=deadline) as session:
+        doubts.give_back(session, now=taking.now)
