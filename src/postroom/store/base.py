@@ -130,7 +130,7 @@ class Store(Protocol):
 
         Of large ones it may claim only as many as can be read in time; the others stay due. What was claimed and does
         not arrive in time is given back, if the store can still be told. A record that cannot be read is claimed once,
-        and stays so, out of the way of the others.
+        and stays so, or is put off by a minute: out of the way of the others.
         """
 
     def claim_due(

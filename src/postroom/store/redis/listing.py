@@ -11,7 +11,7 @@ from itertools import islice
 from postroom.errors import EmailNotFound
 from postroom.mail import email_ids
 from postroom.mail.email import Email, Status
-from postroom.store import search_terms
+from postroom.store import search_terms, unreadable
 from postroom.store.base import Page, Query
 from postroom.store.redis import reading, records, scripts
 from postroom.store.redis.records import Record
@@ -77,8 +77,9 @@ def _cursor_question(query: Query) -> list[Command]:
 
 
 def _check_cursor(query: Query, replies: Sequence[Reply]) -> None:
-    if replies and records.account_of(replies[0]) != query.account:
-        raise EmailNotFound(f"no email {query.after or query.before}")
+    cursor = query.after or query.before or ""
+    if replies and unreadable.read(cursor, lambda: records.account_of(replies[0])) != query.account:
+        raise EmailNotFound(f"no email {cursor}")
 
 
 def _leads(query: Query) -> list[_Lead]:

@@ -22,13 +22,13 @@ def get(session: Session, account: str, email_id: str) -> Email | None:
 def get_many(session: Session, wanted: Collection[AccountAndId]) -> Mapping[AccountAndId, Email]:
     """The whole emails of these that are there."""
     found = zip(wanted, read(session, [email_id for _, email_id in wanted], whole=True), strict=True)
-    return {key: records.known_email_of(one) for key, one in found if one.account == key[0]}
+    return {key: records.known_email_of(one) for key, one in found if records.known_account_of(one) == key[0]}
 
 
 def record(session: Session, account: str, email_id: str) -> Record | None:
     """The whole record, if this account has it."""
     [found] = read(session, [email_id], whole=True)
-    return found if found.account == account else None
+    return found if records.known_account_of(found) == account else None
 
 
 def read(session: Session, ids: Sequence[str] | Sequence[bytes], *, whole: bool = False) -> list[Record]:

@@ -71,7 +71,13 @@ def account_of(state: bytes | None) -> str | None:
 
 def status_of(state: bytes) -> Status:
     """The status in a state; that of a claimed email is what it was before."""
-    return _STATUS[state.partition(b"\0")[0]]
+    status, _, _, _, _, _ = state.split(b"\0", 5)
+    return _STATUS[status]
+
+
+def since(state: bytes) -> datetime:
+    """Since when the email has that status."""
+    return milliseconds.to_time(int(State(*state.split(b"\0", 5)).since))
 
 
 def bodies_json(email: Email) -> bytes:
@@ -149,6 +155,12 @@ def life_of(record: Record, *, listed: bool = False) -> Life:
 def held(claim: bytes) -> Held:
     """What the claim in a record says."""
     return Held(*claim.split(b"\0", len(Held._fields) - 1))
+
+
+def known_account_of(record: Record) -> str | None:
+    """Whose email it is that somebody asks for; None if there is no such email. Raises `StoreError` when it cannot be
+    read."""
+    return unreadable.read(record.id.decode(), lambda: record.account)
 
 
 def proof_of(record: Record) -> bytes:

@@ -67,7 +67,11 @@ def prune(session: Session, limit: int, *, finished_before: datetime) -> int:
         pruned: int = session.run(scripts.PRUNE, before, *arguments)
         return pruned
 
-    return _each(session, finished, limit, records.terms_of, delete)
+    def terms(record: Record) -> list[str]:
+        records.since(record.state)  # the script must be able to read it
+        return records.terms_of(record)
+
+    return _each(session, finished, limit, terms, delete)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ def _rewrite(session: Session, lives: Sequence[NewLife], now: datetime, wake_up_
 
 def _after_lapse(record: Record, *, now: datetime, doubt_delay: timedelta) -> Life:
     email, held = records.email_of(record), records.held(record.claim or b"")
+    records.status_of(held.state)  # the script must be able to read it
     worker = held.worker.decode()
     if held.fenced != b"1":
         return lifecycle.lapse_before_fence(email.life, now=now, again_at=now, worker=worker)

@@ -1,9 +1,10 @@
 -- Gives emails that are due, unheld and within their deadline to one worker, as many as fit into one answer.
 -- ARGV: now, lease_until, token, worker, then a limit and how many lanes to look through, and these lanes; or 0, how
 -- many ids, and these ids. Returns how many lanes or ids were gone through to their end, then id and claim of each email
--- claimed.
+-- claimed; the claim is '' where the state makes no sense: such an email is put off, and stays unclaimed.
 
 local MOST_BYTES = 1024 * 1024  -- also a slow link carries as much while the caller waits
+local PAUSE = 60000  -- for what is put off
 
 local now, lease_until, token, worker, limit = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local named = {unpack(ARGV, 7)}
@@ -11,11 +12,24 @@ local claim = joined(token, lease_until, '0', ARGV[1], worker) .. '\0'
 local reply, claimed, bytes = {}, 0, 0
 local any_lapsed = redis.call('EXISTS', P .. 'lapsed') == 1
 
--- Claims an email that is due and unheld, unless its deadline has passed.
-local function take(id, state)
-    local status, _, expires, size, lane = parts(state)
-    if tonumber(expires) <= now then return end
-    claimed, bytes = claimed + 1, bytes + tonumber(size)
+-- Moves an email out of the way of the others in its lane.
+local function put_off(id, lane)
+    local later = string.format('%d', now + PAUSE)
+    change('ZADD', 'due:' .. lane, later, id)
+    change('ZADD', 'wake:' .. lane, later, id)
+end
+
+-- Claims an email that is due and unheld in this lane, unless its deadline has passed.
+local function take(id, state, found_in)
+    local status, _, expires, size, lane = parts(state or '')
+    expires, size = tonumber(expires), tonumber(size)
+    if not (expires and size and WAITING[status] and lane == found_in) then
+        claimed = claimed + 1
+        reply[2 * claimed], reply[2 * claimed + 1] = id, ''
+        return put_off(id, found_in)
+    end
+    if expires <= now then return end
+    claimed, bytes = claimed + 1, bytes + size
     reply[2 * claimed], reply[2 * claimed + 1] = id, claim .. state
     change('HSET', 'claims', id, claim .. state)
     if any_lapsed then change('HDEL', 'lapsed', id) end
@@ -33,13 +47,13 @@ local function take_from(lane)
         if #ids == 0 then return end
         local states = look_up('HMGET', 'states', ids)
         for _, id in ipairs(ids) do
-            if bytes < MOST_BYTES then take(id, states[id]) end
+            if bytes < MOST_BYTES then take(id, states[id], lane) end
         end
         offset, looks = offset + #ids, looks + 1
     end
 end
 
--- Of these ids, those that are due and unheld: the keys of what is returned.
+-- The lane of each of these ids that is due and unheld.
 local function waiting(ids)
     local found, missing = {}, ids
     for _, lane in ipairs({'normal', 'urgent', 'bulk'}) do
@@ -48,7 +62,7 @@ local function waiting(ids)
             if not due[id] then
                 rest[#rest + 1] = id
             elseif tonumber(due[id]) <= now then
-                found[id] = true
+                found[id] = lane
             end
         end
         missing = rest
@@ -66,8 +80,8 @@ while done < #named and bytes < MOST_BYTES do
         take_from(name)
         if bytes >= MOST_BYTES then break end  -- there may be more in this lane
     elseif free[name] then
+        take(name, states[name], free[name])
         free[name] = nil
-        take(name, states[name])
     end
     done = done + 1
 end

@@ -1,19 +1,22 @@
 -- Takes what the sweep shall publish, and moves its next wake-up.
 -- ARGV: now, the time of the next wake-up, a limit, the time until which wake-ups are looked for.
--- Returns for each lane {ids, scheduled}, the ids oldest first; `scheduled` are the records of those that must become
--- queued.
+-- Returns for each lane {ids, records}, the ids oldest first; the records are of emails that must become queued, and of
+-- those whose state makes no sense, which are not among the ids.
 
 local now, again_at, room, wake_up_until = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
 local function take(lane)
     local ids = redis.call('ZRANGEBYSCORE', P .. 'wake:' .. lane, '-inf', wake_up_until, 'LIMIT', 0, room)
-    local due, waiting, scheduled = look_up('ZMSCORE', 'due:' .. lane, ids), {}, {}
+    local due, waiting, looked_at = look_up('ZMSCORE', 'due:' .. lane, ids), {}, {}
     for id, moment in pairs(due) do due[id] = tonumber(moment) end
     for _, id in ipairs(ids) do
-        if due[id] <= tonumber(now) then
-            waiting[#waiting + 1] = id
+        if not due[id] then
+            change('ZADD', 'wake:' .. lane, again_at, id)  -- it does not wait: out of the way of those that do
+        elseif due[id] <= tonumber(now) then
             change('ZADD', 'wake:' .. lane, again_at, id)
-            if parts(redis.call('HGET', P .. 'states', id)) == 'scheduled' then scheduled[#scheduled + 1] = id end
+            local status = parts(redis.call('HGET', P .. 'states', id) or '')
+            if WAITING[status] then waiting[#waiting + 1] = id end
+            if status == 'scheduled' or not WAITING[status] then looked_at[#looked_at + 1] = id end
         end
     end
     table.sort(waiting, function(a, b)
@@ -21,7 +24,7 @@ local function take(lane)
         return a < b
     end)
     room = room - #waiting
-    return {waiting, records(scheduled)}
+    return {waiting, records(looked_at)}
 end
 
 local lanes = {}

@@ -9,9 +9,10 @@ for i = 4, #ARGV, 2 do
 end
 for id, claim in pairs(look_up('HMGET', 'claims', ids)) do
     local token, until_then, fenced, rest = string.match(claim or '', '^(%Z*)%z(%Z*)%z(%Z*)(.*)$')
-    if token == tokens[id] and (not fencing or tonumber(until_then) > now) then
+    until_then = tonumber(until_then)
+    if token == tokens[id] and until_then and (not fencing or until_then > now) then
         change('HSET', 'claims', id, joined(token, lease_until, fencing and '1' or fenced) .. rest)
-        if tonumber(lease_until) < tonumber(until_then) then put_in_row('leases', lease_until, id) end
+        if tonumber(lease_until) < until_then then put_in_row('leases', lease_until, id) end
         held[#held + 1] = id
     end
 end

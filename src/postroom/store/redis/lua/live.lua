@@ -15,10 +15,11 @@ local lapsed = condition == 'lapsed' and look_up('HMGET', 'lapsed', ids)
 local function from_claim(id, claim, proof)
     local token, _, fenced, _, _, state = parts_of_claim(claim)
     if (condition == 'token' and token ~= proof) or (condition == 'unchanged' and claim ~= proof) or lapsed then return end
+    local status, _, _, size, lane, account = parts(state or '')
+    if not account then return end  -- damaged
     claims[id] = false
     change('HDEL', 'claims', id)
     if condition == 'unchanged' and fenced == '1' then change('HSET', 'lapsed', id, token) end
-    local status, _, _, size, lane, account = parts(state)
     change('ZREM', listed(account, status), id)
     count('sending', -1)
     return size, lane, account
@@ -28,6 +29,7 @@ end
 local function from_rest(id, proof)
     if condition == 'token' or changed[id] then return end
     local status, _, _, size, lane, account = parts(redis.call('HGET', P .. 'states', id) or '')
+    if not account then return end  -- missing or damaged
     if lapsed then
         if lapsed[id] ~= proof or not LATE[status] then return end
         lapsed[id] = false

@@ -14,7 +14,7 @@ for i = 5, #ARGV do
 end
 
 local function up_to(moment)
-    return highest == '+inf' or tonumber(moment) <= tonumber(highest)
+    return highest == '+inf' or moment <= tonumber(highest)
 end
 
 local function ids_of(row)
@@ -23,7 +23,8 @@ local function ids_of(row)
     return ids
 end
 
--- Each judges the emails of a row: true for one that is wanted, a time for one that may be later, else nothing.
+-- Each judges the emails of a row: true for one that is wanted, a time for one that may be later, else nothing. One that
+-- does not say its time is wanted, for its reader to find out.
 local judges = {}
 
 function judges.leases(ids)
@@ -31,7 +32,8 @@ function judges.leases(ids)
     for id, claim in pairs(look_up('HMGET', 'claims', ids)) do
         if claim then
             local _, lease_until = parts_of_claim(claim)
-            verdicts[id] = up_to(lease_until) or tonumber(lease_until)
+            lease_until = tonumber(lease_until)
+            verdicts[id] = not lease_until or up_to(lease_until) or lease_until
         end
     end
     return verdicts
@@ -41,7 +43,8 @@ function judges.finished(ids)
     local verdicts = {}
     for id, state in pairs(look_up('HMGET', 'states', ids)) do
         local status, since = parts(state or '')
-        verdicts[id] = ENDED[status] and up_to(since)
+        since = tonumber(since)
+        verdicts[id] = ENDED[status] and (not since or up_to(since))
     end
     return verdicts
 end

@@ -6,7 +6,8 @@ while i <= #ARGV do
     local id, terms = ARGV[i], tonumber(ARGV[i + 1])
     local state = redis.call('HGET', P .. 'states', id) or ''
     local status, since, _, _, lane, account = parts(state)
-    if ENDED[status] and tonumber(since) < before and not gone[id] then
+    since = tonumber(since)
+    if ENDED[status] and since and since < before and not gone[id] then
         leave(id, status, lane, account)
         for term = i + 2, i + 1 + terms do change('ZREM', 'terms:' .. account, ARGV[term] .. '\0' .. id) end
         for _, hash in ipairs({'submitted', 'bodies', 'lives', 'states', 'lapsed'}) do change('HDEL', hash, id) end
