@@ -1,6 +1,7 @@
 """From rows to emails."""
 
 from datetime import datetime
+from operator import index
 from typing import Any
 
 import orjson
@@ -55,7 +56,7 @@ def email_of(row: Row, body: tuple[Any, ...] | None = None) -> Email:
         tags=_pairs(submitted["tags"]),
         metadata=submitted["metadata"],
         lane=LANES[row.lane],
-        max_attempts=row.max_attempts,
+        max_attempts=index(row.max_attempts),
         on_uncertain=_ON_UNCERTAIN[row.on_uncertain],
         idempotency_key=row.idempotency_key,
         life=life_of(row, listed=body is None),
@@ -70,8 +71,8 @@ def life_of(row: Row, *, listed: bool = False) -> Life:
         scheduled_at=milliseconds.to_time_or_none(row.scheduled_at),
         next_attempt_at=milliseconds.to_time_or_none(row.next_attempt_at),
         expires_at=milliseconds.to_time(row.expires_at),
-        attempts=row.attempts,
-        crash_count=row.crash_count,
+        attempts=index(row.attempts),  # a column takes anything, and these are counted with elsewhere
+        crash_count=index(row.crash_count),
         last_attempt_at=milliseconds.to_time_or_none(row.last_attempt_at),
         sent_at=milliseconds.to_time_or_none(row.sent_at),
         possible_duplicate=bool(row.possible_duplicate),

@@ -4,12 +4,12 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from postroom.mail import lifecycle
 from postroom.mail.email import Lane, Life, OnUncertain, Status
 from postroom.store import milliseconds, unreadable
-from postroom.store.sqlite import claims, decoding, encoding, rows
+from postroom.store.sqlite import decoding, encoding, rows
 from postroom.store.sqlite.rows import LANES, Row, Value
 
 _UNPUBLISHED = f"""
@@ -47,19 +47,19 @@ _NEW_LIFE = f"""
         lapsed_token = coalesce(?, lapsed_token)
     WHERE n = ?
 """  # noqa: S608  # column names
+_LOOK_AGAIN = "UPDATE emails SET lease_until = ? WHERE n IN (SELECT value FROM json_each(?))"
 _FOR_EVER = 2**62
 _PAUSE_FOR_UNREADABLE = timedelta(minutes=1)
 
 Read = TypeVar("Read")
+_Values: TypeAlias = tuple[Value, ...]
 
 
 def write_life(
     connection: sqlite3.Connection, row: Row, life: Life, *, now: datetime, wake_up_at: datetime | None = None
 ) -> None:
     """Replaces the life of a row that this transaction has read. A fenced claim that ends here leaves its token."""
-    lapsed = row.lease_token if row.fenced else None
-    values = encoding.life_values(life, now=now, wake_up_at=wake_up_at)
-    connection.execute(_NEW_LIFE, (*values, lapsed, row.n))
+    connection.execute(_NEW_LIFE, _new_life(row, life, now, wake_up_at))
 
 
 def due(
@@ -89,13 +89,13 @@ def recover(
     def operation(connection: sqlite3.Connection) -> int:
         until = _FOR_EVER if everything else milliseconds.of(now)
         lapsed = _select(connection, _LAPSED, until, limit)
-        left = {row.id: row.lease_token or "" for row in lapsed}
-        for row, life in unreadable.readable(lapsed, lambda row: _after_lapse(row, now, doubt_delay), rows.id_of):
-            write_life(connection, row, life, now=now)
-            del left[row.id]
-        if left:
-            claims.renew(left, now=now, lease=_PAUSE_FOR_UNREADABLE)(connection)
-        return len(lapsed) - len(left)
+        ended = _prepared(lapsed, lambda row: _new_life(row, _after_lapse(row, now, doubt_delay), now))
+        connection.executemany(_NEW_LIFE, [values for _, values in ended])
+        if len(ended) < len(lapsed):
+            left = {row.n for row in lapsed} - {row.n for row, _ in ended}
+            again_at = milliseconds.of(now + _PAUSE_FOR_UNREADABLE)
+            connection.execute(_LOOK_AGAIN, (again_at, rows.to_json(list(left))))
+        return len(ended)
 
     return operation
 
@@ -105,11 +105,12 @@ def expire(limit: int, *, now: datetime) -> Callable[[sqlite3.Connection], int]:
 
     def operation(connection: sqlite3.Connection) -> int:
         moment = milliseconds.of(now)
-        expired = _first(
-            connection, _EXPIRED, moment, limit, lambda row: lifecycle.expire(decoding.life_of(row), now=now)
-        )
-        for row, life in expired:
-            write_life(connection, row, life, now=now)
+
+        def failed(row: Row) -> _Values:
+            return _new_life(row, lifecycle.expire(decoding.life_of(row), now=now), now)
+
+        expired = _first(connection, _EXPIRED, moment, limit, failed)
+        connection.executemany(_NEW_LIFE, [values for _, values in expired])
         return len(expired)
 
     return operation
@@ -155,8 +156,22 @@ def _first(
 def _publish(connection: sqlite3.Connection, waiting: list[Row], now: datetime, again_at: datetime) -> None:
     connection.execute(_PUBLISHED, (milliseconds.of(again_at), _numbers(waiting)))
     scheduled = [row for row in waiting if row.status == Status.SCHEDULED]
-    for row, life in unreadable.readable(scheduled, decoding.life_of, rows.id_of):
-        write_life(connection, row, lifecycle.release(life, now=now), now=now, wake_up_at=again_at)
+
+    def released(row: Row) -> _Values:
+        return _new_life(row, lifecycle.release(decoding.life_of(row), now=now), now, again_at)
+
+    connection.executemany(_NEW_LIFE, [values for _, values in _prepared(scheduled, released)])
+
+
+def _new_life(row: Row, life: Life, now: datetime, wake_up_at: datetime | None = None) -> _Values:
+    """What `_NEW_LIFE` needs. Raises `TypeError` for a life in which something has no place."""
+    lapsed = row.lease_token if row.fenced else None
+    return (*encoding.life_values(life, now=now, wake_up_at=wake_up_at), lapsed, row.n)
+
+
+def _prepared(found: Iterable[Row], prepare: Callable[[Row], Read]) -> list[tuple[Row, Read]]:
+    """These rows with what is made of them, but for those that cannot be read."""
+    return list(unreadable.readable(found, prepare, rows.id_of))
 
 
 def _after_lapse(row: Row, now: datetime, doubt_delay: timedelta) -> Life:
