@@ -33,8 +33,8 @@ def stored(store: RedisStore, count: int) -> list[Email]:
 
 
 def test_finished_ones_do_not_keep_others_from_being_deleted(store: RedisStore) -> None:
-    now = store.clock()
     *damaged, last = stored(store, MANY + 1)
+    now = store.clock()
     for i, email in enumerate((*damaged, last)):
         store.cancel(ACCOUNT, email.id, now=now + i * SECOND)
     damage(store, *damaged)
@@ -56,8 +56,8 @@ def test_deadline_that_was_looked_at_is_looked_at_again_after_a_pause(
 
 
 def test_claims_of_many_that_each_lapsed_by_itself_keep_no_other_from_being_recovered(store: RedisStore) -> None:
-    now = store.clock()
     *damaged, last = stored(store, MANY + 1)
+    now = store.clock()
     for i, email in enumerate((*damaged, last)):
         make.claimed(store, now + i * SECOND, email)
     damage(store, *damaged)
@@ -66,8 +66,8 @@ def test_claims_of_many_that_each_lapsed_by_itself_keep_no_other_from_being_reco
 
 
 def test_those_in_one_row_with_a_damaged_one_are_recovered(store: RedisStore) -> None:
-    now = store.clock()
     damaged, *sound = stored(store, 30)
+    now = store.clock()
     make.claimed(store, now, damaged, *sound)
     damage(store, damaged)
     assert store.recover(10, now=now + LEASE, doubt_delay=SECOND) == 10
@@ -75,8 +75,8 @@ def test_those_in_one_row_with_a_damaged_one_are_recovered(store: RedisStore) ->
 
 
 def test_others_are_given_back_when_one_of_them_cannot_be_read(store: RedisStore) -> None:
-    now = store.clock()
     damaged, sound = stored(store, 2)
+    now = store.clock()
     mine, doubts = Taking(worker="w", now=now, lease=LEASE), Doubts()
     with store._connections.session(writing=True) as session:
         taking._mark(session, doubts, [damaged.id, sound.id], 0, mine)
