@@ -11,6 +11,7 @@ from postroom.mail import lifecycle
 from postroom.mail.email import Lane, Status
 from postroom.store.base import Claim, Query
 from postroom.store.sqlite import claims, keys, listing, moves, reading, schema, submission, upkeep
+from postroom.store.sqlite.claims import Taken
 from postroom.store.taking import Taking
 from tests import make
 from tests.make import ACCOUNT, HOUR, LEASE, SECOND
@@ -65,9 +66,9 @@ def added(plans: Plans, count: int = 5, **changes: object) -> list[str]:
 
 def claimed(plans: Plans, ids: list[str]) -> list[Claim]:
     taking = Taking(worker="w", now=NOW, lease=LEASE)
-    numbers = plans.run(claims.claim(ids, taking))
-    assert isinstance(numbers, list)
-    emails = claims.claimed(numbers, taking.token)(plans.connection)
+    taken = plans.run(claims.claim(ids, taking))
+    assert isinstance(taken, list)
+    emails = claims.claimed(taken, taking.token)(plans.connection)
     return [Claim(email=email, token=taking.token) for email in emails]
 
 
@@ -82,9 +83,11 @@ def test_delivering_looks_through_nothing(plans: Plans) -> None:
     assert plans.scans == []
     tokens = {claim.email.id: claim.token for claim in held}
     taking = Taking(worker="w", now=NOW, lease=LEASE)
+    taken = [Taken(number, "queued", 0, 0, None, None) for number in (1, 2, 3)]
     for operation in (
         claims.claim_due(10, Lane.BULK, taking),
-        claims.claimed([1, 2, 3], held[0].token),
+        claims.claimed(taken, held[0].token),
+        claims.give_back(taken, "another"),
         claims.renew(tokens, now=NOW, lease=LEASE),
         claims.fence(tokens, now=NOW, lease=LEASE),
         claims.settle([make.sent(claim, NOW) for claim in held[:2]], now=NOW),

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from postroom.mail.email import Email, Lane
 from postroom.store import milliseconds, unreadable
@@ -11,22 +12,38 @@ from postroom.store.sqlite import decoding, encoding, rows
 from postroom.store.sqlite.rows import LANES, Value
 from postroom.store.taking import Taking
 
+
+class Taken(NamedTuple):
+    """The row of an email that was claimed, and what it held before that a claim overwrites."""
+
+    n: int
+    status: str
+    due_at: int
+    wake_up_at: int
+    last_attempt_at: int | None
+    lapsed_token: str | None
+
+
+_FIND = f"""
+    SELECT {", ".join(Taken._fields)} FROM emails
+    WHERE id IN (SELECT value FROM json_each(:ids)) AND +due_at <= :now AND +expires_at > :now
+"""  # noqa: S608  # column names
+_FIND_DUE = f"""
+    SELECT {", ".join(Taken._fields)} FROM emails INDEXED BY emails_due
+    WHERE lane = :lane AND due_at <= :now AND expires_at > :now ORDER BY due_at LIMIT :limit
+"""  # noqa: S608  # column names
 _CLAIM = """
     UPDATE emails
     SET status = 'sending', attempts = attempts + 1, last_attempt_at = :now, due_at = NULL, wake_up_at = NULL,
         lease_token = :token, lease_worker = :worker, lease_until = :until, fenced = 0, lapsed_token = NULL
-    WHERE id IN (SELECT value FROM json_each(:ids)) AND +due_at <= :now AND +expires_at > :now
-    RETURNING n
+    WHERE n IN (SELECT value FROM json_each(:numbers))
 """
-_CLAIM_DUE = """
+_GIVE_BACK = """
     UPDATE emails
-    SET status = 'sending', attempts = attempts + 1, last_attempt_at = :now, due_at = NULL, wake_up_at = NULL,
-        lease_token = :token, lease_worker = :worker, lease_until = :until, fenced = 0, lapsed_token = NULL
-    WHERE n IN (
-        SELECT n FROM emails INDEXED BY emails_due
-        WHERE lane = :lane AND due_at <= :now AND expires_at > :now ORDER BY due_at LIMIT :limit
-    )
-    RETURNING n
+    SET status = :status, attempts = attempts - 1, last_attempt_at = :last_attempt_at, due_at = :due_at,
+        wake_up_at = :wake_up_at, lease_token = NULL, lease_worker = NULL, lease_until = NULL, fenced = 0,
+        lapsed_token = :lapsed_token
+    WHERE n = :n AND lease_token = :token
 """
 _CLAIMED = f"""
     SELECT {rows.SELECTED}, html, text, headers FROM emails JOIN bodies USING (n)
@@ -53,28 +70,45 @@ _SETTLE_LATE = f"""
 """  # noqa: S608  # column names
 
 
-def claim(ids: Sequence[str], taking: Taking) -> Callable[[sqlite3.Connection], list[int]]:
-    """Claims those of the emails that may be claimed; brings their row numbers."""
-    values = {**_values(taking), "ids": rows.to_json(ids)}
-    return lambda connection: [n for (n,) in connection.execute(_CLAIM, values).fetchall()]
+def claim(ids: Sequence[str], taking: Taking) -> Callable[[sqlite3.Connection], list[Taken]]:
+    """Claims those of the emails that may be claimed."""
+    values: dict[str, Value] = {"now": milliseconds.of(taking.now), "ids": rows.to_json(ids)}
 
-
-def claim_due(limit: int, lowest: Lane, taking: Taking) -> Callable[[sqlite3.Connection], list[int]]:
-    """Claims what is due, lane by lane in the order of service down to `lowest`; brings row numbers."""
-
-    def operation(connection: sqlite3.Connection) -> list[int]:
-        claimed: list[int] = []
-        for rank in range(LANES.index(lowest) + 1):
-            values = {**_values(taking), "lane": rank, "limit": limit - len(claimed)}
-            claimed += [n for (n,) in connection.execute(_CLAIM_DUE, values).fetchall()]
-        return claimed
+    def operation(connection: sqlite3.Connection) -> list[Taken]:
+        found = _found(connection, _FIND, values)
+        _take(connection, found, taking)
+        return found
 
     return operation
 
 
-def claimed(numbers: Sequence[int], token: str) -> Callable[[sqlite3.Connection], list[Email]]:
+def claim_due(limit: int, lowest: Lane, taking: Taking) -> Callable[[sqlite3.Connection], list[Taken]]:
+    """Claims what is due, lane by lane in the order of service down to `lowest`."""
+
+    def operation(connection: sqlite3.Connection) -> list[Taken]:
+        found: list[Taken] = []
+        for rank in range(LANES.index(lowest) + 1):
+            values = {"now": milliseconds.of(taking.now), "lane": rank, "limit": limit - len(found)}
+            found += _found(connection, _FIND_DUE, values)
+        _take(connection, found, taking)
+        return found
+
+    return operation
+
+
+def give_back(taken: Sequence[Taken], token: str) -> Callable[[sqlite3.Connection], None]:
+    """Makes emails what they were before, as far as this claim still holds."""
+    values = [{**row._asdict(), "token": token} for row in taken]
+
+    def operation(connection: sqlite3.Connection) -> None:
+        connection.executemany(_GIVE_BACK, values)
+
+    return operation
+
+
+def claimed(taken: Sequence[Taken], token: str) -> Callable[[sqlite3.Connection], list[Email]]:
     """Reads what was just claimed, in the order of service; what cannot be read stays claimed."""
-    values = {"numbers": rows.to_json(numbers), "token": token}
+    values = {"numbers": rows.to_json([row.n for row in taken]), "token": token}
 
     def question(connection: sqlite3.Connection) -> list[Email]:
         found = unreadable.readable(connection.execute(_CLAIMED, values), decoding.whole_email_of, rows.id_of)
@@ -113,7 +147,19 @@ def settle(
     return operation
 
 
-def _values(taking: Taking) -> dict[str, Value]:
-    """What the statements need to know."""
-    now, until = milliseconds.of(taking.now), milliseconds.of(taking.until)
-    return {"token": taking.token, "worker": taking.worker, "now": now, "until": until}
+def _found(connection: sqlite3.Connection, statement: str, values: Mapping[str, Value]) -> list[Taken]:
+    return list(map(Taken._make, connection.execute(statement, values)))
+
+
+def _take(connection: sqlite3.Connection, found: Sequence[Taken], taking: Taking) -> None:
+    """Gives these emails to the worker."""
+    if not found:
+        return
+    values = {
+        "numbers": rows.to_json([row.n for row in found]),
+        "token": taking.token,
+        "worker": taking.worker,
+        "now": milliseconds.of(taking.now),
+        "until": milliseconds.of(taking.until),
+    }
+    connection.execute(_CLAIM, values)

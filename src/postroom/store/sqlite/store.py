@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-from postroom.errors import StoreUnavailable
+from postroom.errors import StoreError, StoreUnavailable
 from postroom.mail import lifecycle
 from postroom.mail.api_key import ApiKey
 from postroom.mail.email import Email, Lane, Status
@@ -21,10 +22,11 @@ from postroom.store.base import (
     Submission,
 )
 from postroom.store.sqlite import claims, filesystem, keys, listing, moves, reading, schema, submission, upkeep
+from postroom.store.sqlite.claims import Taken
 from postroom.store.sqlite.clock import system_clock
 from postroom.store.sqlite.lock import StoreLock
 from postroom.store.sqlite.readers import Readers
-from postroom.store.sqlite.writer import Writer
+from postroom.store.sqlite.writer import Operation, Writer
 from postroom.store.taking import Taking
 
 _PRUNE_SLICE = 10  # emails; each may lead to a dozen pages all over the file, or to 30 MB of attachments
@@ -82,16 +84,16 @@ class SqliteStore:
     def claim(self, ids: Sequence[str], *, worker: str, now: datetime, lease: timedelta) -> list[Claim]:
         """Claims those of the emails that may be claimed."""
         taking = Taking(worker=worker, now=now, lease=lease)
-        numbers = self._writer.run(claims.claim(ids, taking))
+        claimed = self._claimed(claims.claim(ids, taking), taking.token)
         place = {email_id: position for position, email_id in enumerate(reversed(ids))}  # of one named twice, the first
-        return sorted(self._claimed(numbers, taking.token), key=lambda claim: place[claim.email.id], reverse=True)
+        return sorted(claimed, key=lambda claim: place[claim.email.id], reverse=True)
 
     def claim_due(
         self, limit: int, *, lowest: Lane = Lane.BULK, worker: str, now: datetime, lease: timedelta
     ) -> list[Claim]:
         """Claims what is due."""
         taking = Taking(worker=worker, now=now, lease=lease)
-        return list(self._claimed(self._writer.run(claims.claim_due(limit, lowest, taking)), taking.token))
+        return list(self._claimed(claims.claim_due(limit, lowest, taking), taking.token))
 
     def renew(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
         """Extends leases."""
@@ -223,10 +225,20 @@ class SqliteStore:
         self._writer.close()
         self._lock.release()
 
-    def _claimed(self, numbers: Sequence[int], token: str) -> Sequence[Claim]:
-        read = claims.claimed(numbers, token)
+    def _claimed(self, claim: Operation[Sequence[Taken]], token: str) -> Sequence[Claim]:
+        """Claims, then reads. A claim that its caller does not learn of would lapse as if its worker had crashed, and
+        the third such fails the email; so it is given back."""
+        give_back = partial(claims.give_back, token=token)
+        taken = self._writer.run(claim, undo=give_back)
         try:
-            emails = self._readers.run(read) if numbers else []
-        except StoreUnavailable:  # too many open files, say; the writer needs no new one, and a claim unread is a crash
-            emails = self._writer.run(read)
+            emails = self._read(claims.claimed(taken, token)) if taken else []
+        except StoreError:
+            self._writer.run_later(give_back(taken))
+            raise
         return [Claim(email=email, token=token) for email in emails]
+
+    def _read(self, question: Operation[Sequence[Email]]) -> Sequence[Email]:
+        try:
+            return self._readers.run(question)
+        except StoreUnavailable:  # too many open files, say; the writer needs no new one
+            return self._writer.run(question)

@@ -5,16 +5,18 @@ import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from postroom.errors import OutcomeUnknown, PostroomError, StoreUnavailable
 from postroom.store.sqlite import faults
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+Operation: TypeAlias = Callable[[sqlite3.Connection], T]
 
 GROUP_LIMIT = 256
 
@@ -23,7 +25,7 @@ GROUP_LIMIT = 256
 class _Write:
     """One caller's operation, what it brought, and where the caller waits for it."""
 
-    operation: Callable[[sqlite3.Connection], Any]
+    operation: Operation[Any]
     future: "Future[Any]"
     result: Any = None
     error: Exception | None = None
@@ -43,21 +45,22 @@ class Writer:
         self._thread = threading.Thread(target=self._serve, name="postroom-store-writer", daemon=True)
         self._thread.start()
 
-    def run(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+    def run(self, operation: Operation[T], *, undo: Callable[[T], Operation[object]] | None = None) -> T:
         """Returns the operation's result once it is durable, or raises what it raised.
 
-        Raises `StoreUnavailable` when nothing was written, `OutcomeUnknown` when it was begun and took too long.
+        Raises `StoreUnavailable` when nothing was written, `OutcomeUnknown` when it was begun and took too long. If it
+        then succeeds all the same, the operation that `undo` makes of its result undoes it; nobody waits for that.
         """
-        write = _Write(operation, Future())
-        with self._gate:
-            if self._closed:
-                raise StoreUnavailable(f"{self._path} is closed")
-            self._waiting.put(write)
+        write = self._queued(operation)
         try:
             result: T = write.future.result(self._patience)
         except TimeoutError:
-            result = self._overdue(write)
+            result = self._overdue(write, undo)
         return result
+
+    def run_later(self, operation: Operation[object]) -> None:
+        """Has it done after what waits already; nobody learns how it ended. Raises `StoreUnavailable` when closed."""
+        self._queued(operation)
 
     def close(self) -> None:
         """Finishes what waits, moves the log into the file and closes it. May be called twice."""
@@ -67,11 +70,22 @@ class Writer:
                 self._waiting.put(None)
         self._thread.join()
 
-    def _overdue(self, write: _Write) -> Any:
+    def _queued(self, operation: Operation[Any]) -> _Write:
+        write = _Write(operation, Future())
+        with self._gate:
+            if self._closed:
+                raise StoreUnavailable(f"{self._path} is closed")
+            self._waiting.put(write)
+        return write
+
+    def _overdue(self, write: _Write, undo: Callable[[Any], Operation[object]] | None) -> Any:
         if write.future.cancel():
             raise StoreUnavailable(f"{self._path} is too busy: nothing was written in {self._patience} s; try again")
         if write.future.done():
             return write.future.result()
+        if undo:
+            with suppress(StoreUnavailable):  # closed: what is begun is still finished, but nothing comes after it
+                self.run_later(lambda connection: undo(write.result)(connection) if write.result is not None else None)
         raise OutcomeUnknown(f"{self._path} took more than {self._patience} s: the write may still happen")
 
     def _serve(self) -> None:
