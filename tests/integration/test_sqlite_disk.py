@@ -1,6 +1,7 @@
 """The SQLite store on a full or failing disk: what was acknowledged stays, nothing is half done, and it recovers."""
 
 import resource
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from postroom.errors import StoreUnavailable
+from postroom.errors import OutcomeUnknown, StoreUnavailable
 from postroom.mail.email import Email, Status
 from postroom.store.base import Store
 from postroom.store.sqlite import SqliteStore
@@ -17,19 +18,30 @@ from tests.make import ACCOUNT, HOUR, SECOND
 from tests.servers import require
 
 DISK_BYTES = 4 * 1024 * 1024
+LARGE_DISK_BYTES = 64 * 1024 * 1024
+LOG_BYTES = 24 * 1024 * 1024
+CONTENT_BYTES = 17 * 1024 * 1024  # more pages than the first part of the log's index has room for
 MOST = 1000  # emails that no test disk has room for
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own with room for little."""
-    point = tmp_path / "disk"
+    with disk_of(DISK_BYTES, tmp_path / "disk") as disk:
+        yield disk
+
+
+@contextmanager
+def disk_of(size: int, point: Path) -> Iterator[Path]:
+    """A file system of that size, mounted there."""
     point.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(point)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(point)]
     mounted = subprocess.run(command, capture_output=True, check=False)
     require(mounted.returncode == 0, "a small file system can be mounted by root only")
-    yield point
-    subprocess.run(["umount", "--lazy", str(point)], check=True)
+    try:
+        yield point
+    finally:
+        subprocess.run(["umount", "--lazy", str(point)], check=True)
 
 
 @contextmanager
@@ -117,14 +129,45 @@ def test_reserve_refuses_submissions_and_lets_accepted_emails_finish(small_disk:
     store.close()
 
 
-def test_failing_disk_refuses_whole_and_recovers(tmp_path: Path) -> None:
+def test_failing_disk_leaves_a_submission_in_doubt_and_recovers(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "store.sqlite3")
     [before] = make.stored(store, store.clock(), make.email(store.clock()))
     log = tmp_path / "store.sqlite3-wal"
     refused = make.email(store.clock(), text="x" * 100_000)
-    with largest_file(log.stat().st_size + 8192), pytest.raises(StoreUnavailable):
+    with largest_file(log.stat().st_size + 8192), pytest.raises(OutcomeUnknown):
         make.stored(store, store.clock(), refused)
     check(store, [before], refused)
     make.stored(store, store.clock(), refused)
     check(store, [before, refused], make.email(store.clock()))
     store.close()
+
+
+def test_commit_that_fails_once_it_is_in_the_log_is_in_doubt(tmp_path: Path) -> None:
+    with disk_of(LARGE_DISK_BYTES, tmp_path / "disk") as disk:
+        path, ballast = disk / "store.sqlite3", disk / "ballast"
+        SqliteStore(path, reserve_bytes=0).close()
+        (disk / "store.sqlite3-wal").write_bytes(bytes(LOG_BYTES))  # has its room already; the log's index has to grow
+        store = SqliteStore(path, reserve_bytes=0)
+        [before] = make.stored(store, store.clock(), make.email(store.clock()))
+        with pytest.raises(OSError, match="No space"):
+            ballast.write_bytes(bytes(LARGE_DISK_BYTES))
+        doubtful = make.email(store.clock(), attachments=(make.attachment(bytes(CONTENT_BYTES)),))
+        with pytest.raises(OutcomeUnknown):
+            make.stored(store, store.clock(), doubtful)
+        check(store, [before], doubtful)
+        after_crash = SqliteStore(copied(path, tmp_path / "copy"))
+        assert sum(after_crash.counts().values()) == 2
+        assert after_crash.attachments(doubtful.id) == [bytes(CONTENT_BYTES)]
+        after_crash.close()
+        ballast.unlink()
+        [again] = make.stored(store, store.clock(), make.email(store.clock()))
+        check(store, [before, again], doubtful)
+        store.close()
+
+
+def copied(path: Path, folder: Path) -> Path:
+    """A store's file and log, as a process that is killed now leaves them."""
+    folder.mkdir()
+    for name in (path.name, f"{path.name}-wal"):
+        shutil.copy(path.with_name(name), folder)
+    return folder / path.name

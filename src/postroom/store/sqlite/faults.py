@@ -3,7 +3,7 @@
 import sqlite3
 from pathlib import Path
 
-from postroom.errors import StoreError, StoreUnavailable
+from postroom.errors import OutcomeUnknown, StoreError, StoreUnavailable
 
 _SENTENCES = {  # by the primary result code, https://sqlite.org/rescode.html
     "SQLITE_FULL": "the disk that holds {path} is full: free some space and try again",
@@ -19,6 +19,10 @@ _SENTENCES = {  # by the primary result code, https://sqlite.org/rescode.html
     "SQLITE_NOMEM": "there is no memory left to work on {path}: free some and try again",
 }
 
+# COMMIT raises these before the commit record is whole. Any other error may come after that (from the fsync, or while
+# the log's index grows): the transaction is undone in this process, but in the log until the next one overwrites it.
+_SURELY_UNDONE = ("SQLITE_BUSY", "SQLITE_CONSTRAINT", "SQLITE_FULL")
+
 
 def translated(path: Path, error: sqlite3.Error) -> StoreError:
     """The error to raise in place of this one. Only a broken constraint, which is a bug, is not `StoreUnavailable`."""
@@ -29,6 +33,16 @@ def translated(path: Path, error: sqlite3.Error) -> StoreError:
         if code.startswith(prefix):
             return StoreUnavailable(sentence.format(path=path, code=code))
     return StoreUnavailable(f"{path} does not answer: {error or code}")
+
+
+def of_commit(path: Path, error: Exception) -> StoreError:
+    """The error to raise when COMMIT has failed with this one."""
+    if isinstance(error, sqlite3.Error):
+        meaning = translated(path, error)
+        if error.sqlite_errorname.startswith(_SURELY_UNDONE):
+            return meaning
+        return OutcomeUnknown(f"{meaning}; after a crash the write may turn out to have happened")
+    return OutcomeUnknown(f"the write to {path} may turn out to have happened: {error!r}")
 
 
 def of_file(path: Path, error: OSError) -> StoreUnavailable:

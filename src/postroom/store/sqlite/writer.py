@@ -11,7 +11,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeAlias, TypeVar
 
-from postroom.errors import OutcomeUnknown, PostroomError, StoreUnavailable
+from postroom.errors import OutcomeUnknown, PostroomError, StoreError, StoreUnavailable
 from postroom.store.sqlite import faults
 
 log = logging.getLogger(__name__)
@@ -122,10 +122,20 @@ class Writer:
             else:
                 for write in group:
                     self._run_apart(write)
-            self._connection.execute("COMMIT")
         except Exception as error:  # whatever it is, this thread must live on for the next group
             self._roll_back()
             return error
+        return self._end()
+
+    def _end(self) -> StoreError | None:
+        """Commits the transaction. Returns what its writers are to be told if that fails."""
+        try:
+            self._connection.execute("COMMIT")
+        except Exception as error:
+            self._roll_back()
+            fault = faults.of_commit(self._path, error)
+            fault.__cause__ = error
+            return fault
         return None
 
     def _roll_back(self) -> None:
