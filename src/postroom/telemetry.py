@@ -10,6 +10,7 @@ The keys, where they apply: `email_id`, `attempt`, `worker`, `relay`, `lane`, `c
 | key revoked           | info    | an API key was revoked over the API |
 | turn ended            | info    | a worker finished a chunk: counts by verdict |
 | email failed          | warning | Postroom stopped trying |
+| email not composed    | error   | the worker lacks memory or files; the email is tried again in five seconds |
 | relay down / relay up | error / info | the circuit breaker opened or closed |
 | relay not encrypted   | warning | STARTTLS does not work where it is opportunistic; left out for so many seconds |
 | claim had lapsed      | warning | a worker finished what had been taken from it meanwhile |
@@ -51,7 +52,7 @@ LEAST_LEVELS = {
     "amqp": logging.INFO,
 }
 
-REPEATED = frozenset({"store unavailable", "wake-up not published", "email unreadable"})
+REPEATED = frozenset({"store unavailable", "wake-up not published", "email unreadable", "email not composed"})
 QUIET_SECONDS = 5.0  # between two of these lines with one reason, in one process
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}

@@ -32,6 +32,18 @@ class Away(SqliteStore):
         raise StoreUnavailable("away")
 
 
+class Short(SqliteStore):
+    """A store that fails once to bring attachments into the memory of its process."""
+
+    error: Exception | None = None
+
+    def attachments(self, email_id: str) -> list[bytes]:
+        if self.error:
+            error, self.error = self.error, None
+            raise error
+        return super().attachments(email_id)
+
+
 class Forgetful(SqliteStore):
     """A store that writes the first settlement and does not say so."""
 
@@ -74,4 +86,22 @@ def test_settlement_whose_answer_was_lost_is_not_told_as_lapsed(
     assert found
     assert (found.life.status, found.life.possible_duplicate) == (Status.SENT, False)
     assert [record.message for record in caplog.records] == ["store unavailable"]
+    store.close()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(24, "Too many open files")])
+def test_worker_that_lacks_memory_or_files_hands_the_email_back(
+    tmp_path: Path, instant: SimulatedTransport, error: Exception
+) -> None:
+    store = Short(tmp_path / "store.sqlite3")
+    email = make.one(store, attachments=(make.attachment(b"content"),))
+    store.error = error
+    began = store.clock()
+    turn(store, instant, email.id)
+    life = make.found(store, email).life
+    assert (life.status, life.attempts, life.crash_count) == (Status.QUEUED, 0, 0)
+    assert life.next_attempt_at
+    assert life.next_attempt_at >= began + make.SECOND
+    [claim] = make.claimed(store, life.next_attempt_at, email)
+    assert store.attachments(claim.email.id) == [b"content"]
     store.close()

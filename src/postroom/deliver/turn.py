@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from postroom.deliver import events
 from postroom.deliver.held import Held, left, same_for_all, took
 from postroom.deliver.terms import Terms
 from postroom.errors import OutcomeUnknown, StoreError
 from postroom.mail import lifecycle, mime, settling
-from postroom.mail.email import Email, Lane, Status
+from postroom.mail.email import Email, Lane
 from postroom.mail.outcome import Envelope, HandOff, Phase, Verdict
 from postroom.mail.retry import Random
 from postroom.mail.settling import Worker
@@ -21,7 +22,7 @@ from postroom.transport.base import Transport
 log = logging.getLogger(__name__)
 
 SUSPECT_PAUSE = timedelta(milliseconds=250)  # between two emails that must not be in the same hands
-STORE_PAUSE = timedelta(seconds=5)  # before an email whose attachments the store did not give
+COMPOSE_PAUSE = timedelta(seconds=5)  # before an email whose worker could not get hold of all of it
 LOOK_PAUSE = timedelta(milliseconds=100)  # after a look for due emails that found nothing, or one for urgent ones
 # After a look that found less than there was room for: a claim of many emails costs hardly more than a claim of one.
 COMPANY_PAUSE = timedelta(milliseconds=50)
@@ -104,7 +105,7 @@ class Turn:
             elif self._may_look(Lane.BULK, now):
                 self.waiting.extend(self._claim_due(wanted, Lane.BULK, now))
         except StoreError as error:
-            _log_store(error, worker=self.worker.name)
+            events.store_unavailable(error, worker=self.worker.name)
 
     def _wait_for_company(self) -> None:
         """While nothing is under way, the next look is waited for, that the turn may go on with what it finds."""
@@ -163,14 +164,16 @@ class Turn:
         return True
 
     def compose(self, email: Email) -> Envelope | None:
-        """The envelope of a claimed email; None, and settled, if it cannot be composed or its attachments not read."""
+        """The envelope of a claimed email; None, and settled, if it cannot be composed, or not now."""
         try:
             contents = self.store.attachments(email.id) if email.attachments else []
             envelope = mime.envelope(email, contents, return_path=self.terms.return_path)
         except StoreError as error:
-            _log_store(error, worker=self.worker.name)
-            unread = same_for_all(email, Verdict.RELEASED, Phase.CONNECT, "the store did not answer")
-            self.settle([unread], pause=STORE_PAUSE)
+            events.store_unavailable(error, worker=self.worker.name)
+            self._put_off(email, "the store did not answer")
+        except (MemoryError, OSError) as error:
+            events.not_composed(email.id, error)
+            self._put_off(email, "its worker lacks memory or files")
         except Exception:
             log.exception("unexpected error", extra={"email_id": email.id})
             self.settle([same_for_all(email, Verdict.REJECTED, Phase.CONNECT, "the message cannot be composed")])
@@ -180,6 +183,9 @@ class Turn:
             self.bytes_under_way += len(envelope.data)
             return envelope
         return None
+
+    def _put_off(self, email: Email, message: str) -> None:
+        self.settle([same_for_all(email, Verdict.RELEASED, Phase.CONNECT, message)], pause=COMPOSE_PAUSE)
 
     # -- while it is under way ------------------------------------------------------------------------------------
 
@@ -205,7 +211,7 @@ class Turn:
                 if tokens:
                     self.store.renew(tokens, now=now, lease=lease)
             except StoreError as error:
-                _log_store(error, worker=self.worker.name)
+                events.store_unavailable(error, worker=self.worker.name)
 
     def out_of_patience(self) -> bool:
         """Whether a stop has waited long enough for what is under way. Asks for itself, because `take` is not called
@@ -254,19 +260,19 @@ class Turn:
             if late:
                 self._end(self.store.settle_late(late, now=now))
         except StoreError as error:
-            _log_store(error, worker=self.worker.name)
+            events.store_unavailable(error, worker=self.worker.name)
             if isinstance(error, OutcomeUnknown):
                 self.perhaps_written.update(self.unwritten)
             return
         for email_id in self.unwritten.keys() - self.perhaps_written:
-            log.warning("claim had lapsed", extra=_named(self.unwritten[email_id][0]))
+            events.refused(self.unwritten[email_id][0])
         self.unwritten.clear()
         self.perhaps_written.clear()
 
     def _end(self, written: Collection[str]) -> None:
         for email_id in written:
             settlement, _ = self.unwritten.pop(email_id)
-            _log_failed(settlement)
+            events.written(settlement)
 
     def hand_back(self) -> None:
         """Ends the turn: nothing stays claimed, as far as the store can be told."""
@@ -281,18 +287,3 @@ class Turn:
         if not self.must_stop():
             return began + self.terms.attempt_limit
         return max(began, self.stop_began or began) + self.terms.stop_limit
-
-
-def _log_store(error: StoreError, *, worker: str) -> None:
-    log.error("store unavailable", extra={"reason": str(error), "worker": worker})
-
-
-def _log_failed(settlement: Settlement) -> None:
-    life = settlement.life
-    if life.status is Status.FAILED:
-        reason = life.last_error.kind if life.last_error else ""
-        log.warning("email failed", extra={**_named(settlement), "reason": reason})
-
-
-def _named(settlement: Settlement) -> dict[str, object]:
-    return {"email_id": settlement.email_id, "attempt": settlement.life.attempts}

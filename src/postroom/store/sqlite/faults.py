@@ -16,16 +16,19 @@ _SENTENCES = {  # by the primary result code, https://sqlite.org/rescode.html
     "SQLITE_BUSY": "another program holds a lock on {path}: end it and try again",
     "SQLITE_LOCKED": "another program holds a lock on {path}: end it and try again",
     "SQLITE_PROTOCOL": "another program holds a lock on {path}: end it and try again",
-    "SQLITE_NOMEM": "there is no memory left to work on {path}: free some and try again",
 }
+_NO_MEMORY = "there is no memory left to work on {path}: free some and try again"
 
 # COMMIT raises these before the commit record is whole. Any other error may come after that (from the fsync, or while
 # the log's index grows): the transaction is undone in this process, but in the log until the next one overwrites it.
 _SURELY_UNDONE = ("SQLITE_BUSY", "SQLITE_CONSTRAINT", "SQLITE_FULL")
 
 
-def translated(path: Path, error: sqlite3.Error) -> StoreError:
-    """The error to raise in place of this one. Only a broken constraint, which is a bug, is not `StoreUnavailable`."""
+def translated(path: Path, error: sqlite3.Error | MemoryError) -> StoreError:
+    """The error to raise in place of this one. Only a broken constraint, which is a bug, is not `StoreUnavailable`.
+    SQLITE_NOMEM reaches us as a `MemoryError`."""
+    if isinstance(error, MemoryError):
+        return StoreUnavailable(_NO_MEMORY.format(path=path))
     code = getattr(error, "sqlite_errorname", "")
     if isinstance(error, sqlite3.IntegrityError):
         return StoreError(f"{path} refuses a write that would break its rules: {error}")
@@ -37,12 +40,10 @@ def translated(path: Path, error: sqlite3.Error) -> StoreError:
 
 def of_commit(path: Path, error: Exception) -> StoreError:
     """The error to raise when COMMIT has failed with this one."""
-    if isinstance(error, sqlite3.Error):
-        meaning = translated(path, error)
-        if error.sqlite_errorname.startswith(_SURELY_UNDONE):
-            return meaning
-        return OutcomeUnknown(f"{meaning}; after a crash the write may turn out to have happened")
-    return OutcomeUnknown(f"the write to {path} may turn out to have happened: {error!r}")
+    meaning = translated(path, error) if isinstance(error, (sqlite3.Error, MemoryError)) else repr(error)
+    if isinstance(meaning, StoreError) and getattr(error, "sqlite_errorname", "").startswith(_SURELY_UNDONE):
+        return meaning
+    return OutcomeUnknown(f"{meaning}; after a crash of Postroom the write may turn out to have happened")
 
 
 def of_file(path: Path, error: OSError) -> StoreUnavailable:

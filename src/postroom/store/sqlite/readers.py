@@ -34,7 +34,7 @@ class Readers:
             except BaseException:
                 connection.close()  # whatever state it is in, nobody meets it again
                 raise
-        except sqlite3.Error as error:
+        except (sqlite3.Error, MemoryError) as error:
             raise faults.translated(self._path, error) from error
         self._give_back(connection)
         return answer

@@ -163,7 +163,7 @@ class Writer:
             error = fault or write.error
             if error is None:
                 write.future.set_result(write.result)
-            elif isinstance(error, sqlite3.Error):
+            elif isinstance(error, (sqlite3.Error, MemoryError)):
                 translated: PostroomError = faults.translated(self._path, error)
                 translated.__cause__ = error
                 write.future.set_exception(translated)

@@ -1,0 +1,36 @@
+"""What a turn logs. When each event happens is said in `telemetry`."""
+
+import logging
+
+from postroom.errors import StoreError
+from postroom.mail.email import Status
+from postroom.store.base import Settlement
+
+log = logging.getLogger(__name__)
+
+
+def store_unavailable(error: StoreError, *, worker: str) -> None:
+    """The store did not answer this worker."""
+    log.error("store unavailable", extra={"reason": str(error), "worker": worker})
+
+
+def not_composed(email_id: str, error: Exception) -> None:
+    """The worker had not what it takes to compose an email."""
+    log.error("email not composed", extra={"email_id": email_id, "reason": repr(error)})
+
+
+def written(settlement: Settlement) -> None:
+    """A settlement was written: worth a line if the email has failed."""
+    life = settlement.life
+    if life.status is Status.FAILED:
+        reason = life.last_error.kind if life.last_error else ""
+        log.warning("email failed", extra={**_named(settlement), "reason": reason})
+
+
+def refused(settlement: Settlement) -> None:
+    """A settlement was not written, because its claim no longer held."""
+    log.warning("claim had lapsed", extra=_named(settlement))
+
+
+def _named(settlement: Settlement) -> dict[str, object]:
+    return {"email_id": settlement.email_id, "attempt": settlement.life.attempts}
