@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from postroom.deliver import Terms, deliver
+from postroom.deliver import SuspectPlace, Terms, deliver
 from postroom.mail.retry import RetryPolicy
 from postroom.mail.settling import Worker
 from postroom.store.base import Store
@@ -16,6 +16,7 @@ def turn(
     *ids: str,
     refill: bool = False,
     stopping: Callable[[], bool] = lambda: False,
+    suspect_place: SuspectPlace | None = None,
     **terms: object,
 ) -> Mapping[str, int]:
     """Takes a turn with these ids, and with `refill` with whatever else is due; how many recipients had which verdict.
@@ -29,4 +30,5 @@ def turn(
         random=lambda: 0.5,
         stopping=stopping,
         refill=refill,
+        suspect_place=suspect_place,
     )

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 
+from postroom.deliver.suspects import SuspectPlace, Suspects
 from postroom.deliver.terms import Terms
 from postroom.deliver.turn import Turn
 from postroom.mail.retry import Random
@@ -15,7 +16,7 @@ from postroom.mail.settling import Worker
 from postroom.store.base import Store
 from postroom.transport.base import Transport
 
-__all__ = ["Terms", "deliver"]
+__all__ = ["SuspectPlace", "Terms", "deliver"]
 
 
 def deliver(
@@ -28,13 +29,16 @@ def deliver(
     random: Random,
     stopping: Callable[[], bool] = lambda: False,
     refill: bool = False,
+    suspect_place: SuspectPlace | None = None,
 ) -> Mapping[str, int]:
     """Takes one turn and returns how many recipients had which verdict.
 
     With `refill` the turn goes on with other due emails while it lasts. When `stopping` says so, it takes nothing new,
     waits `terms.stop_limit` for hand-offs under way, and hands the rest back. Faults of the store do not end it: what
-    is settled late is retried for as long as a claim may last, then the lease brings the email back.
+    is settled late is retried for as long as a claim may last, then the lease brings the email back. Turns that one
+    process takes side by side must share a `suspect_place`.
     """
+    suspects = Suspects(suspect_place or SuspectPlace())
     turn = Turn(
         store=store,
         transport=transport,
@@ -44,12 +48,21 @@ def deliver(
         stopping=stopping,
         refill=refill,
         ids=deque(ids),
+        suspects=suspects,
     )
+    try:
+        _hand_off(turn, transport)
+        turn.hand_back()
+    finally:
+        suspects.leave_unless()
+    return turn.verdicts
+
+
+def _hand_off(turn: Turn, transport: Transport) -> None:
+    """Hands off and settles until nothing is left to do, or a stop has waited long enough."""
     with closing(transport.send(turn.take, fence=turn.fence)) as hand_offs:
         for ended in hand_offs:
             turn.settle(ended)
             turn.renew()
             if turn.out_of_patience():
                 break
-    turn.hand_back()
-    return turn.verdicts

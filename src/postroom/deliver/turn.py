@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 
 from postroom.deliver import events
 from postroom.deliver.held import Held, left, same_for_all, took
+from postroom.deliver.suspects import Suspects
 from postroom.deliver.terms import Terms
 from postroom.errors import OutcomeUnknown, StoreError
-from postroom.mail import lifecycle, mime, settling
+from postroom.mail import mime, settling
 from postroom.mail.email import Email, Lane
 from postroom.mail.outcome import Envelope, HandOff, Phase, Verdict
 from postroom.mail.retry import Random
@@ -21,7 +22,7 @@ from postroom.transport.base import Transport
 
 log = logging.getLogger(__name__)
 
-SUSPECT_PAUSE = timedelta(milliseconds=250)  # between two emails that must not be in the same hands
+SUSPECT_PAUSE = timedelta(milliseconds=250)  # between two suspects that are put off
 COMPOSE_PAUSE = timedelta(seconds=5)  # before an email whose worker could not get hold of all of it
 LOOK_PAUSE = timedelta(milliseconds=100)  # after a look for due emails that found nothing, or one for urgent ones
 # After a look that found less than there was room for: a claim of many emails costs hardly more than a claim of one.
@@ -40,6 +41,7 @@ class Turn:
     stopping: Callable[[], bool]
     refill: bool
     ids: deque[str]
+    suspects: Suspects
     waiting: deque[Claim] = field(default_factory=deque)
     held: dict[str, Held] = field(default_factory=dict)  # all claims, waiting or under way
     bytes_under_way: int = 0
@@ -138,15 +140,11 @@ class Turn:
             self.look_at[Lane.BULK] = now + COMPANY_PAUSE
 
     def _hold(self, claims: Sequence[Claim], now: datetime) -> Sequence[Claim]:
-        """Keeps the claims; of emails that one more crash would fail only one at a time, for which of them it is that
-        crashes its worker must come out, and the others must not answer for it."""
+        """Keeps the claims, but for suspects that there is no place for now."""
         claims = [claim for claim in claims if self._is_free(claim, now)]
-        suspects = [claim for claim in claims if lifecycle.is_suspect(claim.email.life)]
-        if suspects and not any(lifecycle.is_suspect(held.claim.email.life) for held in self.held.values()):
-            suspects.pop(0)
         for claim in claims:
             self.held[claim.email.id] = Held(claim=claim, began=now)
-        for number, claim in enumerate(suspects, 1):
+        for number, claim in enumerate(self.suspects.without_place(claims), 1):
             self._settle(left(self.held[claim.email.id]), now, again_at=now + number * SUSPECT_PAUSE)
         self.write()
         return [claim for claim in claims if claim.email.id in self.held]
@@ -245,10 +243,14 @@ class Turn:
         self.unwritten[email.id] = (Settlement(email_id=email.id, token=claim.token, life=life), hand_off)
 
     def write(self) -> None:
-        """Writes the lives. One whose claim has lapsed is refused; if the relay took the email, it is flagged and
-        written all the same while nobody else has claimed it."""
-        if not self.unwritten:
-            return
+        """Writes the lives, as far as the store takes them."""
+        if self.unwritten:
+            self._write()
+        self.suspects.leave_unless(self.held, self.unwritten)
+
+    def _write(self) -> None:
+        """A life whose claim has lapsed is refused; if the relay took the email, it is flagged and written all the same
+        while nobody else has claimed it."""
         now = self.store.clock()
         try:
             self._end(self.store.settle([settlement for settlement, _ in self.unwritten.values()], now=now))

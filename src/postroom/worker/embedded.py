@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from postroom import sweep
+from postroom.deliver import SuspectPlace
 from postroom.mail.settling import Worker
 from postroom.wiring import Postroom
 from postroom.worker import turns
@@ -27,6 +28,7 @@ class EmbeddedWorker:
         self._stop = threading.Event()
         # Under Celery a turn must end to be acknowledged; here nothing waits for its end.
         self._terms = replace(terms_of(postroom.settings), turn_age=timedelta.max)
+        self._suspect_place = SuspectPlace()
         self._threads = [
             threading.Thread(target=self._run, args=(Worker(name=_name(i)),), name=f"worker-{i}", daemon=True)
             for i in range(postroom.settings.worker_threads)
@@ -69,6 +71,7 @@ class EmbeddedWorker:
             terms=self._terms,
             worker=worker,
             stopping=self._stop.is_set,
+            suspect_place=self._suspect_place,
         )
 
 

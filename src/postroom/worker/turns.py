@@ -21,6 +21,7 @@ def take(
     terms: deliver.Terms,
     worker: Worker,
     stopping: Callable[[], bool],
+    suspect_place: deliver.SuspectPlace | None = None,
 ) -> Mapping[str, int]:
     """Delivers these emails and what else is due; returns how many recipients had which verdict."""
     began = time.monotonic()
@@ -33,6 +34,7 @@ def take(
         random=random.random,
         stopping=stopping,
         refill=True,
+        suspect_place=suspect_place,
     )
     if verdicts:
         seconds = round(time.monotonic() - began, 3)
