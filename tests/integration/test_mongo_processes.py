@@ -127,6 +127,28 @@ class Server:
         return self.time
 
 
+class StoppedWhileAsking:
+    """A server whose answers reach a process that is stopped for a while, before it has asked or after."""
+
+    def __init__(self, *, before: float, after: float) -> None:
+        self.before, self.after = before, after
+        self.monotonic = 1000.0
+        self.looks = 0
+
+    @property
+    def time(self) -> datetime:
+        """The server's time; it began at 0."""
+        return datetime(2026, 5, 1, tzinfo=UTC) + self.monotonic * SECOND
+
+    def __call__(self) -> datetime:
+        stopped = self.looks == 1
+        self.monotonic += self.before if stopped else 0
+        time = self.time
+        self.monotonic += self.after if stopped else 0
+        self.looks += 1
+        return time
+
+
 def soon(condition: Callable[[], bool]) -> None:
     """Waits until the condition holds."""
     deadline = time.monotonic() + 10
@@ -180,6 +202,17 @@ def test_clock_that_was_told_waits_for_nobody() -> None:
     server.gate.set()
     server.time += HOUR
     soon(lambda: clock() - first >= HOUR)
+
+
+@pytest.mark.parametrize(("before", "after"), [(60, 0), (0, 60)])
+def test_clock_of_a_process_that_was_stopped_while_it_asked_stays_right(before: float, after: float) -> None:
+    server = StoppedWhileAsking(before=before, after=after)
+    clock = ServerClock(server, sync_seconds=10, monotonic=lambda: server.monotonic)
+    assert clock() == server.time
+    server.monotonic += 20
+    clock()
+    soon(lambda: server.looks == 2)  # the answer to this one came late
+    soon(lambda: clock() == server.time and server.looks == 3)
 
 
 def test_clock_is_as_exact_as_leases_need(store: MongoStore, mongodb_url: str) -> None:

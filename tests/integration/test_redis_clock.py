@@ -54,9 +54,33 @@ def test_difference_is_measured_again_after_a_while(clock: ServerClock, monotoni
 
 
 def test_server_was_asked_in_the_middle_of_the_round_trip(clock: ServerClock, monotonic: Monotonic) -> None:
-    clock.learn(START + 60, asked_at=monotonic.seconds, answered_at=monotonic.seconds + 2)
-    monotonic.seconds += 2
-    assert clock().timestamp() == START + 61
+    clock.learn(START + 60, asked_at=monotonic.seconds, answered_at=monotonic.seconds + 0.5)
+    monotonic.seconds += 0.5
+    assert clock().timestamp() == START + 60.25
+
+
+@pytest.mark.parametrize("server_asked_after", [0, 60])
+def test_answer_that_a_stopped_process_takes_in_late_is_not_believed(
+    clock: ServerClock, monotonic: Monotonic, server_asked_after: float
+) -> None:
+    monotonic.seconds += 20
+    asked_at = monotonic.seconds
+    monotonic.seconds += 60
+    clock.learn(START + 20 + server_asked_after, asked_at=asked_at, answered_at=monotonic.seconds)
+    assert clock().timestamp() == START + 80
+    assert clock.stale
+
+
+def test_first_answer_is_believed_however_late_but_only_as_far_as_it_is_sure(monotonic: Monotonic) -> None:
+    clock = ServerClock(monotonic)
+    asked_at = monotonic.seconds
+    monotonic.seconds += 60
+    clock.learn(START, asked_at=asked_at, answered_at=monotonic.seconds)
+    assert clock().timestamp() == START
+    assert clock.stale
+    clock.learn(START + 30, asked_at=monotonic.seconds, answered_at=monotonic.seconds)
+    assert clock().timestamp() == START + 30
+    assert not clock.stale
 
 
 def test_time_stands_still_rather_than_going_back(clock: ServerClock, monotonic: Monotonic) -> None:

@@ -1,10 +1,12 @@
 """The server's time, kept by the difference to this process's monotonic clock, so that asking costs nothing."""
 
+import math
 import time
 from collections.abc import Callable
 from datetime import datetime
 
 from postroom.errors import StoreUnavailable
+from postroom.store import measuring
 from postroom.store.non_decreasing import NonDecreasingTime
 
 GOOD_FOR_SECONDS = 10.0
@@ -16,7 +18,7 @@ class ServerClock:
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._offset: float | None = None
-        self._learned_at = 0.0
+        self._learned_at = -math.inf
         self._times = NonDecreasingTime()
 
     @property
@@ -27,12 +29,16 @@ class ServerClock:
     @property
     def stale(self) -> bool:
         """Whether the difference should be measured again, in whichever call comes next."""
-        return self._offset is None or self._monotonic() - self._learned_at > GOOD_FOR_SECONDS
+        return self._monotonic() - self._learned_at > GOOD_FOR_SECONDS
 
     def learn(self, server_seconds: float, *, asked_at: float, answered_at: float) -> None:
-        """Takes in what the server's clock showed at some moment between the two monotonic times."""
-        self._offset = server_seconds - (asked_at + answered_at) / 2
-        self._learned_at = answered_at
+        """Takes in what the server's clock showed at some moment between the two monotonic times, if these are close
+        together or nothing better is known."""
+        in_time = measuring.in_time(asked_at=asked_at, answered_at=answered_at)
+        if in_time or self._offset is None:
+            self._offset = measuring.difference(server_seconds, asked_at=asked_at, answered_at=answered_at)
+        if in_time:
+            self._learned_at = answered_at
 
     def __call__(self) -> datetime:
         """The time now, or the latest time given out if that is later. Raises `StoreUnavailable` before `learn`."""
