@@ -186,13 +186,22 @@ class ConnectionPool:
         self._is_probing = False
 
     def _join(self, connection: Connection) -> None:
+        """A socket that fails while `ssl` wraps it is closed at once, so that its number may be this one's before the
+        broken connection leaves."""
         self._all.add(connection)
+        self._forget(connection.fileno())
         self._selector.register(connection.fileno(), _events(connection), connection)
         connection.is_watched_for_write = connection.wants_write
 
     def _leave(self, connection: Connection) -> None:
         self._all.discard(connection)
-        self._selector.unregister(connection.fileno())
+        key = self._selector.get_map().get(connection.fileno())
+        if key is not None and key.data is connection:
+            self._selector.unregister(key.fd)
+
+    def _forget(self, fileno: int) -> None:
+        if fileno in self._selector.get_map():
+            self._selector.unregister(fileno)
 
 
 def _events(connection: Connection) -> int:

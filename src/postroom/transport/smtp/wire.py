@@ -42,10 +42,11 @@ class Wire:
     `is_ready` says that bytes can be sent and received: it is connected, and no handshake is under way.
     """
 
-    __slots__ = ("_error", "_sock", "is_connected", "is_encrypted", "is_ready", "wants_write")
+    __slots__ = ("_error", "_fileno", "_sock", "is_connected", "is_encrypted", "is_ready", "wants_write")
 
     def __init__(self, address: Address) -> None:
         self._sock = socket.socket(address.family, socket.SOCK_STREAM)
+        self._fileno = self._sock.fileno()
         self._sock.setblocking(False)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.is_connected = False
@@ -55,8 +56,8 @@ class Wire:
         self._error = self._sock.connect_ex(address.sockaddr)
 
     def fileno(self) -> int:
-        """For the selector."""
-        return self._sock.fileno()
+        """For the selector, which must also forget a socket that is closed already."""
+        return self._fileno
 
     def advance(self) -> None:
         """Goes on with connecting or the handshake, as far as it goes without waiting."""
@@ -69,6 +70,7 @@ class Wire:
     def encrypt(self, context: ssl.SSLContext, host: str) -> None:
         """Starts the TLS handshake; `advance` goes on with it."""
         try:
+            self._sock.getpeername()  # `wrap_socket` would close the socket if it is reset already
             self._sock = context.wrap_socket(self._sock, server_hostname=host, do_handshake_on_connect=False)
         except (OSError, ValueError) as exc:
             raise WireLost(f"the TLS handshake failed: {_reason(exc)}") from exc
