@@ -1,4 +1,4 @@
-"""What goes wrong on one connection ends that connection alone."""
+"""What goes wrong on one connection ends that connection alone, whether the relay's fault or ours."""
 
 import ssl
 import threading
@@ -14,6 +14,8 @@ from postroom.transport.smtp.connection import Connection
 from postroom.transport.smtp.pool import ConnectionPool
 from postroom.transport.smtp.relay import Relay
 from postroom.transport.smtp.route import Route
+from postroom.transport.smtp.send import SendLoop
+from postroom.transport.smtp.wire import tls_context
 from tests import certificates
 from tests.certificates import Certificates
 from tests.sending import PATIENT, OpenSmtp, envelope, pass_all, send, verdicts
@@ -119,5 +121,59 @@ def step(pool: ConnectionPool) -> list[Connection]:
     return happened
 
 
+# -- our own mistakes --------------------------------------------------------------------------------------------------
+
+
+class Stumbling(ssl.SSLSocket):
+    """Raises what nobody expects, once, when these words come in."""
+
+    words = b""
+    has_stumbled = False
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        data = super().recv(buflen, flags)
+        if self.words in data and not Stumbling.has_stumbled:
+            Stumbling.has_stumbled = True
+            raise RuntimeError("a bug")
+        return data
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict"),
+    [
+        (b"354", Verdict.TRANSIENT),
+        (b"queued as", Verdict.UNCERTAIN),
+    ],
+)
+def test_unexpected_error_ends_one_connection_and_its_email_alone(
+    tls: Certificates, words: bytes, verdict: Verdict, caplog: pytest.LogCaptureFixture
+) -> None:
+    Stumbling.words, Stumbling.has_stumbled = words, False
+    with Smtpd(STARTTLS, context=tls.server) as server:
+        chosen = relay(server, "starttls", ca_file=tls.ca_file)
+        context = tls_context(chosen)
+        context.sslsocket_class = Stumbling
+        emails = [envelope() for _ in range(5)]
+        hand_offs = send_over(Route(chosen, context, random=lambda: 0.5), *emails)
+        assert sorted(hand_off.email_id for hand_off in hand_offs) == sorted(email.email_id for email in emails)
+        found = sorted(verdicts(hand_off)[0] for hand_off in hand_offs)
+        assert found == sorted([verdict, *[Verdict.ACCEPTED] * 4])
+        assert [record.message for record in caplog.records] == ["unexpected error"]
+        assert caplog.records[0].exc_info is not None
+
+
 def relay(server: Smtpd, tls: str, *, ca_file: str | None = None) -> Relay:
     return Relay.parse(f"{server.url}?tls={tls}", ca_file=ca_file, connections=4, timeouts=PATIENT)
+
+
+def send_over(route: Route, *envelopes: Envelope) -> list[HandOff]:
+    """Sends these over a route whose TLS context is the test's own."""
+    waiting = deque(envelopes)
+
+    def take(free: int) -> Sequence[Envelope]:
+        return [waiting.popleft() for _ in range(min(free, len(waiting)))]
+
+    try:
+        return handed_off(list(SendLoop(route, take=take, fence=pass_all, clock=time.monotonic).run()))
+    finally:
+        route.close()

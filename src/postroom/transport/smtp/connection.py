@@ -1,6 +1,7 @@
 """One connection to the relay: a wire, the dialogue on it, what is left to write, and until when the relay may take."""
 
 import contextlib
+import logging
 import ssl
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,8 @@ from postroom.transport.smtp.lookup import Address
 from postroom.transport.smtp.relay import Relay, Timeouts
 from postroom.transport.smtp.transaction import Transaction
 from postroom.transport.smtp.wire import Wire, WireLost
+
+log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 60.0
 PROMPT_SECONDS = 0.25  # over the reply to a final dot; behind a slower one no email is to wait
@@ -102,8 +105,8 @@ class Connection:
                 self._connect()
             if self._wire.is_ready:
                 self._read()
-        except WireLost as lost:
-            self.dialogue.lose(str(lost), closed=lost.closed)
+        except Exception as exc:
+            self._lose(exc)
 
     def begin(self, envelope: Envelope, now: float) -> None:
         """Starts an email on an open, idle connection; `flush` is next."""
@@ -137,8 +140,8 @@ class Connection:
         if self._pending and not self.dialogue.broken:
             try:
                 self._send()
-            except WireLost as lost:
-                self.dialogue.lose(str(lost), closed=lost.closed)
+            except Exception as exc:
+                self._lose(exc)
         self.wants_write = bool(self._pending) or self._wire.wants_write
         progress = self._sends + self.dialogue.answered
         if progress != self._progress:  # whole replies and written bytes give the relay more time, single bytes do not
@@ -197,6 +200,14 @@ class Connection:
                 return self._encrypt()
             if dialogue.broken or not wire.is_encrypted:  # what is decrypted already, no selector would tell
                 return
+
+    def _lose(self, exc: Exception) -> None:
+        """Judges what was under way. A bug is logged and ends this connection alone: an exception would take along what
+        is under way on all others, some of it in doubt."""
+        if isinstance(exc, WireLost):
+            return self.dialogue.lose(str(exc), closed=exc.closed)
+        log.error("unexpected error", exc_info=exc)
+        self.dialogue.lose("an error in Postroom ended the connection")
 
     def _write(self, data: bytes) -> None:
         if data:
