@@ -25,7 +25,7 @@ def ehlo_reply(*features: str) -> bytes:
 def ready(*features: str, relay: Relay = RELAY) -> Dialogue:
     """A dialogue that has been let in."""
     dialogue = Dialogue(relay)
-    dialogue.connected()
+    dialogue.connected("10.0.0.5")
     assert dialogue.receive(b"220 relay.example\r\n") == b"EHLO client.example\r\n"
     dialogue.receive(ehlo_reply(*features))
     assert dialogue.is_open

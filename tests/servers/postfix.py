@@ -49,6 +49,8 @@ relayhost = [127.0.0.1]:{next_port}
 smtp_dns_support_level = disabled
 smtp_tls_security_level = none
 smtpd_peername_lookup = no
+smtpd_helo_required = yes
+smtpd_helo_restrictions = reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname
 smtpd_recipient_restrictions =
     check_recipient_access inline:{{ nobody@example.net=REJECT }}, permit_mynetworks, reject
 """

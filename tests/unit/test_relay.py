@@ -4,7 +4,7 @@ import pytest
 
 from postroom.mail.outcome import Phase, Reply
 from postroom.transport.smtp.opening import RouteTrouble
-from postroom.transport.smtp.relay import Relay, Tls
+from postroom.transport.smtp.relay import Relay, Tls, address_literal, full_name
 from postroom.transport.smtp.route import Route
 
 
@@ -105,6 +105,32 @@ def test_encryption_that_fails_is_left_out_only_where_it_is_opportunistic_and_gu
 def test_ehlo_name_must_be_a_host_name_or_address_literal(name: str) -> None:
     with pytest.raises(ValueError, match="EHLO name"):
         Relay(host="relay.example", port=25, tls=Tls.NONE, ehlo_name=name)
+
+
+@pytest.mark.parametrize("name", ["mail.example.com", "post-1.example.co.uk", "localhost.localdomain"])
+def test_full_host_name_greets_the_relay(name: str) -> None:
+    assert full_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "3f9a0c1d2e4b", "mail", "my_host.example.com", "10.0.0.5", "a..b", "-a.example", f"{'a.' * 130}example"],
+)
+def test_host_name_that_is_no_full_one_greets_nobody(name: str) -> None:
+    assert full_name(name) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "literal"),
+    [
+        ("10.0.0.5", "[10.0.0.5]"),
+        ("2001:db8::5", "[IPv6:2001:db8::5]"),
+        ("fe80::5%eth0", "[IPv6:fe80::5]"),
+        ("::ffff:10.0.0.5", "[10.0.0.5]"),
+    ],
+)
+def test_address_literal(address: str, literal: str) -> None:
+    assert address_literal(address) == literal
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ EHLO = b"EHLO client.example\r\n"
 def opened(relay: Relay, *said: bytes) -> tuple[Dialogue, list[bytes]]:
     """Plays the relay's words, encrypting where it is asked for; returns what was written to each."""
     dialogue = Dialogue(relay)
-    dialogue.connected()
+    dialogue.connected("10.0.0.5")
     written = []
     for words in said:
         written.append(dialogue.receive(words))
@@ -38,6 +38,12 @@ def test_plain_opening_is_greeting_and_ehlo() -> None:
     dialogue, written = opened(PLAIN, b"220 hello\r\n", b"250 relay.example\r\n")
     assert dialogue.is_open
     assert written == [EHLO, b""]
+
+
+def test_client_without_a_name_says_its_address() -> None:
+    nameless = replace(PLAIN, ehlo_name=None)
+    _, written = opened(nameless, b"220 old\r\n", b"502 unknown\r\n", b"250 old\r\n")
+    assert written == [b"EHLO [10.0.0.5]\r\n", b"HELO [10.0.0.5]\r\n", b""]
 
 
 def test_relay_that_does_not_know_ehlo_is_told_helo() -> None:
@@ -96,7 +102,7 @@ def test_features_from_before_the_handshake_do_not_count() -> None:
 
 def test_implicit_tls_encrypts_before_the_greeting() -> None:
     dialogue = Dialogue(replace(PLAIN, tls=Tls.IMPLICIT))
-    dialogue.connected()
+    dialogue.connected("10.0.0.5")
     assert dialogue.wants_tls
     assert dialogue.secured() == b""
     assert dialogue.receive(b"220 hi\r\n") == EHLO

@@ -164,7 +164,11 @@ class Settings(BaseSettings):
     relay_connections: int = Field(
         40, ge=1, le=1000, description="Connections to the relay at once, in each worker process or embedded thread."
     )
-    relay_ehlo_name: str | None = Field(None, description="Name with which the relay is greeted; the host's if unset.")
+    relay_ehlo_name: str | None = Field(
+        None,
+        description="Full name with which the relay is greeted. If unset, the host's, or where that has no dot, as in a"
+        " container, the address from which it is connected to.",
+    )
     relay_ca_file: Path | None = Field(
         None, description="Certificate authorities to trust for the relay; the system's if unset."
     )

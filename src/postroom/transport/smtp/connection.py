@@ -175,7 +175,7 @@ class Connection:
     def _connect(self) -> None:
         if not self._wire.is_connected:
             self._wire.advance()
-            self.dialogue.connected()
+            self.dialogue.connected(self._wire.own_address())
             self._sends += 1  # the time for the next phase begins
             if self.dialogue.wants_tls:
                 self._encrypt()

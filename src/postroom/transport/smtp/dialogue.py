@@ -53,9 +53,9 @@ class Dialogue:
         """Whether the relay takes the next email's commands in one piece with the final dot."""
         return self._opening.features.pipelining
 
-    def connected(self) -> None:
-        """The connection stands."""
-        self._opening.connected()
+    def connected(self, own_address: str) -> None:
+        """The connection stands; this is our end's address."""
+        self._opening.connected(own_address)
 
     def secured(self) -> bytes:
         """The connection is encrypted now. Forgets what was read before (RFC 3207 §6); returns what to write."""

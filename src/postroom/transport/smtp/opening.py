@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from postroom.mail.outcome import Phase, Reply
 from postroom.transport.smtp import command, replies
-from postroom.transport.smtp.relay import Relay, Tls
+from postroom.transport.smtp.relay import Relay, Tls, address_literal
 from postroom.transport.smtp.replies import RawReply
 
 _EHLO_UNKNOWN = range(500, 505)  # RFC 5321 §4.2.2: not recognised, not understood or not implemented
@@ -66,10 +66,11 @@ class Opening:
     `wants_tls` says that the caller must now encrypt the connection, forget what it has read, and call `secured`.
     """
 
-    __slots__ = ("_knows_ehlo", "_relay", "_secrets", "features", "is_done", "phase", "secure", "wants_tls")
+    __slots__ = ("_knows_ehlo", "_name", "_relay", "_secrets", "features", "is_done", "phase", "secure", "wants_tls")
 
     def __init__(self, relay: Relay) -> None:
         self._relay = relay
+        self._name = ""
         self._secrets: list[str] = []
         self._knows_ehlo = True
         self.features = Features()
@@ -85,8 +86,9 @@ class Opening:
         in_doubt = self._wants_starttls and self.secure and self.phase is Phase.EHLO
         return Phase.STARTTLS if in_doubt else self.phase
 
-    def connected(self) -> None:
+    def connected(self, own_address: str) -> None:
         """The connection stands; the relay greets now, or after the handshake where that comes first."""
+        self._name = self._relay.ehlo_name or address_literal(own_address)
         self.wants_tls = self._relay.tls is Tls.IMPLICIT
         self.phase = Phase.STARTTLS if self.wants_tls else Phase.GREETING
 
@@ -120,12 +122,12 @@ class Opening:
 
     def _ehlo(self) -> bytes:
         self.phase = Phase.EHLO
-        return command.line("EHLO", self._relay.ehlo_name)
+        return command.line("EHLO", self._name)
 
     def _introduced(self, raw: RawReply) -> bytes:
         if self._knows_ehlo and raw.code in _EHLO_UNKNOWN:
             self._knows_ehlo = False
-            return command.line("HELO", self._relay.ehlo_name)
+            return command.line("HELO", self._name)
         if raw.code != 250:
             raise self._trouble(f"the relay refuses {'EHLO' if self._knows_ehlo else 'HELO'}", raw)
         self.features = read_features(raw) if self._knows_ehlo else Features()

@@ -9,6 +9,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9])?\.?|::[0-9A-Fa-f:.]*")
 _EHLO_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[A-Za-z0-9:.]+\]")
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_FULL_NAME = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL}\.)+(?![0-9]+\Z){_LABEL}")
 LONGEST_CREDENTIALS = 9000  # octets, with two NULs; in base64 they stay below the 12,288 of RFC 4954 §4
 _DEFAULT_PORTS = {"smtp": 587, "smtps": 465}
 
@@ -38,23 +40,38 @@ class Timeouts:
     dot: float = 600.0
 
 
-def own_name() -> str:
-    """What to call ourselves in EHLO when nothing is configured: the host name, without asking any name server."""
-    name = socket.gethostname()
-    return name if _EHLO_NAME.fullmatch(name) else "localhost"
+def own_name() -> str | None:
+    """What to call ourselves in EHLO when nothing is configured: the host name, without asking any name server; None
+    where that is no full name."""
+    return full_name(socket.gethostname())
+
+
+def full_name(name: str) -> str | None:
+    """The name if it is fully qualified. Many relays refuse every recipient of a client that says another one, such as
+    a container's (RFC 5321 §4.1.1.1)."""
+    return name if _FULL_NAME.fullmatch(name) else None
+
+
+def address_literal(address: str) -> str:
+    """How a client without a full name says in EHLO where it speaks from (RFC 5321 §4.1.3)."""
+    number = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(number, ipaddress.IPv6Address):
+        return f"[{number.ipv4_mapped}]" if number.ipv4_mapped else f"[IPv6:{number}]"
+    return f"[{number}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relay:
     """The next hop. `connections` is how many one `send` opens at most; `ca_file` is a PEM file of authorities to trust
-    in place of the system's. Raises `ValueError` with one sentence, which never holds the password."""
+    in place of the system's. Without an `ehlo_name`, each connection says its own address. Raises `ValueError` with one
+    sentence, which never holds the password."""
 
     host: str
     port: int
     tls: Tls
     username: str | None = None
     password: str | None = field(default=None, repr=False)
-    ehlo_name: str = field(default_factory=own_name)
+    ehlo_name: str | None = field(default_factory=own_name)
     connections: int = 20
     ca_file: str | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -95,7 +112,7 @@ class Relay:
             raise ValueError("the relay's host name is empty or has characters that no host name has")
         if not 0 < self.port < 65536:
             raise ValueError("the relay's port is not between 1 and 65535")
-        if not _EHLO_NAME.fullmatch(self.ehlo_name):
+        if self.ehlo_name is not None and not _EHLO_NAME.fullmatch(self.ehlo_name):
             raise ValueError("the EHLO name is neither a host name nor an address in brackets")
         if self.connections < 1:
             raise ValueError("at least one connection to the relay is needed")

@@ -37,7 +37,7 @@ def tls_context(relay: Relay) -> ssl.SSLContext:
 
 
 class Wire:
-    """A connection that never blocks. `advance`, `encrypt`, `send` and `receive` may raise `WireLost`.
+    """A connection that never blocks. Its methods but `close` may raise `WireLost`.
 
     `is_ready` says that bytes can be sent and received: it is connected, and no handshake is under way.
     """
@@ -58,6 +58,13 @@ class Wire:
     def fileno(self) -> int:
         """For the selector, which must also forget a socket that is closed already."""
         return self._fileno
+
+    def own_address(self) -> str:
+        """The address of our end of a connection that stands."""
+        try:
+            return str(self._sock.getsockname()[0])
+        except OSError as exc:
+            raise WireLost(f"the connection broke: {_reason(exc)}", closed=_is_close(exc)) from exc
 
     def advance(self) -> None:
         """Goes on with connecting or the handshake, as far as it goes without waiting."""
