@@ -18,6 +18,8 @@ from tests.dialogue import ALL, EMAIL, GO, STEPWISE, TWO, dot, dotted, outcomes,
         (b"530 5.7.0 log in", Verdict.ROUTE),
         (b"535 5.7.8 bad", Verdict.ROUTE),
         (b"538 5.7.11 encrypt", Verdict.ROUTE),
+        (b"504 5.5.2 <x>: Helo command rejected: need fully-qualified hostname", Verdict.TRANSIENT),
+        (b"504 5.5.4 BODY not implemented", Verdict.REJECTED),
     ],
 )
 @pytest.mark.parametrize("features", [ALL, STEPWISE])
@@ -37,6 +39,8 @@ def test_refused_sender(reply: bytes, verdict: Verdict, features: tuple[str, ...
         (b"452 4.5.3 too many recipients", Verdict.TRANSIENT),
         (b"550 5.1.1 unknown", Verdict.PERMANENT),
         (b"550 5.7.1 relaying denied", Verdict.PERMANENT),
+        (b"504 5.5.2 <x>: Helo command rejected: need fully-qualified hostname", Verdict.TRANSIENT),
+        (b"504 unknown", Verdict.PERMANENT),
         (b"530 5.7.0 log in", Verdict.ROUTE),
     ],
 )

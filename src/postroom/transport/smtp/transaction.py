@@ -7,13 +7,12 @@ each piece that is sent wakes up the relay, and sending costs more than all else
 from collections.abc import Callable
 
 from postroom.mail.outcome import Envelope, Outcome, Phase, Reply, Verdict
-from postroom.transport.smtp import command, plan, replies
+from postroom.transport.smtp import command, plan, refusal, replies
 from postroom.transport.smtp.opening import Features
 from postroom.transport.smtp.replies import RawReply
 
 CLOSING = 421
 SMALL_BODY = 8192  # bytes; the network takes so much at once, so that the dot leaves as soon as it is written
-ROUTE_CODES = frozenset({530, 535, 538})  # it wants other credentials or encryption (RFC 4954 §6)
 _REFUSED = {
     "mail": "the relay refuses the sender",
     "rcpt": "the relay refuses the recipient",
@@ -122,7 +121,8 @@ class Transaction:
         index = recipients[self._rcpt]
         if raw.code >= 400:
             if index not in self._outcomes:
-                self._settle(index, self._verdict(raw.code), _REFUSED["rcpt"], replies.of(raw))
+                reply = replies.of(raw)
+                self._settle(index, refusal.verdict(reply, self.phase), _REFUSED["rcpt"], reply)
         elif raw.code >= 300:
             return self._nonsense(raw)
         self._rcpt += 1
@@ -157,7 +157,7 @@ class Transaction:
         elif raw.code >= 300:
             return self._nonsense(raw)
         else:
-            self._settle_rest(Verdict.ACCEPTED, "", raw)
+            self._settle_rest(Verdict.ACCEPTED, "", replies.of(raw))
         return self._end()
 
     def _on_empty_dot(self, raw: RawReply) -> bytes:
@@ -183,7 +183,7 @@ class Transaction:
     def _close(self, raw: RawReply, problem: str) -> bytes:
         """The relay wants the connection to end, perhaps in place of its first reply."""
         self.unheard = not self.heard
-        self._settle_rest(Verdict.TRANSIENT, problem, raw)
+        self._settle_rest(Verdict.TRANSIENT, problem, replies.of(raw))
         return self._break()
 
     def _end(self) -> bytes:
@@ -195,19 +195,11 @@ class Transaction:
         self.usable = False
         return self._end()
 
-    def _verdict(self, code: int) -> Verdict:
-        """What a refusal (4xx, 5xx) means at this phase."""
-        if code in ROUTE_CODES and self.phase is not Phase.DOT:
-            return Verdict.ROUTE
-        if code < 500:
-            return Verdict.TRANSIENT
-        return Verdict.PERMANENT if self.phase is Phase.RCPT else Verdict.REJECTED
-
     def _refuse_rest(self, raw: RawReply) -> None:
-        self._settle_rest(self._verdict(raw.code), _REFUSED[self.phase], raw)
+        reply = replies.of(raw)
+        self._settle_rest(refusal.verdict(reply, self.phase), _REFUSED[self.phase], reply)
 
-    def _settle_rest(self, verdict: Verdict, problem: str, raw: RawReply | None = None) -> None:
-        reply = replies.of(raw) if raw else None
+    def _settle_rest(self, verdict: Verdict, problem: str, reply: Reply | None = None) -> None:
         for index in self._plan.recipients:
             if index not in self._outcomes:
                 self._settle(index, verdict, problem, reply)

@@ -1,0 +1,20 @@
+"""What a refusal (4xx, 5xx) of the relay means for those whom it concerns. Pure."""
+
+from postroom.mail.outcome import Phase, Reply, Verdict
+
+ROUTE_CODES = frozenset({530, 535, 538})  # it wants other credentials or encryption (RFC 4954 §6)
+
+
+def verdict(reply: Reply, phase: Phase) -> Verdict:
+    """What follows from a refusal at this phase."""
+    if reply.code in ROUTE_CODES and phase is not Phase.DOT:
+        return Verdict.ROUTE
+    if reply.code < 500 or _refuses_our_name(reply, phase):
+        return Verdict.TRANSIENT
+    return Verdict.PERMANENT if phase is Phase.RCPT else Verdict.REJECTED
+
+
+def _refuses_our_name(reply: Reply, phase: Phase) -> bool:
+    """Many relays judge the name that we said in EHLO only now (Postfix: `reject_non_fqdn_helo_hostname`). That is a
+    fault of ours, not the recipient's; addresses without a domain, refused in the same way, do not get so far."""
+    return reply.code == 504 and reply.enhanced == "5.5.2" and phase in (Phase.MAIL, Phase.RCPT)
