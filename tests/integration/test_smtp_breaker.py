@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from postroom.mail.outcome import Verdict
+from postroom.transport.smtp.route import TRUSTED_SECONDS
 from tests.sending import Caller, Clock, OpenSmtp, envelope, in_threads, send, verdicts
 from tests.smtpd import Accept, Cut, Hold, Say, Silence, Smtpd
 
@@ -100,3 +101,22 @@ def test_emails_under_way_end_normally_when_the_breaker_opens(server: Smtpd, ope
     ended = caller.run()
     assert verdicts(ended[good.email_id]) == OK
     assert len(caller.waiting) == 3
+
+
+def test_relay_that_takes_mail_but_wants_a_login_for_one_recipient_is_not_down(
+    server: Smtpd, opened: OpenSmtp, clock: Clock
+) -> None:
+    server.script.on("rcpt", Say("530 5.7.1 Log in to relay there"), only="<far@")
+    transport = opened(server.url, connections=1)
+    far = [envelope("far@example.com") for _ in range(5)]
+    near = [envelope() for _ in range(6)]
+    ended = send(transport, near[0], *far, *near[1:])
+    assert [verdicts(hand_off) for hand_off in ended] == [OK, *[[Verdict.TRANSIENT]] * 5, *[OK] * 5]
+    assert transport.resting() == 0
+
+    transport.close()  # a new connection, which has not taken any yet, is to the same relay
+    assert verdicts(send(transport, far[0])[0]) == [Verdict.TRANSIENT]
+
+    transport.close()
+    clock.ahead += TRUSTED_SECONDS
+    assert verdicts(send(transport, far[1])[0]) == ROUTE

@@ -41,7 +41,7 @@ def test_refused_sender(reply: bytes, verdict: Verdict, features: tuple[str, ...
         (b"550 5.7.1 relaying denied", Verdict.PERMANENT),
         (b"504 5.5.2 <x>: Helo command rejected: need fully-qualified hostname", Verdict.TRANSIENT),
         (b"504 unknown", Verdict.PERMANENT),
-        (b"530 5.7.0 log in", Verdict.ROUTE),
+        (b"530 5.7.0 log in", Verdict.TRANSIENT),
     ],
 )
 def test_refused_recipient_does_not_harm_the_other(reply: bytes, verdict: Verdict) -> None:
@@ -51,6 +51,32 @@ def test_refused_recipient_does_not_harm_the_other(reply: bytes, verdict: Verdic
     assert dot(dialogue) == EMAIL.data + b".\r\n"
     dialogue.receive(b"250 ok\r\n")
     assert verdicts(dialogue) == [verdict, Verdict.ACCEPTED]
+
+
+@pytest.mark.parametrize("code", [b"530", b"535", b"538"])
+@pytest.mark.parametrize("features", [ALL, STEPWISE])
+def test_relay_that_refuses_us_at_the_recipient_is_trouble_unless_it_takes_mail(
+    code: bytes, features: tuple[str, ...]
+) -> None:
+    for trusted, verdict in ((False, Verdict.ROUTE), (True, Verdict.TRANSIENT)):
+        dialogue = ready(*features)
+        dialogue.begin(EMAIL, trusted=trusted)
+        dialogue.receive(b"250 ok\r\n")
+        dialogue.receive(code + b" 5.7.0 log in\r\n")
+        if features is ALL:
+            dialogue.receive(b"554 no valid recipients\r\n")
+        dialogue.receive(b"250 reset\r\n")
+        assert verdicts(dialogue) == [verdict]
+
+
+def test_relay_that_refuses_us_at_one_recipient_and_takes_the_next_is_not_down() -> None:
+    for replies in (b"530 log in\r\n250 ok\r\n", b"250 ok\r\n530 log in\r\n"):
+        dialogue = ready(*ALL)
+        dialogue.begin(TWO)
+        dialogue.receive(b"250 ok\r\n" + replies + b"354 go\r\n")
+        dot(dialogue)
+        dialogue.receive(b"250 ok\r\n")
+        assert sorted(verdicts(dialogue)) == [Verdict.ACCEPTED, Verdict.TRANSIENT]
 
 
 def test_all_recipients_refused_in_a_pipeline_needs_a_reset() -> None:
@@ -87,7 +113,10 @@ def test_354_with_the_sender_refused_is_ended_by_a_lone_dot() -> None:
     assert verdicts(dialogue) == [Verdict.TRANSIENT]
 
 
-@pytest.mark.parametrize(("reply", "verdict"), [(b"451", Verdict.TRANSIENT), (b"554 5.6.0 no", Verdict.REJECTED)])
+@pytest.mark.parametrize(
+    ("reply", "verdict"),
+    [(b"451", Verdict.TRANSIENT), (b"530 log in", Verdict.TRANSIENT), (b"554 5.6.0 no", Verdict.REJECTED)],
+)
 def test_refused_data_spares_recipients_refused_before(reply: bytes, verdict: Verdict) -> None:
     dialogue = ready(*ALL)
     dialogue.begin(TWO)

@@ -108,19 +108,19 @@ class Connection:
         except Exception as exc:
             self._lose(exc)
 
-    def begin(self, envelope: Envelope, now: float) -> None:
+    def begin(self, envelope: Envelope, now: float, *, trusted: bool) -> None:
         """Starts an email on an open, idle connection; `flush` is next."""
         self._since = now
-        self._write(self.dialogue.begin(envelope))
+        self._write(self.dialogue.begin(envelope, trusted=trusted))
 
-    def write_dot(self, following: Envelope | None, now: float) -> None:
+    def write_dot(self, following: Envelope | None, now: float, *, trusted: bool) -> None:
         """Ends the message of a parked connection, and starts the one that follows; `flush` is next."""
         self._since = self._dot_at = now
         assert self.dialogue.transaction is not None
         data = self.dialogue.transaction.write_dot()
         if following:
             self.is_fresh = False
-            data += self.dialogue.follow(following)
+            data += self.dialogue.follow(following, trusted=trusted)
         self._write(data)
 
     def finish(self, now: float) -> Transaction:

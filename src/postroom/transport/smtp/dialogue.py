@@ -62,14 +62,14 @@ class Dialogue:
         self._replies.clear()
         return self._opening.secured()
 
-    def begin(self, envelope: Envelope) -> bytes:
-        """Starts an email on an open, idle connection; returns what to write."""
-        self.transaction = Transaction(envelope, self._opening.features)
+    def begin(self, envelope: Envelope, *, trusted: bool = False) -> bytes:
+        """Starts an email on an open, idle connection; returns what to write. `trusted`: see `refusal`."""
+        self.transaction = Transaction(envelope, self._opening.features, trusted=trusted)
         return self.transaction.begin()
 
-    def follow(self, envelope: Envelope) -> bytes:
+    def follow(self, envelope: Envelope, *, trusted: bool = False) -> bytes:
         """Starts the next email behind the final dot of this one; returns what to write in one piece with it."""
-        self._following = Transaction(envelope, self._opening.features, early=True)
+        self._following = Transaction(envelope, self._opening.features, early=True, trusted=trusted)
         return self._following.begin()
 
     def part(self) -> None:

@@ -5,10 +5,14 @@ from postroom.mail.outcome import Phase, Reply, Verdict
 ROUTE_CODES = frozenset({530, 535, 538})  # it wants other credentials or encryption (RFC 4954 §6)
 
 
-def verdict(reply: Reply, phase: Phase) -> Verdict:
-    """What follows from a refusal at this phase."""
-    if reply.code in ROUTE_CODES and phase is not Phase.DOT:
-        return Verdict.ROUTE
+def verdict(reply: Reply, phase: Phase, *, trusted: bool) -> Verdict:
+    """What follows from a refusal at this phase.
+
+    `trusted`: the relay takes other mail from us, or another recipient of this email. Where it wants a login for one
+    recipient all the same, it is not down, and this one must not hold up everybody.
+    """
+    if reply.code in ROUTE_CODES and phase in (Phase.MAIL, Phase.RCPT, Phase.DATA):
+        return Verdict.TRANSIENT if trusted and phase is not Phase.MAIL else Verdict.ROUTE
     if reply.code < 500 or _refuses_our_name(reply, phase):
         return Verdict.TRANSIENT
     return Verdict.PERMANENT if phase is Phase.RCPT else Verdict.REJECTED

@@ -17,6 +17,7 @@ from postroom.transport.smtp.relay import Relay, Tls
 log = logging.getLogger(__name__)
 
 EMAILS_PER_CONNECTION = 100
+TRUSTED_SECONDS = 600.0  # after it took an email, the relay is known to take mail from us
 UNENCRYPTED_SECONDS = 300.0  # before encryption that did not work is tried again
 
 
@@ -31,6 +32,7 @@ class Route:
         self._context = context
         self._unencrypted = replace(relay, tls=Tls.NONE) if relay.may_go_unencrypted else relay
         self._unencrypted_until = 0.0
+        self._trusted_until = 0.0
         self._limits = limits(relay.timeouts)
         self._lock = threading.Lock()
         self._idle: list[tuple[float, Connection]] = []  # since when; the newest last
@@ -42,6 +44,14 @@ class Route:
             return Connection(relay, self._context, addresses, self._limits, now=now)
         except OSError as exc:
             raise RouteTrouble(Phase.CONNECT, f"cannot connect: {exc.strerror}") from exc
+
+    def has_taken(self, now: float) -> None:
+        """The relay took an email."""
+        self._trusted_until = now + TRUSTED_SECONDS  # without the lock: once per email, and a lost race costs nothing
+
+    def is_trusted(self, now: float) -> bool:
+        """Whether the relay is known to take mail from us; see `refusal`."""
+        return now < self._trusted_until
 
     def goes_unencrypted(self, trouble: RouteTrouble, now: float) -> bool:
         """Whether to connect once more after this trouble: encryption was opportunistic and did not work. The relay is

@@ -100,7 +100,7 @@ class SendLoop:
         for queue, fresh in ((self._moved, True), (self._waiting, False)):
             while queue and (connection := self._pool.acquire(fresh=fresh, now=now)):
                 self._busy[connection] = under_way = queue.popleft()
-                connection.begin(under_way.envelope, now)
+                connection.begin(under_way.envelope, now, trusted=self._route.is_trusted(now))
                 begun.append(connection)
         self._go_on(begun, now)
         if self._waiting or self._moved:
@@ -181,15 +181,16 @@ class SendLoop:
         asked = list(self._parked.items())
         self._serve(0.0)  # while the fence was asked, a relay may have left: then there is no doubt yet
         now = self._clock()
+        trusted = self._route.is_trusted(now)
         still_there = [(connection, under_way) for connection, under_way in asked if self._parked.pop(connection, None)]
         for connection, under_way in still_there:
             if under_way.envelope.email_id not in allowed:
                 connection.dialogue.release()
             elif self._waiting and self._may_be_followed(connection):
                 self._following[connection] = following = self._waiting.popleft()
-                connection.write_dot(following.envelope, now)
+                connection.write_dot(following.envelope, now, trusted=trusted)
             else:
-                connection.write_dot(None, now)
+                connection.write_dot(None, now, trusted=trusted)
         self._go_on([connection for connection, _ in still_there], now)
 
     # -- following ---------------------------------------------------------------------------------------------------
@@ -227,6 +228,8 @@ class SendLoop:
         for outcome in outcomes:
             if outcome.reply is None:
                 continue
+            if outcome.verdict is Verdict.ACCEPTED:
+                self._route.has_taken(now)
             if outcome.verdict is not Verdict.ROUTE:
                 return self._route.breaker.succeeded()
             said = f"the relay answers {outcome.reply.code} at {outcome.phase.upper()}"

@@ -5,6 +5,7 @@ each piece that is sent wakes up the relay, and sending costs more than all else
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from postroom.mail.outcome import Envelope, Outcome, Phase, Reply, Verdict
 from postroom.transport.smtp import command, plan, refusal, replies
@@ -24,18 +25,18 @@ _REFUSED = {
 class Transaction:
     """The course of one email. `phase` is how far the dialogue has come; when `is_over`, `outcomes` has all of them.
     `awaits_dot`: the body has been given out to be written, or waits with the dot, and `write_dot` has not been called.
-    `early`: it begins in one piece with the final dot of the email before (RFC 2920 §3.1).
+    `early`: it begins in one piece with the final dot of the email before (RFC 2920 §3.1). `trusted`: see `refusal`.
 
     Then `usable` says whether the connection may carry another email, `heard` that the relay answered something about
     this one, and `unheard` that it ended the connection in place of its first reply, or would not have it so early.
     """
 
     __slots__ = (
-        "_handle", "_held_back", "_open", "_outcomes", "_pipelining", "_plan", "_rcpt", "_sender_taken",
+        "_handle", "_held_back", "_open", "_outcomes", "_pipelining", "_plan", "_rcpt", "_sender_taken", "_trusted",
         "awaits_dot", "early", "envelope", "heard", "is_over", "phase", "unheard", "usable",
     )  # fmt: skip
 
-    def __init__(self, envelope: Envelope, features: Features, *, early: bool = False) -> None:
+    def __init__(self, envelope: Envelope, features: Features, *, early: bool = False, trusted: bool = False) -> None:
         self.envelope = envelope
         self.phase = Phase.MAIL
         self.is_over = False
@@ -51,6 +52,7 @@ class Transaction:
         self._open = len(self._plan.recipients)  # how many have no outcome yet
         self._rcpt = 0  # how many have been answered
         self._sender_taken = False
+        self._trusted = trusted
         self._held_back = b""
 
     @property
@@ -122,9 +124,11 @@ class Transaction:
         if raw.code >= 400:
             if index not in self._outcomes:
                 reply = replies.of(raw)
-                self._settle(index, refusal.verdict(reply, self.phase), _REFUSED["rcpt"], reply)
+                self._settle(index, self._verdict(reply), _REFUSED["rcpt"], reply)
         elif raw.code >= 300:
             return self._nonsense(raw)
+        elif not self._trusted:
+            self._trust()
         self._rcpt += 1
         if self._rcpt < len(recipients):
             return self._next_recipient()
@@ -195,9 +199,20 @@ class Transaction:
         self.usable = False
         return self._end()
 
+    def _verdict(self, reply: Reply) -> Verdict:
+        return refusal.verdict(reply, self.phase, trusted=self._trusted)
+
+    def _trust(self) -> None:
+        """The relay takes a recipient from us: those before whom it refused us are a matter of their own."""
+        self._trusted = True
+        if self._sender_taken:
+            for index, outcome in self._outcomes.items():
+                if outcome.verdict is Verdict.ROUTE:
+                    self._outcomes[index] = replace(outcome, verdict=Verdict.TRANSIENT)
+
     def _refuse_rest(self, raw: RawReply) -> None:
         reply = replies.of(raw)
-        self._settle_rest(refusal.verdict(reply, self.phase), _REFUSED[self.phase], reply)
+        self._settle_rest(self._verdict(reply), _REFUSED[self.phase], reply)
 
     def _settle_rest(self, verdict: Verdict, problem: str, reply: Reply | None = None) -> None:
         for index in self._plan.recipients:
