@@ -133,7 +133,10 @@ def test_tags_come_in_two_spellings(product: Product) -> None:
             {"content": "YWJj", "filename": "ä.bin", "inline_content_id": "a@b.c"},
             ("ä.bin", "application/octet-stream", "a@b.c", 3),
         ),
-        ({"content": "BEGIN:VCALENDAR", "content_type": "text/calendar"}, (None, "text/calendar", None, 15)),
+        (
+            {"content": "BEGIN:VCALENDAR", "content_type": "text/calendar"},
+            (None, "text/calendar; charset=utf-8", None, 15),
+        ),
         (
             {"content": "YWJj", "content_type": 'text/plain; charset="utf-8"'},
             (None, 'text/plain; charset="utf-8"', None, 3),

@@ -12,14 +12,27 @@ from postroom.mail.email import Attachment
 
 
 def decode(content: str | list[int], content_type: str | None = None, limit: int = 1_000) -> bytes:
+    return read(content, content_type, limit).octets
+
+
+def read(content: str | list[int], content_type: str | None = None, limit: int = 1_000) -> attachments.Content:
     return attachments.decode(content, content_type=content_type, member="attachments[0].content", limit=limit)
 
 
 def describe(
-    filename: str | None = None, content_type: str | None = None, content_id: str | None = None, content: bytes = b"x"
+    filename: str | None = None,
+    content_type: str | None = None,
+    content_id: str | None = None,
+    content: bytes = b"x",
+    is_utf8: bool = False,
 ) -> Attachment:
     return attachments.describe(
-        filename=filename, content_type=content_type, content_id=content_id, content=content, member="attachments[0]"
+        filename=filename,
+        content_type=content_type,
+        content_id=content_id,
+        content=content,
+        is_utf8=is_utf8,
+        member="attachments[0]",
     )
 
 
@@ -56,6 +69,46 @@ def test_text_that_is_not_base64_is_refused(content: str) -> None:
     for content_type in (None, "application/pdf"):
         with pytest.raises(InvalidAttachment, match="not valid base64"):
             decode(content, content_type)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "SGVsbG8gV29ybGQ",  # only the padding is missing
+        "YQ=",
+        "YWJj=",
+        "Y Q==",
+        "hi there",
+        "data:text/plain;base64,YQ==",
+        " DATA:,hi!",
+    ],
+)
+@pytest.mark.parametrize("content_type", [None, "application/pdf", "text/csv", "text/plain; charset=utf-8"])
+def test_base64_that_is_malformed_is_refused_whatever_the_type(content: str, content_type: str | None) -> None:
+    with pytest.raises(InvalidAttachment, match="not valid base64"):
+        decode(content, content_type)
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("text/plain", "text/plain; charset=utf-8"),
+        ("text/plain; charset=iso-8859-1", "text/plain; charset=utf-8"),
+        ('Text/Calendar; CHARSET="us-ascii"; method=REQUEST', "text/calendar; method=REQUEST; charset=utf-8"),
+        ('text/x; a="; charset=x";charset=y', 'text/x; a="; charset=x"; charset=utf-8'),
+    ],
+)
+def test_text_that_is_taken_as_it_is_is_labelled_as_what_it_is(written: str, kept: str) -> None:
+    octets, is_utf8 = read("Grüße", written)
+    assert octets == "Grüße".encode()
+    assert describe("a.txt", written, is_utf8=is_utf8).content_type == kept
+
+
+def test_text_in_base64_keeps_its_label() -> None:
+    written = "text/plain; charset=iso-8859-1"
+    octets, is_utf8 = read(base64.b64encode("Grüße".encode("latin-1")).decode(), written)
+    assert octets == "Grüße".encode("latin-1")
+    assert describe("a.txt", written, is_utf8=is_utf8).content_type == written
 
 
 def test_text_that_is_not_base64_is_taken_as_it_is_for_text_types() -> None:

@@ -232,7 +232,7 @@ def _attachment(sent: AttachmentIn, member: str, room: int) -> Attachment:
         raise InvalidAttachment(member, "has no content")
     if not isinstance(sent.content, str | list):
         raise InvalidAttachment(f"{member}.content", "must be base64 text or a list of octets")
-    content = attachments.decode(
+    content, is_utf8 = attachments.decode(
         sent.content, content_type=sent.content_type, member=f"{member}.content", limit=max(room, 0)
     )
     return attachments.describe(
@@ -240,6 +240,7 @@ def _attachment(sent: AttachmentIn, member: str, room: int) -> Attachment:
         content_type=sent.content_type,
         content_id=sent.content_id,
         content=content,
+        is_utf8=is_utf8,
         member=member,
     )
 

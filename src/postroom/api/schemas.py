@@ -125,7 +125,9 @@ class AttachmentIn(Sent):
 
     model_config = ConfigDict(json_schema_extra={"required": ["content"]})
 
-    content: Content = Field(None, description="Base64 text, a list of octets, or a `Buffer` of Node.")
+    content: Content = Field(
+        None, description="Base64 text, a list of octets, a `Buffer` of Node, or plain text for a `text/*` type."
+    )
     filename: Annotated[str | None, BeforeValidator(_no_name)] = Field(None, examples=["invoice.pdf"])
     content_type: str | None = Field(
         None,

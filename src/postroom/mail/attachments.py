@@ -6,6 +6,7 @@ Fetching and storing is left to others; how a part is written, to `mime`.
 import binascii
 import mimetypes
 import re
+from typing import NamedTuple
 
 from postroom.errors import InvalidAttachment
 from postroom.mail import characters
@@ -17,9 +18,12 @@ MAX_CONTENT_ID = 127  # characters
 OCTETS = "application/octet-stream"
 
 _WORD = r"[!#$%&'*+.^_`{|}~0-9A-Za-z-]++"  # RFC 2045 §5.1
-_CONTENT_TYPE = re.compile(
-    rf'({_WORD}/{_WORD})((?:[ ]*;[ ]*{_WORD}=(?:{_WORD}|"(?:[ !#-\[\]-~]|\\[ -~])*+"))*+)[ ]*;?[ ]*'
-)
+_PARAMETER = rf'[ ]*;[ ]*{_WORD}=(?:{_WORD}|"(?:[ !#-\[\]-~]|\\[ -~])*+")'
+_CONTENT_TYPE = re.compile(rf"({_WORD}/{_WORD})((?:{_PARAMETER})*+)[ ]*;?[ ]*")
+_PARAMETERS = re.compile(_PARAMETER)
+_CHARSET = re.compile(r"[ ]*;[ ]*charset[*=]", re.IGNORECASE)
+_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=\s]", re.ASCII)
+_DATA_URL = re.compile(r"\s*data:[^\s,]*,", re.IGNORECASE)
 _CONTENT_ID = re.compile(r"[!-;=?-~]{1,127}")
 _TYPES = mimetypes.MimeTypes()
 _TYPES_MISSING = {  # in common use, but not in the tables of every supported Python
@@ -40,30 +44,44 @@ for _ending, _type in _TYPES_MISSING.items():
 _COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 
 
-def decode(content: str | list[int], *, content_type: str | None, member: str, limit: int) -> bytes:
-    """The octets of a `content` member: base64 text, a list of octets, or plain text where the declared type is text/*.
+class Content(NamedTuple):
+    """What was attached. `is_utf8`: it came as plain text, so that it is in UTF-8 whatever its sender says."""
+
+    octets: bytes
+    is_utf8: bool = False
+
+
+def decode(content: str | list[int], *, content_type: str | None, member: str, limit: int) -> Content:
+    """What a `content` member holds: base64 text, a list of octets, or, where the declared type is text/*, plain text
+    with some character that no base64 has.
 
     Raises `InvalidAttachment` when it is none of these, empty, or larger than `limit` octets (judged before decoding).
     """
     if isinstance(content, list):
-        data = _from_octets(content, member, limit)
+        found = Content(_from_octets(content, member, limit))
     else:
-        data = _from_text(content, content_type, member, limit)
-    if not data:
+        found = _from_text(content, content_type, member, limit)
+    if not found.octets:
         raise InvalidAttachment(member, "is empty")
-    return data
+    return found
 
 
 def describe(
-    *, filename: str | None, content_type: str | None, content_id: str | None, content: bytes, member: str
+    *,
+    filename: str | None,
+    content_type: str | None,
+    content_id: str | None,
+    content: bytes,
+    is_utf8: bool = False,
+    member: str,
 ) -> Attachment:
-    """The attachment with its file name cut to the last path segment and its type checked, or guessed from the name."""
+    """The attachment with its file name cut to the last path segment and its type checked, or guessed from the name;
+    `is_utf8` gives the type that charset in place of its own."""
     name = _filename(filename or "", f"{member}.filename")
+    kind = _checked_type(content_type, f"{member}.content_type") if content_type else _guessed_type(name or "")
     return Attachment(
         filename=name,
-        content_type=_checked_type(content_type, f"{member}.content_type")
-        if content_type
-        else _guessed_type(name or ""),
+        content_type=_in_utf8(kind) if is_utf8 else kind,
         content_id=_checked_id(content_id, f"{member}.content_id") if content_id else None,
         size=len(content),
         content=content,
@@ -80,17 +98,22 @@ def _from_octets(content: list[int], member: str, limit: int) -> bytes:
     raise InvalidAttachment(member, "is a list that holds something other than whole numbers from 0 to 255")
 
 
-def _from_text(content: str, content_type: str | None, member: str, limit: int) -> bytes:
+def _from_text(content: str, content_type: str | None, member: str, limit: int) -> Content:
     joined = content.replace("\r", "").replace("\n", "")
     _check_size(len(joined) // 4 * 3 - joined.count("=", -2), member, limit)
     try:
         if len(joined) % 4 == 0:  # strict mode lets surplus padding pass
-            return binascii.a2b_base64(joined, strict_mode=True)
+            return Content(binascii.a2b_base64(joined, strict_mode=True))
     except ValueError:
         pass
-    if (content_type or "").lower().lstrip().startswith("text/"):
-        return _plain_text(content, member, limit)
+    if (content_type or "").lower().lstrip().startswith("text/") and not _is_meant_as_base64(content):
+        return Content(_plain_text(content, member, limit), is_utf8=True)
     raise InvalidAttachment(member, "is not valid base64 (standard alphabet, with padding, without data: prefix)")
+
+
+def _is_meant_as_base64(content: str) -> bool:
+    """Whether this is more likely spoilt base64 than text: its reader would find gibberish."""
+    return not _NOT_BASE64.search(content) or _DATA_URL.match(content) is not None
 
 
 def _plain_text(content: str, member: str, limit: int) -> bytes:
@@ -124,6 +147,12 @@ def _checked_type(written: str, member: str) -> str:
     if _is_composite(kind):
         raise InvalidAttachment(member, "is a multipart or message type, which cannot be attached")
     return kind + found[2]
+
+
+def _in_utf8(kind: str) -> str:
+    name, mark, parameters = kind.partition(";")
+    others = [one for one in _PARAMETERS.findall(mark + parameters) if not _CHARSET.match(one)]
+    return f"{name.rstrip(' ')}{''.join(others)}; charset=utf-8"
 
 
 def _guessed_type(filename: str) -> str:
