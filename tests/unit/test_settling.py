@@ -151,6 +151,26 @@ def test_attempt_beyond_the_deadline_is_not_waited_for() -> None:
     assert life.last_error.kind == "expired"
 
 
+@pytest.mark.parametrize("end", [{"attempts": 5}, {"expires_at": NOW + timedelta(seconds=20)}])
+def test_email_that_may_have_been_delivered_in_its_last_attempt_has_not_failed(end: dict[str, object]) -> None:
+    life = settled(claimed(A, **end), a=Verdict.UNCERTAIN)
+    assert life.status is Status.UNCERTAIN
+    assert life.recipients[0].status is RecipientStatus.UNCERTAIN
+    assert life.recipients[0].message == "as scripted"
+    assert life.last_error is not None
+    assert (life.last_error.kind, life.last_error.permanent) == ("uncertain", False)
+    assert life.next_attempt_at is None
+    assert life.possible_duplicate
+    assert life.timeline[-1].event == "uncertain"
+
+
+def test_recipients_that_surely_got_nothing_in_the_last_attempt_have_failed() -> None:
+    life = settled(claimed(A, B, attempts=5), a=Verdict.UNCERTAIN, b=Verdict.TRANSIENT)
+    assert life.status is Status.UNCERTAIN
+    assert [r.status for r in life.recipients] == [RecipientStatus.UNCERTAIN, RecipientStatus.FAILED]
+    assert life.recipients[1].message == "gave up after 5 attempts"
+
+
 def test_attempt_is_told_in_the_timeline_with_its_worker_and_task() -> None:
     life = settled(claimed(A), a=Verdict.PERMANENT)
     attempt = next(e for e in life.timeline if e.event == "attempt")

@@ -1,6 +1,6 @@
 """The moves of an email's life, as data, and the moves that people and the sweep make. `settling` has the workers'."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -135,7 +135,7 @@ def expire(life: Life, *, now: datetime) -> Life:
 
 def give_up(life: Life, kind: str, message: str, *, now: datetime) -> Life:
     """Stops trying: pending recipients have failed for the stated reason. The email is `sent` if others took it."""
-    recipients = _pending_become(life, RecipientStatus.FAILED, now, message)
+    recipients = _pending_become(life, RecipientStatus.FAILED, now, message=message)
     last = life.last_error
     error = LastError(
         kind=kind,
@@ -147,6 +147,15 @@ def give_up(life: Life, kind: str, message: str, *, now: datetime) -> Life:
     )
     gone = move(life, status_of(recipients, life.status), recipients=recipients, next_attempt_at=None, last_error=error)
     return note(gone, "failed", now, {"reason": kind, "message": message})
+
+
+def give_up_in_doubt(life: Life, in_doubt: Collection[str], kind: str, message: str, *, now: datetime) -> Life:
+    """Stops trying after an attempt in which these addresses may have got the email: they are uncertain, and so is the
+    email; other pending recipients have failed."""
+    held = replace(life, recipients=_pending_become(life, RecipientStatus.UNCERTAIN, now, only=in_doubt))
+    recipients = _pending_become(held, RecipientStatus.FAILED, now, message=message)
+    gone = move(held, status_of(recipients, life.status), recipients=recipients, next_attempt_at=None)
+    return note(gone, "uncertain", now, {"reason": kind, "message": message})
 
 
 def is_suspect(life: Life) -> bool:
@@ -185,7 +194,7 @@ def lapse_after_fence(life: Life, *, now: datetime, again_at: datetime, worker: 
     doubtful = note(doubtful, "outcome_unknown", now, {"worker": worker, "crashes": crashes})
     if on_uncertain is OnUncertain.RESEND and crashes < CRASHES_ALLOWED:
         return move(doubtful, S.QUEUED, next_attempt_at=again_at)
-    recipients = _pending_become(doubtful, RecipientStatus.UNCERTAIN, now, "may have been delivered")
+    recipients = _pending_become(doubtful, RecipientStatus.UNCERTAIN, now, message="may have been delivered")
     return move(doubtful, S.UNCERTAIN, recipients=recipients, next_attempt_at=None)
 
 
@@ -214,9 +223,16 @@ _BY_WEIGHT = (  # the first that any recipient has decides
 
 
 def _pending_become(
-    life: Life, status: RecipientStatus, now: datetime, message: str | None = None
+    life: Life,
+    status: RecipientStatus,
+    now: datetime,
+    *,
+    message: str | None = None,
+    only: Collection[str] | None = None,
 ) -> tuple[Recipient, ...]:
     return tuple(
-        replace(r, status=status, at=now, message=message or r.message) if r.status in PENDING else r
+        replace(r, status=status, at=now, message=message or r.message)
+        if r.status in PENDING and (only is None or r.address in only)
+        else r
         for r in life.recipients
     )

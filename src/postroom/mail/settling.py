@@ -158,12 +158,20 @@ def _again(
         again_at = now if verdicts <= {Verdict.RELEASED} else retry.after_route_trouble(policy, now=now, random=random)
         return lifecycle.back_to_queue(replace(life, attempts=life.attempts - 1), again_at)
     if life.attempts >= email.max_attempts:
-        return lifecycle.give_up(life, "exhausted", f"gave up after {life.attempts} attempts", now=now)
+        return _give_up(life, outcomes, "exhausted", f"gave up after {life.attempts} attempts", now)
     again_at = retry.next_attempt(policy, life.attempts, now=now, random=random)
     if Verdict.UNCERTAIN in verdicts:
         again_at = max(again_at, now + policy.doubt_delay)
     if again_at >= life.expires_at:
-        return lifecycle.give_up(life, "expired", "its next attempt would come after its deadline", now=now)
+        return _give_up(life, outcomes, "expired", "its next attempt would come after its deadline", now)
     waiting = lifecycle.move(life, Status.RETRYING, next_attempt_at=again_at)
     wait: timedelta = again_at - now
     return lifecycle.note(waiting, "retrying", now, {"in_seconds": round(wait.total_seconds(), 1)})
+
+
+def _give_up(life: Life, outcomes: Mapping[str, Outcome], kind: str, message: str, now: datetime) -> Life:
+    """There is no further attempt. What may have been delivered in this one has not failed for sure."""
+    in_doubt = {o.recipient for o in outcomes.values() if o.verdict is Verdict.UNCERTAIN}
+    if in_doubt:
+        return lifecycle.give_up_in_doubt(life, in_doubt, kind, message, now=now)
+    return lifecycle.give_up(life, kind, message, now=now)
