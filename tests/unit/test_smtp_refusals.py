@@ -41,6 +41,12 @@ def test_refused_sender(reply: bytes, verdict: Verdict, features: tuple[str, ...
         (b"550 5.7.1 relaying denied", Verdict.PERMANENT),
         (b"504 5.5.2 <x>: Helo command rejected: need fully-qualified hostname", Verdict.TRANSIENT),
         (b"504 unknown", Verdict.PERMANENT),
+        (b"552 too many recipients", Verdict.TRANSIENT),
+        (b"552 5.5.3 too many recipients", Verdict.TRANSIENT),
+        (b"552 5.2.2 mailbox full", Verdict.PERMANENT),
+        (b"552 5.2.3 too big for this mailbox", Verdict.PERMANENT),
+        (b"552 5.3.4 too big", Verdict.PERMANENT),
+        (b"552 5.7.0 not allowed", Verdict.PERMANENT),
         (b"530 5.7.0 log in", Verdict.TRANSIENT),
     ],
 )
