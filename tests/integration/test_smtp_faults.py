@@ -121,6 +121,17 @@ def test_trouble_before_the_dot_is_transient(opened: OpenSmtp, phase: At, kind: 
         assert delivered(server) == []
 
 
+@pytest.mark.parametrize("reset", [False, True], ids=["cut", "reset"])
+def test_reason_for_which_the_relay_breaks_off_the_body_is_kept(opened: OpenSmtp, reset: bool) -> None:
+    with Smtpd(Offer(size=None)) as server:
+        server.script.on("body", Say("552 5.3.4 Too big"), Cut(reset=reset))
+        (hand_off,) = send(opened(server.url), envelope(size=16_000_000))
+        (outcome,) = hand_off.outcomes
+        assert (outcome.verdict, outcome.phase) == (Verdict.REJECTED, Phase.BODY)
+        assert outcome.reply is not None
+        assert (outcome.reply.code, outcome.reply.enhanced) == (552, "5.3.4")
+
+
 @pytest.mark.parametrize(
     ("phase", "reply", "verdict"),
     [

@@ -1,5 +1,7 @@
 """What the relay refuses, breaks off or garbles, byte by byte, without sockets: which outcome follows from what."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -211,6 +213,25 @@ def test_data_answered_with_250_is_garbage() -> None:
     assert dialogue.receive(b"250 ok\r\n250 ok\r\n250 ok\r\n") == b""
     assert dialogue.broken
     assert verdicts(dialogue) == [Verdict.TRANSIENT]
+
+
+@pytest.mark.parametrize(
+    ("reply", "verdict"),
+    [
+        (b"552 5.3.4 too big", Verdict.REJECTED),
+        (b"554 5.7.1 spam", Verdict.REJECTED),
+        (b"451 4.3.0 later", Verdict.TRANSIENT),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 10_000])
+def test_refusal_in_the_middle_of_the_body_counts_by_its_code(reply: bytes, verdict: Verdict, size: int) -> None:
+    dialogue = parked(envelope=replace(EMAIL, data=EMAIL.data * size))
+    assert dialogue.receive(reply + b"\r\n") == b""
+    assert dialogue.broken
+    (outcome,) = outcomes(dialogue)
+    assert (outcome.verdict, outcome.phase) == (verdict, Phase.BODY)
+    assert outcome.reply is not None
+    assert outcome.reply.code == int(reply[:3])
 
 
 def test_reply_while_the_fence_is_asked_forbids_the_dot() -> None:

@@ -13,7 +13,7 @@ class Verdict(StrEnum):
     ACCEPTED = "accepted"  # the relay answered 2xx to the final dot: it owns the email now (RFC 5321 §6.1)
     TRANSIENT = "transient"  # 4xx, time-out or lost link before the final dot: surely not delivered, try later
     PERMANENT = "permanent"  # 5xx to RCPT: this recipient is refused for good
-    REJECTED = "rejected"  # 5xx to MAIL, DATA or the final dot: the email itself is refused for good
+    REJECTED = "rejected"  # 5xx to MAIL, DATA, the body or the final dot: the email itself is refused for good
     UNCERTAIN = "uncertain"  # the final dot was written, no certain reply came: it may have been delivered (RFC 1047)
     ROUTE = "route"  # the relay is down, or refuses us: says nothing about the email, costs no attempt
     RELEASED = "released"  # handed back untried: shutdown, or the fence refused; costs no attempt

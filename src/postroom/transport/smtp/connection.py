@@ -141,6 +141,7 @@ class Connection:
             try:
                 self._send()
             except Exception as exc:
+                self._hear_last_words()
                 self._lose(exc)
         self.wants_write = bool(self._pending) or self._wire.wants_write
         progress = self._sends + self.dialogue.answered
@@ -201,13 +202,20 @@ class Connection:
             if dialogue.broken or not wire.is_encrypted:  # what is decrypted already, no selector would tell
                 return
 
+    def _hear_last_words(self) -> None:
+        """A relay that breaks off may have said why, in a reply that has not been read yet."""
+        with contextlib.suppress(Exception):  # what went wrong first is told
+            while not self.dialogue.broken and (data := self._wire.receive()):
+                self.dialogue.receive(data)
+
     def _lose(self, exc: Exception) -> None:
         """Judges what was under way. A bug is logged and ends this connection alone: an exception would take along what
         is under way on all others, some of it in doubt."""
-        if isinstance(exc, WireLost):
-            return self.dialogue.lose(str(exc), closed=exc.closed)
-        log.error("unexpected error", exc_info=exc)
-        self.dialogue.lose("an error in Postroom ended the connection")
+        if not isinstance(exc, WireLost):
+            log.error("unexpected error", exc_info=exc)
+            self.dialogue.lose("an error in Postroom ended the connection")
+        elif not self.dialogue.broken:
+            self.dialogue.lose(str(exc), closed=exc.closed)
 
     def _write(self, data: bytes) -> None:
         if data:

@@ -18,6 +18,7 @@ _REFUSED = {
     "mail": "the relay refuses the sender",
     "rcpt": "the relay refuses the recipient",
     "data": "the relay refuses to take the message",
+    "body": "the relay refuses the message",
     "dot": "the relay refuses the message",
 }
 
@@ -142,7 +143,7 @@ class Transaction:
         if raw.code == 354 and self._open:
             self.phase = Phase.BODY
             self.awaits_dot = True
-            self._handle = Transaction._nonsense
+            self._handle = Transaction._on_body
             if len(self._plan.body) > SMALL_BODY:
                 return self._plan.body
             self._held_back = self._plan.body
@@ -154,6 +155,13 @@ class Transaction:
             return self._nonsense(raw)
         self._refuse_rest(raw)
         return self._reset() if self._sender_taken else self._end()
+
+    def _on_body(self, raw: RawReply) -> bytes:
+        """It will not have the rest, which nothing but the end of the connection can stop."""
+        if raw.code < 400:
+            return self._nonsense(raw)
+        self._refuse_rest(raw)
+        return self._break()
 
     def _on_dot(self, raw: RawReply) -> bytes:
         if raw.code >= 400:
