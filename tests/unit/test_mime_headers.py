@@ -37,3 +37,15 @@ def test_long_name_before_an_id_is_folded() -> None:
     assert max(map(len, message.split(b"\r\n"))) <= 78
     assert b" <news.example.org>\r\n" in message
     corpus.same(email, [], message)
+
+
+@pytest.mark.parametrize("shift", range(40))
+def test_line_with_an_encoded_word_has_at_most_76_characters(shift: int) -> None:
+    names = [f"Zoë {'abcdef ü' * times}".strip() for times in range(12)]
+    to = [f"{name} <{'u' * (1 + shift)}@example.org>" for name in names]
+    subject = f"Zoë {'x ' * shift}" + "ü" * shift
+    email = corpus.letter(text=".", to=to, subject=subject, custom=[("List-Id", f"{subject} <{'n' * shift}.example>")])
+    message = mime.compose(email, [])
+    head = message.partition(b"\r\n\r\n")[0]
+    assert [line for line in head.split(b"\r\n") if b"=?" in line and len(line) > 76] == []
+    corpus.same(email, [], message)

@@ -142,6 +142,22 @@ def test_any_body_is_read_as_it_was_sent(bodies: Mapping[str, Any]) -> None:
 
 
 @given(
+    st.lists(
+        st.tuples(st.integers(68, 78), st.text("é=. \t", max_size=4), st.sampled_from(["", " ", "\t", "  ", " \t "])),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_quoted_printable_lines_have_at_most_76_characters(pieces: list[tuple[int, str, str]]) -> None:
+    text = "\n".join("x" * width + middle + blanks for width, middle, blanks in pieces)
+    email = corpus.letter(text=f"é\n{text}")
+    message = compose(email)
+    assert b"quoted-printable" in message
+    assert max(map(len, message.partition(b"\r\n\r\n")[2].split(b"\r\n"))) <= 76
+    corpus.same(email, [], message)
+
+
+@given(
     st.lists(attachments(), max_size=2).map(tuple),
     st.sampled_from([None, "", "<p>Hi</p>"]),
     st.sampled_from([None, "", "Hi"]),

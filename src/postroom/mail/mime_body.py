@@ -1,12 +1,15 @@
 """The parts of a message as octets (RFC 2045, 2046, 2387): a part is its Content-* fields, a blank line, its body."""
 
 import binascii
+import re
 from collections.abc import Sequence
 
 from postroom.mail import lines, mime_headers
 from postroom.mail.email import Attachment
 
 _ASCII = bytes(range(128))
+_BLANK_AT_END = re.compile(rb"=(?:20|09)(?:\n|\Z)")
+_BLANK_TOO_FAR = re.compile(rb"^([^\n]{74,})(=(?:20|09))$", re.MULTILINE)
 _MOSTLY_ASCII = 1 / 3  # of the octets may be others: all of Latin script stays readable in the source, no other does
 
 
@@ -48,8 +51,15 @@ def _encode(written: str) -> tuple[str, bytes]:
     data = written.encode()
     beyond_ascii = len(data.translate(None, _ASCII))
     if beyond_ascii <= len(data) * _MOSTLY_ASCII:
-        return "quoted-printable", binascii.b2a_qp(data, istext=True).replace(b"\n", b"\r\n")
+        return "quoted-printable", _quoted_printable(data).replace(b"\n", b"\r\n")
     return "base64", _base64(data.replace(b"\n", b"\r\n"))
+
+
+def _quoted_printable(data: bytes) -> bytes:
+    """With lines of at most 76 characters (RFC 2045 §6.7): `b2a_qp` counts a blank at the end of a line as one, though
+    it writes three."""
+    quoted = binascii.b2a_qp(data, istext=True)
+    return _BLANK_TOO_FAR.sub(rb"\1=\n\2", quoted) if _BLANK_AT_END.search(quoted) else quoted
 
 
 def _base64(data: bytes) -> bytes:

@@ -13,6 +13,7 @@ from postroom.mail import characters, encoded_word, lines
 from postroom.mail.email import Address
 
 FOLD_AT = 78  # RFC 5322 §2.1.1: should
+FOLD_ENCODED_AT = 76  # lines with an encoded word (RFC 2047 §2: must)
 
 _ADDR = re.compile(r'[^\x00-\x20\x7f-\xa0()<>\[\]:;,\\"@\ud800-\udfff]+@[A-Za-z0-9.-]+')
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
@@ -141,12 +142,13 @@ def _fold(name: str, words: Sequence[str]) -> str:
     """Joins words by spaces, breaking lines before the limit. Never right after the colon: some readers would take the
     fold for a space that belongs to the value."""
     whole = f"{name}: {' '.join(words)}\r\n"
-    if len(whole) <= FOLD_AT + 2:
+    limit = FOLD_ENCODED_AT if "=?" in whole else FOLD_AT
+    if len(whole) <= limit + 2:
         return whole
     folded: list[str] = []
     line = f"{name}: {words[0]}"
     for word in words[1:]:
-        if len(line) + 1 + len(word) > FOLD_AT:
+        if len(line) + 1 + len(word) > limit:
             folded.append(line)
             line = ""
         line += f" {word}"
