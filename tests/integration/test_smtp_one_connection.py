@@ -56,6 +56,7 @@ def test_reset_before_the_handshake_is_the_routes_trouble(tls: Certificates, ope
         (hand_off,) = handed_off(list(transport.send(take, fence=pass_all)))
         (outcome,) = hand_off.outcomes
         assert (outcome.verdict, outcome.phase) == (Verdict.ROUTE, Phase.STARTTLS)
+        assert outcome.message == "the TLS handshake failed: the relay reset the connection"
         assert verdicts(send(transport, envelope())[0]) == [Verdict.ACCEPTED]
 
 

@@ -142,6 +142,10 @@ def _reason(exc: Exception) -> str:
         return f"the certificate is not trusted ({exc.verify_message})"
     if isinstance(exc, ssl.SSLError):
         return (exc.reason or "unexpected end").lower().replace("_", " ")
+    if (
+        isinstance(exc, OSError) and exc.errno == errno.ENOTCONN
+    ):  # what remains of a reset once the bytes before it are read
+        return "the relay reset the connection"
     if isinstance(exc, OSError) and exc.strerror:
         return exc.strerror
     return type(exc).__name__
