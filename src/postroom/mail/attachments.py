@@ -22,7 +22,7 @@ _PARAMETER = rf'[ ]*;[ ]*{_WORD}=(?:{_WORD}|"(?:[ !#-\[\]-~]|\\[ -~])*+")'
 _CONTENT_TYPE = re.compile(rf"({_WORD}/{_WORD})((?:{_PARAMETER})*+)[ ]*;?[ ]*")
 _PARAMETERS = re.compile(_PARAMETER)
 _CHARSET = re.compile(r"[ ]*;[ ]*charset[*=]", re.IGNORECASE)
-_NOT_BASE64 = re.compile(r"[^A-Za-z0-9+/=\s]", re.ASCII)
+_LIKE_BASE64 = re.compile(r"[A-Za-z0-9+/]{24,}=*|[A-Za-z0-9+/]+=+")  # padded, or too long for one word
 _DATA_URL = re.compile(r"\s*data:[^\s,]*,", re.IGNORECASE)
 _CONTENT_ID = re.compile(r"[!-;=?-~]{1,127}")
 _TYPES = mimetypes.MimeTypes()
@@ -53,7 +53,7 @@ class Content(NamedTuple):
 
 def decode(content: str | list[int], *, content_type: str | None, member: str, limit: int) -> Content:
     """What a `content` member holds: base64 text, a list of octets, or, where the declared type is text/*, plain text
-    with some character that no base64 has.
+    that does not look like spoilt base64.
 
     Raises `InvalidAttachment` when it is none of these, empty, or larger than `limit` octets (judged before decoding).
     """
@@ -106,14 +106,14 @@ def _from_text(content: str, content_type: str | None, member: str, limit: int) 
             return Content(binascii.a2b_base64(joined, strict_mode=True))
     except ValueError:
         pass
-    if (content_type or "").lower().lstrip().startswith("text/") and not _is_meant_as_base64(content):
+    if (content_type or "").lower().lstrip().startswith("text/") and not _is_meant_as_base64(joined):
         return Content(_plain_text(content, member, limit), is_utf8=True)
     raise InvalidAttachment(member, "is not valid base64 (standard alphabet, with padding, without data: prefix)")
 
 
-def _is_meant_as_base64(content: str) -> bool:
+def _is_meant_as_base64(joined: str) -> bool:
     """Whether this is more likely spoilt base64 than text: its reader would find gibberish."""
-    return not _NOT_BASE64.search(content) or _DATA_URL.match(content) is not None
+    return bool(_LIKE_BASE64.fullmatch(joined) or _DATA_URL.match(joined))
 
 
 def _plain_text(content: str, member: str, limit: int) -> bytes:
