@@ -14,6 +14,7 @@ PostroomError
 │   ├── OutcomeUnknown     the write may or may not have happened; repeat with the same idempotency key
 │   └── StoreLocked        another process owns this store
 ├── QueueUnavailable       the wake-up was not confirmed; carry on, the sweep will publish it
+├── ServiceUnreachable     a command finds no Postroom at the address of its API
 ├── ResultsUnavailable     the results of chunks are not kept; emails are delivered all the same
 └── Overloaded             refused for backpressure; try again after `retry_after_seconds`
 """
@@ -92,6 +93,10 @@ class StoreLocked(StoreError):
 
 class QueueUnavailable(PostroomError):
     """The broker did not confirm in time. The store still holds the email; the sweep publishes it later."""
+
+
+class ServiceUnreachable(PostroomError):
+    """A command of the command line finds no Postroom at the address of its API."""
 
 
 class ResultsUnavailable(PostroomError):

@@ -10,30 +10,9 @@ from pathlib import Path
 import pytest
 
 from postroom.cli import main
+from tests.acceptance.command import SEND, postroom
 from tests.acceptance.conftest import Start
-from tests.acceptance.service import Service, environment
-
-
-def postroom(
-    *arguments: str, service: Service | None = None, folder: Path | None = None, words: str = "", **env: str
-) -> tuple[int, str, str]:
-    """Runs the command, with these words on standard input; returns exit code, standard output, standard error."""
-    variables = environment({})
-    if service:
-        variables |= {"POSTROOM_API_URL": service.address, "POSTROOM_API_KEY": service.key}
-    done = subprocess.run(
-        [sys.executable, "-m", "postroom", *arguments],
-        cwd=service.folder if service else folder,
-        env=variables | env,
-        input=words,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    return done.returncode, done.stdout, done.stderr
-
-
-SEND = ("send", "--from", "ann@example.com", "--to", "bob@example.com", "--subject", "Hello", "--text", "Hi")
+from tests.acceptance.service import environment
 
 
 def test_send_status_list_cancel_and_retry_work_from_the_shell(start: Start) -> None:
@@ -68,36 +47,6 @@ def test_refusal_is_a_sentence_and_exit_code_one(start: Start) -> None:
     assert "Traceback" not in err
 
 
-def test_keys_are_made_listed_and_revoked_while_the_service_runs_and_while_it_does_not(start: Start) -> None:
-    service = start()
-    code, token, _ = postroom("keys", "create", "reporting", "--sending-only", service=service)
-    assert code == 0
-    assert service.request("GET", "/emails", key=token.strip()).json()["name"] == "restricted_api_key"
-    service.stop()
-    keys = json.loads(postroom("keys", "list", "--json", service=service)[1])
-    made = next(key for key in keys if key["name"] == "reporting")
-    assert made["permission"] == "sending_access"
-    assert postroom("keys", "revoke", made["id"], service=service)[0] == 0
-    service.start()
-    assert service.request("POST", "/emails", key=token.strip(), json={}).json()["name"] == "invalid_api_key"
-
-
-def test_key_minted_elsewhere_is_valid_once_it_was_added_and_stays_as_it_is(start: Start) -> None:
-    service = start()
-    minted = postroom("keys", "mint", service=service)[1].strip()
-    assert service.request("GET", "/emails", key=minted).json()["name"] == "invalid_api_key"
-    service.stop()
-    for _ in range(2):
-        assert postroom("keys", "add", "stack", words=f"{minted}\n", service=service)[0] == 0
-    keys = json.loads(postroom("keys", "list", "--json", service=service)[1])
-    assert [key["name"] for key in keys].count("stack") == 1
-    code, _, err = postroom("keys", "add", words=minted[:-1], service=service)
-    assert code == 1
-    assert "not a key" in err
-    service.start()
-    assert service.request("GET", "/emails", key=minted).status_code == 200
-
-
 def test_check_names_every_part_and_all_wrong_settings_at_once(tmp_path: Path) -> None:
     code, out, _ = postroom("check", "--json", folder=tmp_path)
     assert code == 0
@@ -118,21 +67,6 @@ def test_check_knows_the_postroom_that_is_running(start: Start) -> None:
         code, out, _ = postroom("check", service=service, POSTROOM_PORT=str(other.getsockname()[1]))
     assert code == 1
     assert "cannot be listened on" in out
-
-
-def test_lost_key_is_helped_and_a_new_store_is_named(start: Start, tmp_path: Path) -> None:
-    service = start()
-    code, _, err = postroom("keys", "create", service=service, POSTROOM_API_KEY="")
-    assert code == 2
-    assert "stop that and run `postroom keys create`" in err
-    service.stop()
-    code, out, err = postroom("keys", "create", service=service, POSTROOM_API_KEY="")
-    assert (code, out[:3], err) == (0, "pr_", "")
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    code, out, err = postroom("keys", "list", folder=elsewhere)
-    assert (code, out.strip()) == (0, "")
-    assert f"{elsewhere}/data/postroom.sqlite3 is new" in err
 
 
 def test_check_says_that_the_relay_is_down(tmp_path: Path) -> None:
@@ -168,20 +102,6 @@ def test_check_names_the_file_that_cannot_be_read_and_goes_on(tmp_path: Path) ->
 def test_check_knows_addresses_of_both_kinds(tmp_path: Path) -> None:
     code, out, _ = postroom("check", folder=tmp_path, POSTROOM_HOST="::1", POSTROOM_PORT="0")
     assert code == 0, out
-
-
-@pytest.mark.parametrize("wrong", [("--domain", "@example.com", "x"), ("--domain", "", "x"), ("a\nb",), ("",)])
-def test_key_that_could_never_be_used_is_not_made(tmp_path: Path, wrong: tuple[str, ...]) -> None:
-    code, out, err = postroom("keys", "create", *wrong, folder=tmp_path)
-    assert (code, out) == (1, "")
-    assert "Traceback" not in err
-    assert postroom("keys", "list", folder=tmp_path)[1].strip() == ""
-
-
-def test_domain_of_a_key_is_written_as_addresses_have_it(tmp_path: Path) -> None:
-    assert postroom("keys", "create", "--domain", "Bücher.example", "shop", folder=tmp_path)[0] == 0
-    (key,) = json.loads(postroom("keys", "list", "--json", folder=tmp_path)[1])
-    assert key["domains"] == ["xn--bcher-kva.example"]
 
 
 def test_arguments_that_http_cannot_carry_are_told_from_a_service_that_is_away(start: Start) -> None:

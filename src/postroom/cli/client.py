@@ -5,13 +5,21 @@ from urllib.parse import quote
 
 import click
 import httpx
+from click.core import ParameterSource
 
 from postroom.cli.output import fail
+from postroom.errors import ServiceUnreachable
 
 url_option = click.option(
     "--url", envvar="POSTROOM_API_URL", default="http://127.0.0.1:8022", show_default=True, help="Address of the API."
 )
 key_option = click.option("--key", envvar="POSTROOM_API_KEY", help="API key; better given as POSTROOM_API_KEY.")
+
+
+def url_given() -> bool:
+    """Whether the address came from the command line or the environment, and is not the default."""
+    source = click.get_current_context().get_parameter_source("url")
+    return source in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
 
 
 def path_of(collection: str, one: str, *more: str) -> str:
@@ -29,7 +37,8 @@ def call(
     query: dict[str, str] | None = None,
     headers: dict[str, str] | None = None,
 ) -> Any:
-    """Makes one request and returns the decoded answer. Ends the process with a sentence when it is refused."""
+    """Makes one request and returns the decoded answer. Ends the process with a sentence when it is refused; raises
+    `ServiceUnreachable` where nobody answers."""
     if not key:
         fail(
             "no API key: set POSTROOM_API_KEY to the key that `postroom run` printed at its first start; "
@@ -44,7 +53,7 @@ def call(
     except UnicodeError:
         fail("an argument or the input is not UTF-8, or has a character that HTTP cannot carry where it stands", code=2)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        fail(f"cannot reach {url} ({error}); is `postroom run` running?")
+        raise ServiceUnreachable(f"cannot reach {url} ({error}); is `postroom run` running?") from error
     return _decoded(answer)
 
 

@@ -1,7 +1,8 @@
-"""Commands about API keys. They open the store; while a running Postroom owns it, they ask that one over the API."""
+"""Commands about API keys. With a key or an address of the API they ask that; without, they open the store, which they
+cannot while a running Postroom owns it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import click
@@ -9,9 +10,9 @@ import click
 from postroom import keyring, wiring
 from postroom import settings as settings_module
 from postroom.api import render
-from postroom.cli.client import call, key_option, path_of, url_option
+from postroom.cli.client import call, key_option, path_of, url_given, url_option
 from postroom.cli.output import as_json, clear_errors, fail, show, standard_input
-from postroom.errors import StoreLocked
+from postroom.errors import ServiceUnreachable, SettingsError, StoreLocked
 from postroom.mail import api_key
 from postroom.store.base import Store
 
@@ -22,8 +23,24 @@ def keys() -> None:
 
 
 @contextmanager
+def _store_unless_asked(url: str, key: str | None) -> Iterator[Store | None]:
+    """The store that is there; None where the API is to be asked. Makes none: it would have no key but useless ones."""
+    if key or url_given():
+        yield None
+        return
+    file = wiring.sqlite_file(settings_module.load())
+    if file and not file.exists():
+        fail(
+            f"there is no store at {file.absolute()}: start in the service's folder or set POSTROOM_STORE_URL as for "
+            f"the service, or set POSTROOM_API_KEY, and the Postroom at {url} is asked"
+        )
+    with _own_store() as store:
+        yield store
+
+
+@contextmanager
 def _own_store() -> Iterator[Store | None]:
-    """The store, or None while another process owns it."""
+    """The store, made if need be; None while another process owns it."""
     settings = settings_module.load()
     file = wiring.sqlite_file(settings)
     missing = file is not None and not file.exists()
@@ -38,6 +55,30 @@ def _own_store() -> Iterator[Store | None]:
         yield store
     finally:
         store.close()
+
+
+def _ask(method: str, path: str, *, url: str, key: str | None, body: Any = None) -> Any:
+    """Asks the API. Where that cannot be done, says what works with the store itself."""
+    if not key and url_given():
+        fail(
+            "no API key: with --url or POSTROOM_API_URL the Postroom there is asked, which needs POSTROOM_API_KEY; if "
+            "the key is lost, stop the service and run `postroom keys create` without them",
+            code=2,
+        )
+    try:
+        return call(method, path, url=url, key=key, body=body)
+    except ServiceUnreachable as error:
+        fail(f"{error}{_store_instead()}")
+
+
+def _store_instead() -> str:
+    try:
+        file = wiring.sqlite_file(settings_module.load())
+    except SettingsError:
+        return ""
+    if file is None or not file.exists():
+        return ""
+    return f" While it is stopped, `postroom keys` works on {file.absolute()} once API key and address are unset"
 
 
 @keys.command()
@@ -56,16 +97,16 @@ def create(
 ) -> None:
     """Make a key and print it. It cannot be shown again."""
     scopes = api_key.SENDING_ACCESS if sending_only else api_key.FULL_ACCESS
-    with _own_store() as store:
+    with nullcontext() if key or url_given() else _own_store() as store:
         if store:
             made, token = keyring.create(account, name, scopes=scopes, domains=domains, store=store)
             answer = {"id": made.id, "token": token}
         elif account != keyring.DEFAULT_ACCOUNT:
-            fail("a running Postroom owns the store, and makes keys for its caller's account only; stop it first")
+            fail("a running Postroom makes keys for its caller's account only: stop it, and unset API key and address")
         else:
             permission = "sending_access" if sending_only else "full_access"
             body = {"name": name, "permission": permission, "domains": list(domains)}
-            answer = call("POST", "/api-keys", url=url, key=key, body=body)
+            answer = _ask("POST", "/api-keys", url=url, key=key, body=body)
     show(answer, [answer["token"]], as_json=as_json)
 
 
@@ -102,11 +143,11 @@ def add(name: str) -> None:
 @clear_errors
 def list_keys(url: str, key: str | None, as_json: bool) -> None:
     """List API keys, without their secrets."""
-    with _own_store() as store:
+    with _store_unless_asked(url, key) as store:
         if store:
             found: list[dict[str, Any]] = [dict(render.key(k)) for k in store.list_keys()]
         else:
-            found = call("GET", "/api-keys", url=url, key=key)["data"]
+            found = _ask("GET", "/api-keys", url=url, key=key)["data"]
     lines = [
         f"{k['id']}  {k['permission']:<15} {'revoked' if k['revoked_at'] else 'active':<8} {k['name']}" for k in found
     ]
@@ -121,9 +162,9 @@ def list_keys(url: str, key: str | None, as_json: bool) -> None:
 @clear_errors
 def revoke(key_id: str, url: str, key: str | None, as_json: bool) -> None:
     """Revoke a key for good; running processes notice within 5 seconds."""
-    with _own_store() as store:
+    with _store_unless_asked(url, key) as store:
         if store is None:
-            call("DELETE", path_of("api-keys", key_id), url=url, key=key)
+            _ask("DELETE", path_of("api-keys", key_id), url=url, key=key)
         elif not store.revoke_key(key_id, now=store.clock()):
             fail("there is no such key; `postroom keys list` shows them")
     show({"id": key_id, "revoked": True}, [f"{key_id} revoked"], as_json=as_json)
