@@ -53,9 +53,10 @@ class Intake:
         return self._thread.is_alive()
 
     def close(self) -> None:
-        """Commits what waits, then ends. No submission may follow."""
+        """Commits what waits, then ends. No submission may follow. Does nothing if it was never started."""
         self._waiting.put(None)
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _run(self) -> None:
         crowded = False

@@ -106,10 +106,11 @@ class Sweep:
         return all(t.is_alive() for t in self._threads) and self._clock() - began < LONGEST_STEP_SECONDS
 
     def close(self) -> None:
-        """Ends after the step under way."""
+        """Ends after the step under way. Does nothing if it was never started."""
         self._stop.set()
         for thread in self._threads:
-            thread.join()
+            if thread.is_alive():
+                thread.join()
 
     def _repeat(self, number: int, duty: Callable[[], int], pause_seconds: float) -> None:
         while not self._stop.is_set():

@@ -151,3 +151,15 @@ def test_store_that_cannot_tell_the_time_is_an_answer() -> None:
         intake.submit(make.submission(make.email()), answers.append)
     intake.close()
     assert [type(answer) for answer in answers] == [StoreUnavailable] * 2
+
+
+def test_intake_that_was_never_started_can_be_closed() -> None:
+    parts = Noting()
+    intake = Intake(
+        store=cast(Store, parts),
+        publisher=cast(Publisher, parts),
+        linger=timedelta(0),
+        wake_up_after=timedelta(seconds=15),
+    )
+    intake.close()
+    assert not intake.alive

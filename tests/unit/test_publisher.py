@@ -139,3 +139,7 @@ def test_what_a_dead_broker_leaves_no_room_for_is_left_to_the_sweep(caplog: pyte
     publisher.start()
     publisher.close()
     assert [one for _, chunk in all_taken(queue) for one in chunk] == ids[:MOST_UNPUBLISHED]
+
+
+def test_publisher_that_was_never_started_can_be_closed() -> None:
+    Publisher(queue=MemoryQueue(), chunk_size=100).close()

@@ -100,3 +100,7 @@ def test_nothing_is_published_behind_a_long_queue_until_it_is_shorter() -> None:
     queue.take(0)
     assert published() == 1
     assert (queue.depth(), store.waiting) == (sweep.LONG_QUEUE, [])
+
+
+def test_sweep_that_was_never_started_can_be_closed() -> None:
+    sweep.Sweep([(lambda: 0, 1.0)]).close()

@@ -36,8 +36,8 @@ def run() -> None:
         try:
             _show_numbers(postroom)
             worker = EmbeddedWorker(postroom)
-            worker.start()
             try:
+                worker.start()
                 postroom.start()
                 _greet(postroom, listener)
                 with quiet_signals():

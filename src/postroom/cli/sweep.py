@@ -3,6 +3,7 @@
 import logging
 import signal
 import threading
+from contextlib import closing
 
 import click
 
@@ -10,6 +11,9 @@ from postroom import __version__, exposition, metrics, sweep, telemetry, wiring
 from postroom import settings as settings_module
 from postroom.cli.output import clear_errors
 from postroom.metrics import Numbers
+from postroom.queue.base import Queue
+from postroom.settings import Settings
+from postroom.store.base import Store
 from postroom.worker import alive
 from postroom.worker.duties import duties_of
 
@@ -30,18 +34,19 @@ def run_sweep() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     numbers = Numbers(metrics.OF_SWEEP) if settings.metrics_address else None
-    store, queue = wiring.open_store(settings, numbers), wiring.open_queue(settings)
-    if numbers and settings.metrics_address:
-        standing = exposition.Standing(store=store, queue=queue)
-        exposition.serve(settings.metrics_address, exposition.Counted(numbers), standing)
-    sweeping = sweep.Sweep(duties_of(settings, store=store, queue=queue))
-    sweeping.start()
-    log.info("started", extra={"version": __version__})
-    while not stop.is_set():
-        if settings.worker_alive_file and sweeping.turning():
-            alive.touch(settings.worker_alive_file)
-        stop.wait(alive.BEAT_SECONDS)
-    sweeping.close()
-    queue.close()
-    store.close()
+    with closing(wiring.open_store(settings, numbers)) as store, closing(wiring.open_queue(settings)) as queue:
+        if numbers and settings.metrics_address:
+            standing = exposition.Standing(store=store, queue=queue)
+            exposition.serve(settings.metrics_address, exposition.Counted(numbers), standing)
+        _sweep_until(stop, settings, store=store, queue=queue)
     log.info("stopped")
+
+
+def _sweep_until(stop: threading.Event, settings: Settings, *, store: Store, queue: Queue) -> None:
+    with closing(sweep.Sweep(duties_of(settings, store=store, queue=queue))) as sweeping:
+        sweeping.start()
+        log.info("started", extra={"version": __version__})
+        while not stop.is_set():
+            if settings.worker_alive_file and sweeping.turning():
+                alive.touch(settings.worker_alive_file)
+            stop.wait(alive.BEAT_SECONDS)

@@ -56,12 +56,13 @@ class Publisher:
             log.warning("wake-up not published", extra={"reason": "too many wait for the broker"})
 
     def close(self) -> None:
-        """Publishes what waits, then ends."""
+        """Publishes what waits, then ends. Does nothing if it was never started."""
         with self._arrival:
             self._ended = True
             self._arrival.notify()
         self._hurry.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _run(self) -> None:
         last_round = -PAUSE_SECONDS

@@ -43,11 +43,13 @@ class EmbeddedWorker:
         self._sweep.start()
 
     def close(self) -> None:
-        """Finishes or hands back what is in hand, within `stop_seconds`, then ends."""
+        """Finishes or hands back what is in hand, within `stop_seconds`, then ends; where it was never started, does
+        nothing."""
         self._stop.set()
         self._sweep.close()
         for thread in self._threads:
-            thread.join()
+            if thread.is_alive():
+                thread.join()
 
     def _run(self, worker: Worker) -> None:
         while not self._stop.is_set():
