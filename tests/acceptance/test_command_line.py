@@ -106,9 +106,12 @@ def test_check_knows_addresses_of_both_kinds(tmp_path: Path) -> None:
 
 def test_arguments_that_http_cannot_carry_are_told_from_a_service_that_is_away(start: Start) -> None:
     service = start()
-    code, _, err = postroom(*SEND, "--idempotency-key", "ä", service=service)
-    assert code == 2
-    assert "cannot reach" not in err
+    for wrong in ("ä", "a\nb", "order 7\n", ""):
+        code, _, err = postroom(*SEND, "--idempotency-key", wrong, service=service)
+        assert code == 2
+        assert err.startswith("postroom: --idempotency-key ")
+        assert "7" not in err
+    assert postroom("list", service=service)[1] == "\n"
     code, _, err = postroom("status", "../livez", service=service)
     assert code == 1
     assert "HTTP 404" in err
@@ -144,6 +147,16 @@ def test_unusable_database_is_one_sentence(tmp_path: Path, wrong: str) -> None:
     assert code == 1
     assert "Traceback" not in err
     assert "data.sqlite3" in err
+
+
+def test_white_space_around_the_key_is_left_out_and_a_key_that_is_none_is_not_shown(start: Start) -> None:
+    service = start()
+    assert postroom("list", service=service, POSTROOM_API_KEY=f" {service.key}\r\n")[0] == 0
+    for wrong in (f"{service.key}\n#", f"{service.key}ä", f"{service.key}\x7f"):
+        code, out, err = postroom("list", service=service, POSTROOM_API_KEY=wrong)
+        assert (code, out) == (2, "")
+        assert "POSTROOM_API_KEY" in err
+        assert service.key[:8] not in err
 
 
 def test_without_a_service_the_sentence_says_what_to_do(tmp_path: Path) -> None:

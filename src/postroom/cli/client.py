@@ -13,7 +13,26 @@ from postroom.errors import ServiceUnreachable
 url_option = click.option(
     "--url", envvar="POSTROOM_API_URL", default="http://127.0.0.1:8022", show_default=True, help="Address of the API."
 )
-key_option = click.option("--key", envvar="POSTROOM_API_KEY", help="API key; better given as POSTROOM_API_KEY.")
+
+
+def as_header(value: str, name: str) -> str:
+    """The value, if an HTTP header can carry it. Ends the process with a sentence that shows no value if not, or if it
+    is empty."""
+    if not value or not value.isascii() or not value.isprintable() or value != value.strip():
+        problem = "has a character that an HTTP header cannot carry where it stands" if value else "is empty"
+        fail(f"{name} {problem}", code=2)
+    return value
+
+
+def _api_key(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    """Without the white space that comes with copying it, or from a file; None if nothing is left."""
+    key = (given or "").strip()
+    return as_header(key, "the API key (--key or POSTROOM_API_KEY)") if key else None
+
+
+key_option = click.option(
+    "--key", envvar="POSTROOM_API_KEY", callback=_api_key, help="API key; better given as POSTROOM_API_KEY."
+)
 
 
 def url_given() -> bool:

@@ -7,12 +7,17 @@ from typing import Any
 
 import click
 
-from postroom.cli.client import call, key_option, path_of, url_option
+from postroom.cli.client import as_header, call, key_option, path_of, url_option
 from postroom.cli.output import as_json, clear_errors, show, standard_input
 from postroom.mail.email import Status
 from postroom.mail.lifecycle import FINAL
 
 ENDED = FINAL | {Status.UNCERTAIN}
+
+
+def _idempotency_key(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    """As given, for a repeated submission must have the very same; an empty one would protect from nothing."""
+    return None if given is None else as_header(given, "--idempotency-key")
 
 
 @click.command()
@@ -32,7 +37,9 @@ ENDED = FINAL | {Status.UNCERTAIN}
 )
 @click.option("--at", "scheduled_at", help="When: 'in 5 minutes', 'tomorrow at 9am', 2026-12-24T18:00:00Z.")
 @click.option("--priority", type=click.Choice(["urgent", "normal", "bulk"]))
-@click.option("--idempotency-key", help="Submitting again with the same key sends no second email.")
+@click.option(
+    "--idempotency-key", callback=_idempotency_key, help="Submitting again with the same key sends no second email."
+)
 @click.option("--wait", is_flag=True, help="Wait until the email has ended, and show it.")
 @url_option
 @key_option
