@@ -15,6 +15,7 @@ PostroomError
 │   └── StoreLocked        another process owns this store
 ├── QueueUnavailable       the wake-up was not confirmed; carry on, the sweep will publish it
 ├── ServiceUnreachable     a command finds no Postroom at the address of its API
+├── EndUnknown             a command cannot learn what became of an email that was accepted
 ├── ResultsUnavailable     the results of chunks are not kept; emails are delivered all the same
 └── Overloaded             refused for backpressure; try again after `retry_after_seconds`
 """
@@ -97,6 +98,10 @@ class QueueUnavailable(PostroomError):
 
 class ServiceUnreachable(PostroomError):
     """A command of the command line finds no Postroom at the address of its API."""
+
+
+class EndUnknown(PostroomError):
+    """An email was accepted, and a command of the command line cannot learn what becomes of it."""
 
 
 class ResultsUnavailable(PostroomError):

@@ -37,6 +37,24 @@ def test_send_can_wait_for_the_end_and_shows_its_steps(start: Start, tmp_path: P
     assert "sent" in err
 
 
+def test_wait_that_cannot_learn_the_end_has_an_exit_code_of_its_own_and_tells_the_id(start: Start) -> None:
+    service = start(simulated_min_seconds="60", simulated_max_seconds="60")
+    sending_only = postroom("keys", "create", "--sending-only", service=service)[1].strip()
+    code, out, err = postroom(*SEND, "--wait", service=service, POSTROOM_API_KEY=sending_only)
+    assert code == 3
+    assert service.email(out.strip())["subject"] == "Hello"
+    assert "its end is not known" in err
+    code, out, _ = postroom(*SEND, "--wait", "--json", service=service, POSTROOM_API_KEY=sending_only)
+    assert (code, json.loads(out)["status"]) == (3, "queued")
+
+
+def test_wait_goes_on_through_a_rate_limit(start: Start) -> None:
+    service = start(simulated_min_seconds="1", simulated_max_seconds="1", rate_limit="1")
+    code, out, _ = postroom(*SEND, "--wait", service=service)
+    assert code == 0
+    assert out.splitlines()[0].endswith("sent")
+
+
 def test_refusal_is_a_sentence_and_exit_code_one(start: Start) -> None:
     service = start()
     code, out, err = postroom(

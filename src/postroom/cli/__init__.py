@@ -1,6 +1,7 @@
 """The command line: nothing but wiring, printing and exit codes.
 
-Exit codes: 0 done; 1 refused or failed, with a sentence on standard error; 2 wrong usage or wrong settings.
+Exit codes: 0 done; 1 refused or failed, with a sentence on standard error; 2 wrong usage or wrong settings; 3 accepted,
+but its end cannot be learned (`send --wait`).
 """
 
 import logging

@@ -46,7 +46,13 @@ def path_of(collection: str, one: str, *more: str) -> str:
     return "/".join(("", collection, quote(one, safe=""), *more))
 
 
-def call(
+def call(method: str, path: str, **arguments: Any) -> Any:
+    """Makes one request, as `request` does, and returns the decoded answer. Ends the process with a sentence when it is
+    refused."""
+    return _decoded(request(method, path, **arguments))
+
+
+def request(
     method: str,
     path: str,
     *,
@@ -55,9 +61,9 @@ def call(
     body: Any = None,
     query: dict[str, str] | None = None,
     headers: dict[str, str] | None = None,
-) -> Any:
-    """Makes one request and returns the decoded answer. Ends the process with a sentence when it is refused; raises
-    `ServiceUnreachable` where nobody answers."""
+) -> httpx.Response:
+    """Makes one request. Raises `ServiceUnreachable` where nobody answers; ends the process with a sentence where there
+    is no key, or HTTP cannot carry something."""
     if not key:
         fail(
             "no API key: set POSTROOM_API_KEY to the key that `postroom run` printed at its first start; "
@@ -66,14 +72,13 @@ def call(
         )
     headers = {"Authorization": f"Bearer {key}", **(headers or {})}
     try:
-        answer = httpx.request(
+        return httpx.request(
             method, url.rstrip("/") + path, json=body, params=query, headers=headers, timeout=30, trust_env=False
         )
     except UnicodeError:
         fail("an argument or the input is not UTF-8, or has a character that HTTP cannot carry where it stands", code=2)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ServiceUnreachable(f"cannot reach {url} ({error}); is `postroom run` running?") from error
-    return _decoded(answer)
 
 
 def _decoded(answer: httpx.Response) -> Any:

@@ -1,18 +1,17 @@
 """Commands about emails, over the API: send, status, list, cancel, retry."""
 
 import base64
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from postroom.cli.client import as_header, call, key_option, path_of, url_option
-from postroom.cli.output import as_json, clear_errors, show, standard_input
-from postroom.mail.email import Status
-from postroom.mail.lifecycle import FINAL
+from postroom.cli.client import as_header, call, key_option, path_of, request, url_option
+from postroom.cli.following import follow
+from postroom.cli.output import as_json, clear_errors, fail, show, standard_input
+from postroom.errors import EndUnknown
 
-ENDED = FINAL | {Status.UNCERTAIN}
+END_UNKNOWN = 3  # the exit code
 
 
 def _idempotency_key(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
@@ -46,14 +45,23 @@ def _idempotency_key(_context: click.Context, _option: click.Parameter, given: s
 @as_json
 @clear_errors
 def send(url: str, key: str | None, as_json: bool, wait: bool, idempotency_key: str | None, **options: Any) -> None:
-    """Submit one email and print its id."""
+    """Submit one email and print its id.
+
+    Exit codes: 0 accepted, and with --wait, ended in whatever way; 1 refused, or no answer; 2 wrong usage; 3 with
+    --wait, accepted, but its end cannot be learned. After 3, do not submit it again: `postroom status ID` tells more.
+    After 1, submitting again is safe with --idempotency-key.
+    """
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
     answer = call("POST", "/emails", url=url, key=key, body=_body(**options), headers=headers)
-    if wait:
-        answer = _wait(answer["id"], url=url, key=key)
-        show(answer, _story(answer), as_json=as_json)
+    if not wait:
+        show(answer, [answer["id"]], as_json=as_json)
         return
-    show(answer, [answer["id"]], as_json=as_json)
+    try:
+        email = _wait(answer["id"], answer.get("status", "accepted"), url=url, key=key)
+    except EndUnknown as error:
+        show(answer, [answer["id"]], as_json=as_json)
+        fail(f"{answer['id']} was accepted, but its end is not known: {error}", code=END_UNKNOWN)
+    show(email, _story(email), as_json=as_json)
 
 
 def _body(
@@ -72,17 +80,21 @@ def _content(option: str | None) -> str | None:
     return standard_input() if option == "-" else option
 
 
-def _wait(email_id: str, *, url: str, key: str | None) -> dict[str, Any]:
-    """Follows an email until it has ended, telling its status on standard error."""
+def _wait(email_id: str, status: str, *, url: str, key: str | None) -> dict[str, Any]:
+    """Follows an email until it has ended, telling its status on standard error. Raises `EndUnknown`."""
     shown = ""
-    while True:
-        email: dict[str, Any] = call("GET", path_of("emails", email_id), url=url, key=key)
-        if email["status"] != shown:
-            shown = email["status"]
+
+    def tell(status: str) -> None:
+        nonlocal shown
+        if status != shown:
+            shown = status
             click.echo(f"{email_id} {shown}", err=True)
-        if shown in ENDED:
-            return email
-        time.sleep(0.25)
+
+    tell(status)
+    try:
+        return follow(lambda: request("GET", path_of("emails", email_id), url=url, key=key), tell=tell)
+    except KeyboardInterrupt:
+        raise EndUnknown("the wait was interrupted") from None
 
 
 @click.command()
