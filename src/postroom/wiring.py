@@ -19,7 +19,7 @@ from postroom.queue.publisher import Publisher
 from postroom.settings import SQLITE, Settings
 from postroom.store.base import Store
 from postroom.store.counted import counted as counted_store
-from postroom.store.sqlite import SqliteStore
+from postroom.store.sqlite import SqliteStore, refuse_unmakable
 from postroom.transport.base import Transport
 from postroom.transport.counted import counted as counted_transport
 from postroom.transport.simulated import SimulatedTransport
@@ -112,6 +112,20 @@ def _open_store(settings: Settings) -> Store:
         return RedisStore(url, durability=settings.redis_durability)
 
 
+def check_store(settings: Settings) -> str:
+    """Whether the store can be used; one that is not there is not made. Returns how it stands, raises what opening or
+    using it does."""
+    if file := missing_store(settings):
+        refuse_unmakable(file)
+        return f"new: will be created at {file.absolute()}"
+    store = open_store(settings)
+    try:
+        store.ping()
+    finally:
+        store.close()
+    return "can be written to"
+
+
 def open_queue(settings: Settings) -> Queue:
     """In this process beside SQLite, else RabbitMQ; connects to nothing yet."""
     if is_embedded(settings):
@@ -147,6 +161,19 @@ def sqlite_file(settings: Settings) -> Path | None:
     """Where the store is a file."""
     url = settings.store_url.get_secret_value()
     return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
+
+
+def missing_store(settings: Settings) -> Path | None:
+    """Where the store is a file that is not there. Whether it is cannot always be seen: then opening it says why."""
+    file = sqlite_file(settings)
+    try:
+        if file:
+            file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return file
+    except OSError:
+        pass
+    return None
 
 
 def is_embedded(settings: Settings) -> bool:

@@ -1,7 +1,6 @@
 """The command line against a running product, and without one."""
 
 import json
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -63,63 +62,6 @@ def test_refusal_is_a_sentence_and_exit_code_one(start: Start) -> None:
     assert (code, out) == (1, "")
     assert "from" in err
     assert "Traceback" not in err
-
-
-def test_check_names_every_part_and_all_wrong_settings_at_once(tmp_path: Path) -> None:
-    code, out, _ = postroom("check", "--json", folder=tmp_path)
-    assert code == 0
-    assert {name for name, part in json.loads(out).items() if part["ok"]} == {"store", "relay", "port"}
-    code, _, err = postroom("check", folder=tmp_path, POSTROOM_PORT="x", POSTROOM_RELAY_URL="y", POSTROOM_TYPO="z")
-    assert code == 2
-    assert len(err.strip().splitlines()) == 3
-
-
-def test_check_knows_the_postroom_that_is_running(start: Start) -> None:
-    service = start()
-    port = {"POSTROOM_PORT": service.address.rpartition(":")[2]}
-    code, out, _ = postroom("check", service=service, **port)
-    assert code == 0, out
-    assert "running already" in out
-    assert "in use by the process with pid" in out
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        code, out, _ = postroom("check", service=service, POSTROOM_PORT=str(other.getsockname()[1]))
-    assert code == 1
-    assert "cannot be listened on" in out
-
-
-def test_check_says_that_the_relay_is_down(tmp_path: Path) -> None:
-    code, out, _ = postroom("check", folder=tmp_path, POSTROOM_RELAY_URL="smtp://127.0.0.1:1")
-    assert code == 1
-    assert "relay   WRONG" in out
-
-
-def test_check_says_what_is_missing_once(tmp_path: Path) -> None:
-    away = {"POSTROOM_STORE_URL": "redis://127.0.0.1:1", "CELERY_BROKER_URL": "amqp://127.0.0.1:1"}
-    code, out, err = postroom("check", folder=tmp_path, **away)
-    assert (code, err) == (1, "")
-    assert out.count("Redis at 127.0.0.1:1") == 1
-
-
-@pytest.mark.parametrize("url", ["mongodb://u:sesame/@127.0.0.1:1/x", "redis://:sesame@127.0.0.1:1/0?x=y"])
-def test_check_tells_no_password_of_a_url_that_is_none(tmp_path: Path, url: str) -> None:
-    code, out, err = postroom("check", folder=tmp_path, POSTROOM_STORE_URL=url, CELERY_BROKER_URL="amqp://127.0.0.1:1")
-    assert (code, err) == (1, "")
-    assert "POSTROOM_STORE_URL" in out
-    assert "sesame" not in out
-
-
-def test_check_names_the_file_that_cannot_be_read_and_goes_on(tmp_path: Path) -> None:
-    relay = {"POSTROOM_RELAY_URL": "smtps://127.0.0.1:1", "POSTROOM_RELAY_CA_FILE": "/nonexistent"}
-    code, out, err = postroom("check", folder=tmp_path, **relay)
-    assert code == 1
-    assert "POSTROOM_RELAY_CA_FILE" in out
-    assert "store" in out
-    assert "Traceback" not in out + err
-
-
-def test_check_knows_addresses_of_both_kinds(tmp_path: Path) -> None:
-    code, out, _ = postroom("check", folder=tmp_path, POSTROOM_HOST="::1", POSTROOM_PORT="0")
-    assert code == 0, out
 
 
 def test_arguments_that_http_cannot_carry_are_told_from_a_service_that_is_away(start: Start) -> None:

@@ -1,21 +1,24 @@
 """The command that says what is wrong with the configuration, all of it at once."""
 
-import errno
+import json
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import click
 import httpx
 
 from postroom import settings as settings_module
 from postroom import wiring
+from postroom.api.readiness import NEEDED, OK
 from postroom.cli.output import as_json, clear_errors, show
 from postroom.cli.run import address_of
 from postroom.errors import PostroomError, StoreLocked
 from postroom.settings import Settings
 
-LIVE_SECONDS = 3.0
+RUNNING_SECONDS = 5.0  # for which a Postroom that runs may think; of its readiness it tells within three
 
 
 @click.command()
@@ -24,11 +27,13 @@ LIVE_SECONDS = 3.0
 def check(as_json: bool) -> None:
     """Check settings and connections.
 
-    Reaches the store, the broker, the results, the relay and the port, and reports every problem at once; exit code 1
-    if there is any.
+    Reaches the store, the broker, the results, the relay and the ports, and reports every problem at once; exit code 1
+    if there is any. Makes nothing. Of a Postroom that is running it tells whether emails are accepted.
     """
     settings = settings_module.load()
     parts: dict[str, Callable[[Settings], str]] = {"store": _store, "relay": _relay, "port": _port}
+    if settings.metrics_address:
+        parts["metrics"] = _metrics
     if not wiring.is_embedded(settings):
         parts |= {"broker": _broker, "results": _results}
     with ThreadPoolExecutor(len(parts)) as pool:  # at once: each has a time-out of its own
@@ -49,14 +54,9 @@ def _try(step: Callable[[Settings], str], settings: Settings) -> tuple[bool, str
 
 def _store(settings: Settings) -> str:
     try:
-        store = wiring.open_store(settings)
+        return wiring.check_store(settings)
     except StoreLocked as error:
         return str(error).rpartition(": ")[0]  # in use, which is fine
-    try:
-        store.ping()
-    finally:
-        store.close()
-    return "can be written to"
 
 
 def _broker(settings: Settings) -> str:
@@ -82,20 +82,53 @@ def _relay(settings: Settings) -> str:
 
 
 def _port(settings: Settings) -> str:
+    """Raises `OSError` where the port is neither free nor that of a Postroom that accepts emails."""
     where = f"{settings.host}:{settings.port}"
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    reason = _cannot_listen(settings.host, settings.port)
+    if not reason:
+        return f"{where} is free"
+    running = f"{where} is where a Postroom is running already"
+    if not (parts := _parts_of_running(settings)):
+        raise OSError(f"{where} cannot be listened on ({reason})")
+    trouble = "; ".join(f"{name} {state}" for name, state in parts.items() if state != OK)
+    if NEEDED & {name for name, state in parts.items() if state != OK}:
+        raise OSError(f"{running}, which accepts no emails: {trouble}")
+    return f"{running}; {trouble}" if trouble else running
+
+
+def _metrics(settings: Settings) -> str:
+    where = urlsplit(f"//{settings.metrics_address}")
+    reason = _cannot_listen(where.hostname or "", where.port or 0)
+    if not reason:
+        return f"{where.netloc} is free"
+    if "postroom_info" in _page(f"http://{where.netloc}/metrics"):
+        return f"{where.netloc} is where a Postroom shows its numbers already"
+    raise OSError(f"{where.netloc} cannot be listened on ({reason})")
+
+
+def _cannot_listen(host: str, port: int) -> str:
+    """Why not; empty if it can be."""
     try:
-        with socket.create_server((settings.host, settings.port), family=family):
-            return f"{where} is free"
+        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+            return ""
     except OSError as error:
-        if error.errno == errno.EADDRINUSE and _answers(settings):
-            return f"{where} is where a Postroom is running already"
-        raise OSError(f"{where} cannot be listened on ({error.strerror})") from None
+        return os.strerror(error.errno) if error.errno else str(error)  # `strerror` says the address once more
 
 
-def _answers(settings: Settings) -> bool:
+def _parts_of_running(settings: Settings) -> Mapping[str, str]:
+    """How the parts of the Postroom at this address are; nothing where there is none."""
+    address = address_of(settings.host, settings.port)
     try:
-        answer = httpx.get(f"{address_of(settings.host, settings.port)}/livez", timeout=LIVE_SECONDS, trust_env=False)
-        return bool(answer.json() == {"status": "ok"})
-    except (httpx.HTTPError, ValueError):
-        return False
+        if json.loads(_page(f"{address}/livez")) == {"status": OK}:
+            return dict(json.loads(_page(f"{address}/readyz"))["parts"])
+    except (ValueError, KeyError, TypeError):
+        pass
+    return {}
+
+
+def _page(url: str) -> str:
+    """What is there, with whatever status; empty where nobody answers."""
+    try:
+        return httpx.get(url, timeout=RUNNING_SECONDS, trust_env=False).text
+    except httpx.HTTPError:
+        return ""

@@ -28,8 +28,7 @@ def _store_unless_asked(url: str, key: str | None) -> Iterator[Store | None]:
     if key or url_given():
         yield None
         return
-    file = wiring.sqlite_file(settings_module.load())
-    if file and not file.exists():
+    if file := wiring.missing_store(settings_module.load()):
         fail(
             f"there is no store at {file.absolute()}: start in the service's folder or set POSTROOM_STORE_URL as for "
             f"the service, or set POSTROOM_API_KEY, and the Postroom at {url} is asked"
@@ -42,15 +41,14 @@ def _store_unless_asked(url: str, key: str | None) -> Iterator[Store | None]:
 def _own_store() -> Iterator[Store | None]:
     """The store, made if need be; None while another process owns it."""
     settings = settings_module.load()
-    file = wiring.sqlite_file(settings)
-    missing = file is not None and not file.exists()
+    missing = wiring.missing_store(settings)
     try:
         store = wiring.open_store(settings)
     except StoreLocked:
         yield None
         return
-    if file and missing:
-        click.echo(f"postroom: there was no store yet; {file.absolute()} is new", err=True)
+    if missing:
+        click.echo(f"postroom: there was no store yet; {missing.absolute()} is new", err=True)
     try:
         yield store
     finally:
@@ -73,10 +71,11 @@ def _ask(method: str, path: str, *, url: str, key: str | None, body: Any = None)
 
 def _store_instead() -> str:
     try:
-        file = wiring.sqlite_file(settings_module.load())
+        settings = settings_module.load()
     except SettingsError:
         return ""
-    if file is None or not file.exists():
+    file = wiring.sqlite_file(settings)
+    if file is None or wiring.missing_store(settings):
         return ""
     return f" While it is stopped, `postroom keys` works on {file.absolute()} once API key and address are unset"
 

@@ -25,6 +25,15 @@ def prepare(path: Path, *, network_too: bool, mounts: Path = MOUNTS) -> None:
         raise faults.of_file(path, error) from error
 
 
+def refuse_unmakable(path: Path) -> None:
+    """Raises `StoreUnavailable` where the file, and the directories that lead to it, could not be made; makes none."""
+    nearest = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    if not nearest.is_dir():
+        raise StoreUnavailable(f"{path} cannot be made: {nearest} is not a directory")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise StoreUnavailable(f"{path} cannot be made: the directory {nearest} may not be written")
+
+
 def refuse_without_room(path: Path, reserve_bytes: int) -> None:
     """Raises `StoreUnavailable` when less than the reserve is free: what is left is kept to finish accepted emails."""
     try:
