@@ -10,7 +10,8 @@ PostroomError
 ├── WrongState             the email's status forbids the step; nothing was changed
 ├── StoreError
 │   ├── StoreUnavailable   not reachable, full or broken; surely nothing was written: try again later
-│   │   └── KeyBusy        … because others are using one of the idempotency keys
+│   │   ├── KeyBusy        … because others are using one of the idempotency keys
+│   │   └── StoreFull      … because its disk is full, which only an operator mends
 │   ├── OutcomeUnknown     the write may or may not have happened; repeat with the same idempotency key
 │   └── StoreLocked        another process owns this store
 ├── QueueUnavailable       the wake-up was not confirmed; carry on, the sweep will publish it
@@ -82,6 +83,10 @@ class StoreUnavailable(StoreError):
 
 class KeyBusy(StoreUnavailable):
     """Others are using one of the idempotency keys. Nothing was written; submissions without that key are welcome."""
+
+
+class StoreFull(StoreUnavailable):
+    """The disk that holds the store is full, or all but what is kept to finish accepted emails."""
 
 
 class OutcomeUnknown(StoreError):

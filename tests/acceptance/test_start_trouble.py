@@ -1,30 +1,14 @@
 """A start that fails once the parts are there: the reason is one sentence, and everything is let go of."""
 
 import socket
-import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import pytest
-
 from tests.acceptance.command import postroom
 from tests.acceptance.service import Service
-from tests.servers import require
+from tests.servers.disk import disk_of
 
 DISK_BYTES = 40 * 1024 * 1024  # the store keeps 32 MB free when it accepts
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own."""
-    point = tmp_path / "disk"
-    point.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(point)]
-    mounted = subprocess.run(command, capture_output=True, check=False)
-    require(mounted.returncode == 0, "a small file system can be mounted by root only")
-    yield point
-    subprocess.run(["umount", "--lazy", str(point)], check=True)
 
 
 def fill(disk: Path) -> None:
@@ -43,16 +27,17 @@ def test_taken_port_for_metrics_is_one_sentence_and_a_wrong_setting(tmp_path: Pa
     assert err.splitlines()[-1].startswith(f"postroom: POSTROOM_METRICS_ADDRESS: cannot listen on {address}")
 
 
-def test_full_disk_at_the_start_is_one_sentence(small_disk: Path) -> None:
-    service = Service(small_disk, simulated_min_seconds="60", simulated_max_seconds="60")
-    service.start()
-    try:
-        for _ in range(20):
-            service.wait_for(service.submit(), "sending")
-    finally:
-        service.kill()
-    fill(small_disk)
-    code, _, err = postroom("run", folder=small_disk)
+def test_full_disk_at_the_start_is_one_sentence(tmp_path: Path) -> None:
+    with disk_of(DISK_BYTES, tmp_path / "disk") as folder:
+        service = Service(folder, simulated_min_seconds="60", simulated_max_seconds="60")
+        service.start()
+        try:
+            for _ in range(20):
+                service.wait_for(service.submit(), "sending")
+        finally:
+            service.kill()
+        fill(folder)
+        code, _, err = postroom("run", folder=folder)
     assert code == 1
     assert "Traceback" not in err
     assert "free some space" in err.splitlines()[-1]

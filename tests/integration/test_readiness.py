@@ -11,8 +11,9 @@ import pytest
 
 from tests.engines import Engine
 from tests.fleet import Fleet
-from tests.product import Product, running
+from tests.product import EMAIL, Product, running
 from tests.servers import free_port
+from tests.servers.disk import disk_of
 from tests.servers.rabbitmq import RabbitMQ
 
 BOUND_SECONDS = 3.0
@@ -79,6 +80,23 @@ def test_intake_that_has_ended_is_named_and_takes_the_api_out_of_service(engine:
         answer = product.request("GET", "/readyz", key="")
         assert answer.status_code == 503
         assert answer.json() == {"status": "unavailable", "parts": {"store": "ok", "intake": "has ended"}}
+
+
+@pytest.mark.one_engine
+def test_full_disk_is_named_to_all_who_ask_and_its_path_to_nobody(engine: Engine, tmp_path: Path) -> None:
+    with disk_of(40 * 1024 * 1024, tmp_path / "disk") as folder, running(engine, folder, deliver=False) as product:
+        (folder / "ballast").write_bytes(bytes(16 * 1024 * 1024))  # the store keeps 32 MB free
+        refused = product.request("POST", "/emails", json=EMAIL)
+        assert refused.status_code == 503
+        assert "disk of the store is full" in refused.json()["message"]
+        for path in ("/readyz", "/health"):
+            answer = product.request("GET", path, key="")
+            assert answer.status_code == 503
+            assert answer.json()["parts"]["store"] == "its disk is full: free some space"
+            assert str(folder) not in answer.text + refused.text
+        (folder / "ballast").unlink()
+        product.wait_until(lambda: _status(product) == "ok")
+        assert product.submit()
 
 
 def _status(product: Product) -> str:

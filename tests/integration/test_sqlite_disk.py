@@ -2,20 +2,19 @@
 
 import resource
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from postroom.errors import OutcomeUnknown, StoreUnavailable
+from postroom.errors import OutcomeUnknown, StoreFull, StoreUnavailable
 from postroom.mail.email import Email, Status
 from postroom.store.base import Store
 from postroom.store.sqlite import SqliteStore
 from tests import make
 from tests.make import ACCOUNT, HOUR, SECOND
-from tests.servers import require
+from tests.servers.disk import disk_of
 
 DISK_BYTES = 4 * 1024 * 1024
 LARGE_DISK_BYTES = 64 * 1024 * 1024
@@ -29,19 +28,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own with room for little."""
     with disk_of(DISK_BYTES, tmp_path / "disk") as disk:
         yield disk
-
-
-@contextmanager
-def disk_of(size: int, point: Path) -> Iterator[Path]:
-    """A file system of that size, mounted there."""
-    point.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(point)]
-    mounted = subprocess.run(command, capture_output=True, check=False)
-    require(mounted.returncode == 0, "a small file system can be mounted by root only")
-    try:
-        yield point
-    finally:
-        subprocess.run(["umount", "--lazy", str(point)], check=True)
 
 
 @contextmanager
@@ -82,7 +68,7 @@ def test_full_disk_refuses_whole_and_keeps_what_it_has(small_disk: Path) -> None
     store = SqliteStore(path, reserve_bytes=0)
     stored, refused = fill(store)
     assert stored
-    with pytest.raises(StoreUnavailable, match=r"store\.sqlite3 is full"):
+    with pytest.raises(StoreFull, match=r"store\.sqlite3 is full"):
         make.stored(store, store.clock(), refused)
     check(store, stored, refused)
     ballast.unlink()
@@ -107,7 +93,7 @@ def test_store_filled_to_the_last_byte_opens_again_when_there_is_room(small_disk
 def test_store_cannot_be_made_on_a_full_disk(small_disk: Path) -> None:
     with pytest.raises(OSError, match="No space"):
         (small_disk / "ballast").write_bytes(bytes(2 * DISK_BYTES))
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(StoreFull):
         SqliteStore(small_disk / "store.sqlite3")
 
 
@@ -115,9 +101,9 @@ def test_reserve_refuses_submissions_and_lets_accepted_emails_finish(small_disk:
     store = SqliteStore(small_disk / "store.sqlite3", reserve_bytes=DISK_BYTES // 3)
     stored, refused = fill(store)
     assert stored
-    with pytest.raises(StoreUnavailable, match="kept to finish accepted emails"):
+    with pytest.raises(StoreFull, match="kept to finish accepted emails"):
         make.stored(store, store.clock(), refused)
-    with pytest.raises(StoreUnavailable, match="kept to finish accepted emails"):
+    with pytest.raises(StoreFull, match="kept to finish accepted emails"):
         store.ping()
     now = store.clock()
     claims = store.claim_due(MOST, worker="w", now=now, lease=HOUR)

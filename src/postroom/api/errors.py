@@ -18,6 +18,7 @@ from postroom.errors import (
     OutcomeUnknown,
     Overloaded,
     StoreError,
+    StoreFull,
     WrongState,
 )
 
@@ -92,6 +93,8 @@ def refusal_of(error: Exception) -> Refusal | None:
             return unavailable(str(error), retry_after_seconds=error.retry_after_seconds)
         case OutcomeUnknown():
             return unavailable(_UNKNOWN)
+        case StoreFull():
+            return unavailable("the disk of the store is full and nothing was changed; try again once there is room")
         case StoreError():
             return unavailable("the store does not answer and nothing was changed; try again")
     return None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from starlette.concurrency import run_in_threadpool
 
-from postroom.errors import QueueUnavailable, StoreError
+from postroom.errors import QueueUnavailable, StoreError, StoreFull
 from postroom.intake import Intake
 from postroom.queue.base import Queue
 from postroom.store.base import Store
@@ -24,6 +24,8 @@ class Readiness:
         def ping_store() -> str:
             try:
                 store.ping()
+            except StoreFull:
+                return "its disk is full: free some space"  # not which disk: anybody may ask
             except StoreError:
                 return "does not answer, or cannot be written"
             return OK

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Collection, Sequence
 
+from postroom.errors import StoreError
 from postroom.transport.base import Fence
 
 log = logging.getLogger(__name__)
@@ -14,6 +15,9 @@ def ask(fence: Fence, ids: Sequence[str]) -> Collection[str]:
         return ()
     try:
         return fence(ids)
+    except StoreError as exc:
+        log.warning("fence failed", extra={"count": len(ids), "reason": str(exc)})
+        return ()
     except Exception as exc:
         log.warning("fence failed", extra={"count": len(ids), "reason": type(exc).__name__}, exc_info=True)
         return ()

@@ -1,12 +1,12 @@
 """Translates what SQLite and the file system report into our errors: one sentence that says what, which, what now."""
 
+import errno
 import sqlite3
 from pathlib import Path
 
-from postroom.errors import OutcomeUnknown, StoreError, StoreUnavailable
+from postroom.errors import OutcomeUnknown, StoreError, StoreFull, StoreUnavailable
 
 _SENTENCES = {  # by the primary result code, https://sqlite.org/rescode.html
-    "SQLITE_FULL": "the disk that holds {path} is full: free some space and try again",
     "SQLITE_NOTADB": "{path} is not an SQLite database: name another file, or restore this one from a backup",
     "SQLITE_CORRUPT": "{path} is damaged: stop Postroom and restore it from a backup",
     "SQLITE_CANTOPEN": "{path} cannot be opened: check that its directory exists and may be written",
@@ -32,6 +32,8 @@ def translated(path: Path, error: sqlite3.Error | MemoryError) -> StoreError:
     code = getattr(error, "sqlite_errorname", "")
     if isinstance(error, sqlite3.IntegrityError):
         return StoreError(f"{path} refuses a write that would break its rules: {error}")
+    if code == "SQLITE_FULL":
+        return StoreFull(f"the disk that holds {path} is full: free some space and try again")
     for prefix, sentence in _SENTENCES.items():
         if code.startswith(prefix):
             return StoreUnavailable(sentence.format(path=path, code=code))
@@ -48,4 +50,5 @@ def of_commit(path: Path, error: Exception) -> StoreError:
 
 def of_file(path: Path, error: OSError) -> StoreUnavailable:
     """The error to raise when a file or directory of the store cannot be made or opened."""
-    return StoreUnavailable(f"{path} cannot be used ({error.strerror}): name another file, or mend its directory")
+    kind = StoreFull if error.errno == errno.ENOSPC else StoreUnavailable
+    return kind(f"{path} cannot be used ({error.strerror}): name another file, or mend its directory")

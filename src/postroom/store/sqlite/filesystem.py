@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from postroom.errors import StoreUnavailable
+from postroom.errors import StoreFull, StoreUnavailable
 from postroom.store.sqlite import faults
 
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "smb2", "9p", "ncpfs", "afs", "fuse.sshfs", "fuse.s3fs"})
@@ -41,7 +41,7 @@ def refuse_without_room(path: Path, reserve_bytes: int) -> None:
     except OSError as error:
         raise faults.of_file(path, error) from error
     if disk.f_bavail * disk.f_frsize < reserve_bytes:
-        raise StoreUnavailable(
+        raise StoreFull(
             f"the disk that holds {path} has less than {reserve_bytes} bytes left, which are kept to finish accepted "
             "emails: free some space and try again"
         )
