@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.acceptance.command import postroom
 from tests.acceptance.conftest import Start
 from tests.acceptance.service import environment
 from tests.servers import free_port, require
+from tests.smtpd import Smtpd
 
 
 def test_check_names_every_part_and_all_wrong_settings_at_once(tmp_path: Path) -> None:
@@ -42,6 +44,25 @@ def test_check_says_that_the_relay_is_down(tmp_path: Path) -> None:
     code, out, _ = postroom("check", folder=tmp_path, POSTROOM_RELAY_URL="smtp://127.0.0.1:1")
     assert code == 1
     assert "relay   WRONG" in out
+
+
+def test_check_tells_each_part_as_soon_as_it_is_known_and_does_not_wait_long_for_a_silent_relay(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # as a port that waits for a TLS handshake
+        relay = f"smtp://127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        code, out, _ = postroom("check", folder=tmp_path, POSTROOM_RELAY_URL=relay)
+    assert code == 1
+    assert time.monotonic() - began < 30
+    assert out.splitlines()[-1].startswith("relay   WRONG")
+    assert "write smtps://" in out
+
+
+def test_check_knows_a_port_that_begins_without_tls(tmp_path: Path) -> None:
+    with Smtpd() as server:
+        relay = server.url.replace("smtp://", "smtps://")
+        code, out, _ = postroom("check", folder=tmp_path, POSTROOM_RELAY_URL=relay)
+    assert code == 1
+    assert "write smtp://" in out
 
 
 def test_check_says_what_is_missing_once(tmp_path: Path) -> None:

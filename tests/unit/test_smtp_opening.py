@@ -108,6 +108,27 @@ def test_implicit_tls_encrypts_before_the_greeting() -> None:
     assert dialogue.receive(b"220 hi\r\n") == EHLO
 
 
+def test_port_that_waits_for_tls_is_told_from_one_that_begins_without() -> None:
+    for relay in (PLAIN, STARTTLS):
+        dialogue, _ = opened(relay)
+        dialogue.lose("no answer from the relay at GREETING within 60 s")
+        assert str(trouble(dialogue)).endswith("if this port is TLS from the first byte, as 465 is, write smtps://")
+    implicit = Dialogue(replace(PLAIN, tls=Tls.IMPLICIT))
+    implicit.connected("10.0.0.5")
+    implicit.lose("the TLS handshake failed: wrong version number")
+    assert str(trouble(implicit)).endswith("if this port begins without TLS, as 587 and 25 do, write smtp://")
+
+
+def test_trouble_that_the_scheme_does_not_explain_has_no_hint() -> None:
+    implicit = Dialogue(replace(PLAIN, tls=Tls.IMPLICIT))
+    implicit.connected("10.0.0.5")
+    implicit.lose("the TLS handshake failed: the certificate is not trusted")
+    dialogue, _ = opened(PLAIN, b"220 hi\r\n")
+    dialogue.lose("the relay closed the connection")
+    for one in (implicit, dialogue):
+        assert "write smtp" not in str(trouble(one))
+
+
 def test_auth_plain() -> None:
     dialogue, written = opened(
         LOGIN, b"220 hi\r\n", b"250-r\r\n250 STARTTLS\r\n", b"220 go\r\n", b"250-r\r\n250 AUTH LOGIN PLAIN\r\n"

@@ -3,8 +3,9 @@
 import json
 import os
 import socket
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -18,6 +19,7 @@ from postroom.cli.run import address_of
 from postroom.errors import PostroomError, StoreLocked
 from postroom.settings import Settings
 
+RELAY_SECONDS = 10.0  # for which the relay may let somebody wait who looks on, at each step
 RUNNING_SECONDS = 5.0  # for which a Postroom that runs may think; of its readiness it tells within three
 
 
@@ -36,13 +38,23 @@ def check(as_json: bool) -> None:
         parts["metrics"] = _metrics
     if not wiring.is_embedded(settings):
         parts |= {"broker": _broker, "results": _results}
-    with ThreadPoolExecutor(len(parts)) as pool:  # at once: each has a time-out of its own
-        asked = {name: pool.submit(_try, step, settings) for name, step in parts.items()}
-        found = {name: answer.result() for name, answer in asked.items()}
-    lines = [f"{name:<7} {'ok' if ok else 'WRONG':<6} {what}" for name, (ok, what) in found.items()]
-    show({name: {"ok": ok, "detail": what} for name, (ok, what) in found.items()}, lines, as_json=as_json)
-    if not all(ok for ok, _ in found.values()):
+    found: dict[str, dict[str, Any]] = {}
+    for name, ok, what in _results_of(parts, settings):
+        found[name] = {"ok": ok, "detail": what}
+        if not as_json:
+            click.echo(f"{name:<7} {'ok' if ok else 'WRONG':<6} {what}")
+    if as_json:
+        show(found, [], as_json=True)
+    if not all(part["ok"] for part in found.values()):
         raise SystemExit(1)
+
+
+def _results_of(parts: Mapping[str, Callable[[Settings], str]], settings: Settings) -> Iterator[tuple[str, bool, str]]:
+    """Name, verdict and sentence of each part, as soon as they are known; all are asked at once."""
+    with ThreadPoolExecutor(len(parts)) as pool:
+        asked = {pool.submit(_try, step, settings): name for name, step in parts.items()}
+        for answer in as_completed(asked):
+            yield asked[answer], *answer.result()
 
 
 def _try(step: Callable[[Settings], str], settings: Settings) -> tuple[bool, str]:
@@ -73,7 +85,11 @@ def _results(settings: Settings) -> str:
 
 
 def _relay(settings: Settings) -> str:
-    transport = wiring.open_transport(settings)
+    shorter = {
+        "relay_connect_seconds": min(settings.relay_connect_seconds, RELAY_SECONDS),
+        "relay_command_seconds": min(settings.relay_command_seconds, RELAY_SECONDS),
+    }
+    transport = wiring.open_transport(settings.model_copy(update=shorter))
     try:
         transport.ping()
     finally:

@@ -113,7 +113,7 @@ class Dialogue:
         self.broken = True
         if self.transaction is None:
             if not self._opening.is_done:
-                self._fail(RouteTrouble(self._opening.failed_at, problem))
+                self._fail(self._opening.lost(problem))
         elif not self.transaction.is_over:
             self.transaction.lose(problem, closed=closed)
         elif self._following and not self._following.is_over:

@@ -12,6 +12,8 @@ from postroom.transport.smtp.replies import RawReply
 
 _EHLO_UNKNOWN = range(500, 505)  # RFC 5321 §4.2.2: not recognised, not understood or not implemented
 
+_CLEAR_TEXT = "wrong version number"  # what OpenSSL makes of a greeting that comes in place of a handshake
+
 
 class RouteTrouble(Exception):
     """The relay cannot be used, whatever the email. `lasting`: waiting will not mend it."""
@@ -85,6 +87,15 @@ class Opening:
         that wants a certificate of ours says so when the handshake is over for us (RFC 8446 §4.4.2.4)."""
         in_doubt = self._wants_starttls and self.secure and self.phase is Phase.EHLO
         return Phase.STARTTLS if in_doubt else self.phase
+
+    def lost(self, problem: str) -> RouteTrouble:
+        """The trouble where the connection ends before it is ready, with a hint where the URL's scheme may be wrong."""
+        implicit = self._relay.tls is Tls.IMPLICIT
+        if self.phase is Phase.GREETING and not implicit:
+            problem += "; if this port is TLS from the first byte, as 465 is, write smtps://"
+        elif self.phase is Phase.STARTTLS and implicit and _CLEAR_TEXT in problem:
+            problem += "; if this port begins without TLS, as 587 and 25 do, write smtp://"
+        return RouteTrouble(self.failed_at, problem)
 
     def connected(self, own_address: str) -> None:
         """The connection stands; the relay greets now, or after the handshake where that comes first."""
