@@ -1,12 +1,14 @@
 """Liveness, readiness, documentation: for everybody, and without a word too many."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.engines import Engine
 from tests.product import EMAIL, Product, running
 from tests.refusals import CANARY, assert_refused
+from tests.smtpd import Offer, Say, Smtpd
 
 
 @pytest.mark.one_engine
@@ -30,8 +32,31 @@ def test_health_has_details_but_no_addresses(product: Product) -> None:
     body = answer.json()
     assert answer.status_code == 200
     assert body.keys() == {"status", "parts", "version", "uptime_seconds", "requests_under_way", "backlog"}
+    assert body["parts"].get("relay") == ("ok" if product.engine.name == "sqlite" else None)
     assert body["backlog"] >= 0
     assert CANARY not in answer.text
+
+
+@pytest.mark.one_engine
+def test_health_names_a_relay_that_refuses_us_until_it_lets_us_in(engine: Engine, tmp_path: Path) -> None:
+    with Smtpd(Offer(users={"user": "pass"})) as server:
+        server.script.on("auth", Say(f"535 5.7.8 {CANARY}"), times=1)
+        relay = server.url.replace("://", "://user:pass@") + "?tls=none"
+        with running(engine, tmp_path, relay=relay, environ={"POSTROOM_ROUTE_DELAY_SECONDS": "0.1"}) as product:
+            email_id = product.submit()
+            product.wait_until(lambda: _health(product)["status"] == "degraded")
+            health = _health(product)
+            assert "refuses us" in health["parts"]["relay"]
+            assert CANARY not in str(health)
+            assert product.request("GET", "/readyz", key="").json()["status"] == "ok"
+            product.wait_for(email_id, "sent")
+            assert _health(product)["parts"]["relay"] == "ok"
+
+
+def _health(product: Product) -> dict[str, Any]:
+    answer = product.request("GET", "/health", key="")
+    assert answer.status_code == 200
+    return dict(answer.json())
 
 
 @pytest.mark.one_engine

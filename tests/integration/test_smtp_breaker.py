@@ -31,7 +31,9 @@ def test_relay_that_is_down_is_left_alone_and_probed_when_the_rest_is_over(
 
     clock.ahead += 5
     assert transport.resting() == 0
+    assert transport.is_down
     assert all(verdicts(hand_off) == OK for hand_off in send(transport, *[envelope() for _ in range(4)]))
+    assert not transport.is_down
     assert [record.message for record in caplog.records] == ["relay down", "relay up"]
     assert "example.com" not in caplog.text
 

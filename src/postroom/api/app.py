@@ -37,6 +37,7 @@ def create_app(postroom: Postroom) -> FastAPI:
             store=postroom.store,
             intake=postroom.intake,
             queue=None if is_embedded(settings) else postroom.queue,
+            relay_is_down=(lambda: postroom.transport.is_down) if is_embedded(settings) else None,
         ),
         commits=Commits(postroom.intake),
         reads=Reads(postroom.store),

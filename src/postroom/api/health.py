@@ -23,8 +23,8 @@ async def ready(context: Context, exchange: Exchange) -> Response:
 
 
 async def health(context: Context, exchange: Exchange) -> Response:
-    """Readiness, version, uptime and load."""
-    parts, backlog = await asyncio.gather(context.readiness.parts(), context.backlog.reading())
+    """Readiness, the relay where this process delivers, version, uptime and load."""
+    parts, backlog = await asyncio.gather(context.readiness.all_parts(), context.backlog.reading())
     details = {
         "parts": parts,
         "version": __version__,

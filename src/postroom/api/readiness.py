@@ -14,13 +14,22 @@ from postroom.store.base import Store
 FRESH_SECONDS = 1.0
 PATIENCE_SECONDS = 2.5
 OK = "ok"
+RELAY_DOWN = "is down, or refuses us; emails are accepted, and tried until their deadline (the log says why)"
 NEEDED = frozenset({"store", "intake"})  # the rest costs time, and no submission
 
 
 class Readiness:
-    """The state of each part: `ok`, or one sentence. `queue` is None where no broker is needed."""
+    """The state of each part: `ok`, or one sentence. `queue` is None where no broker is needed, `relay_is_down` where
+    another process delivers."""
 
-    def __init__(self, *, store: Store, intake: Intake, queue: Queue | None) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        intake: Intake,
+        queue: Queue | None,
+        relay_is_down: Callable[[], bool] | None = None,
+    ) -> None:
         def ping_store() -> str:
             try:
                 store.ping()
@@ -31,6 +40,7 @@ class Readiness:
             return OK
 
         self._intake = intake
+        self._relay_is_down = relay_is_down
         self._probes = {"store": _Probe(ping_store)}
         if queue is not None:
             self._probes["broker"] = _Probe(lambda: _ping(queue))
@@ -47,6 +57,13 @@ class Readiness:
                 self._known = {**dict(zip(self._probes, states, strict=True)), "intake": intake}
                 self._known_at = time.monotonic()
             return self._known
+
+    async def all_parts(self) -> Mapping[str, str]:
+        """Also the relay, without which emails are accepted all the same. What it said is in the log alone."""
+        parts = await self.parts()
+        if self._relay_is_down is None:
+            return parts
+        return {**parts, "relay": RELAY_DOWN if self._relay_is_down() else OK}
 
 
 def _ping(queue: Queue) -> str:

@@ -39,6 +39,10 @@ class Transport(Protocol):
         """Seconds for which the relay should be left alone because it is down or refuses us; 0 when it may be used.
         After that time a caller may try one chunk: it is the probe."""
 
+    @property
+    def is_down(self) -> bool:
+        """Whether this process found the relay down, or was refused by it, and has not been let in since."""
+
     def ping(self) -> None:
         """Connects, greets, authenticates and says goodbye. Raises `ConnectionError` with one clear sentence."""
 

@@ -101,6 +101,11 @@ class SimulatedTransport:
         """See `Transport.resting`: never."""
         return 0.0
 
+    @property
+    def is_down(self) -> bool:
+        """See `Transport.is_down`: never."""
+        return False
+
     def ping(self) -> None:
         """See `Transport.ping`: always well."""
 

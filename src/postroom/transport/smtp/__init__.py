@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 
 from postroom.mail.outcome import HandOff
 from postroom.transport.base import Fence, Take
+from postroom.transport.breaker import State
 from postroom.transport.smtp import ping
 from postroom.transport.smtp.relay import Relay, Timeouts, Tls
 from postroom.transport.smtp.route import Route
@@ -50,6 +51,11 @@ class SmtpTransport:
     def resting(self) -> float:
         """See `Transport.resting`."""
         return self._route().breaker.resting(self._clock())
+
+    @property
+    def is_down(self) -> bool:
+        """See `Transport.is_down`."""
+        return self._route().breaker.state is not State.CLOSED
 
     def ping(self) -> None:
         """See `Transport.ping`. Does not touch the breaker."""
