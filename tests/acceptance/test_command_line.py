@@ -77,6 +77,35 @@ def test_arguments_that_http_cannot_carry_are_told_from_a_service_that_is_away(s
     assert "HTTP 404" in err
 
 
+def test_argument_that_is_no_text_is_looked_for_and_not_found(start: Start) -> None:
+    service = start()
+    for command in (("status",), ("cancel",), ("keys", "revoke")):
+        code, _, err = postroom(*command, "\udcff", service=service)
+        assert code == 1
+        assert "HTTP 404" in err
+    service.stop()
+    code, _, err = postroom("keys", "revoke", "\udcff", service=service, POSTROOM_API_KEY="", POSTROOM_API_URL="")
+    assert code == 1
+    assert "no such key" in err
+
+
+@pytest.mark.parametrize("command", ["settings", "check", "keys mint", "list"])
+def test_output_that_cannot_be_written_is_one_sentence(start: Start, command: str) -> None:
+    service = start()
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "postroom", *command.split()],
+            cwd=service.folder,
+            env=environment({"api_url": service.address, "api_key": service.key}),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "postroom: cannot write to standard output (No space left on device)\n"
+
+
 @pytest.mark.parametrize("command", [(*SEND[:-1], "-"), ("keys", "add")])
 def test_input_that_is_no_text_is_one_sentence(tmp_path: Path, command: tuple[str, ...]) -> None:
     strict = {"PYTHONIOENCODING": "utf-8:strict", "POSTROOM_API_KEY": "x"}  # as in a locale such as en_US.UTF-8

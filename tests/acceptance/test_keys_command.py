@@ -1,10 +1,15 @@
 """`postroom keys`: with a running service, with a store that nobody has open, and without either."""
 
 import json
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from postroom import keyring
+from postroom.mail.api_key import FULL_ACCESS
+from postroom.store.sqlite import SqliteStore
 from tests.acceptance.command import postroom
 from tests.acceptance.conftest import Start
 
@@ -99,6 +104,22 @@ def test_key_that_could_never_be_used_is_not_made(tmp_path: Path, wrong: tuple[s
     assert (code, out) == (1, "")
     assert "Traceback" not in err
     assert postroom("keys", "list", folder=tmp_path)[1].strip() == ""
+
+
+def test_list_tells_which_keys_have_expired_and_which_are_bound_to_domains(start: Start, tmp_path: Path) -> None:
+    with closing(SqliteStore(tmp_path / "data" / "postroom.sqlite3")) as store:
+        now = store.clock()
+        for name, expires_at in (("old", now), ("new", now + timedelta(hours=1))):
+            keyring.create("default", name, scopes=FULL_ACCESS, expires_at=expires_at, store=store)
+        _, token = keyring.create("default", "shop", scopes=FULL_ACCESS, domains=["example.com"], store=store)
+    offline = postroom("keys", "list", folder=tmp_path)[1]
+    service = start()
+    service.key = token
+    for out in (offline, postroom("keys", "list", service=service)[1]):
+        states = {line.split()[3]: line.split(maxsplit=2)[2] for line in out.splitlines()}
+        assert states["old"].startswith("expired")
+        assert states["new"].startswith("active")
+        assert states["shop"] == "active   shop  (only for senders of example.com)"
 
 
 def test_domain_of_a_key_is_written_as_addresses_have_it(tmp_path: Path) -> None:

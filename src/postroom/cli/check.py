@@ -14,7 +14,7 @@ import httpx
 from postroom import settings as settings_module
 from postroom import wiring
 from postroom.api.readiness import NEEDED, OK
-from postroom.cli.output import as_json, clear_errors, show
+from postroom.cli.output import as_json, clear_errors, say, show
 from postroom.cli.run import address_of
 from postroom.errors import PostroomError, StoreLocked
 from postroom.settings import Settings
@@ -42,7 +42,7 @@ def check(as_json: bool) -> None:
     for name, ok, what in _results_of(parts, settings):
         found[name] = {"ok": ok, "detail": what}
         if not as_json:
-            click.echo(f"{name:<7} {'ok' if ok else 'WRONG':<6} {what}")
+            say(f"{name:<7} {'ok' if ok else 'WRONG':<6} {what}")
     if as_json:
         show(found, [], as_json=True)
     if not all(part["ok"] for part in found.values()):

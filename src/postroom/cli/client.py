@@ -43,7 +43,7 @@ def url_given() -> bool:
 
 def path_of(collection: str, one: str, *more: str) -> str:
     """The path of one of them, whatever is in its name."""
-    return "/".join(("", collection, quote(one, safe=""), *more))
+    return "/".join(("", collection, quote(one, safe="", errors="surrogateescape"), *more))
 
 
 def call(method: str, path: str, **arguments: Any) -> Any:

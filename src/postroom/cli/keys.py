@@ -3,6 +3,7 @@ cannot while a running Postroom owns it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ from postroom import keyring, wiring
 from postroom import settings as settings_module
 from postroom.api import render
 from postroom.cli.client import call, key_option, path_of, url_given, url_option
-from postroom.cli.output import as_json, clear_errors, fail, show, standard_input
+from postroom.cli.output import as_json, clear_errors, fail, say, show, standard_input
 from postroom.errors import ServiceUnreachable, SettingsError, StoreLocked
 from postroom.mail import api_key
 from postroom.store.base import Store
@@ -115,7 +116,7 @@ def mint() -> None:
 
     `postroom keys add` makes it valid.
     """
-    click.echo(api_key.mint()[1])
+    say(api_key.mint()[1])
 
 
 @keys.command()
@@ -132,7 +133,7 @@ def add(name: str) -> None:
             fail("a running Postroom owns the store: stop it first, or use `postroom keys create`")
         if not keyring.add(token, name, store=store):
             fail("that is not a key: `postroom keys mint` prints one")
-    click.echo("the key is valid, unless it was revoked")
+    say("the key is valid, unless it was revoked")
 
 
 @keys.command("list")
@@ -147,10 +148,22 @@ def list_keys(url: str, key: str | None, as_json: bool) -> None:
             found: list[dict[str, Any]] = [dict(render.key(k)) for k in store.list_keys()]
         else:
             found = _ask("GET", "/api-keys", url=url, key=key)["data"]
-    lines = [
-        f"{k['id']}  {k['permission']:<15} {'revoked' if k['revoked_at'] else 'active':<8} {k['name']}" for k in found
-    ]
-    show(found, lines, as_json=as_json)
+    now = datetime.now(UTC)
+    show(found, [_line(key, now) for key in found], as_json=as_json)
+
+
+def _line(key: dict[str, Any], now: datetime) -> str:
+    bound = f"  (only for senders of {', '.join(key['domains'])})" if key["domains"] else ""
+    return f"{key['id']}  {key['permission']:<15} {_state(key, now):<8} {key['name']}{bound}"
+
+
+def _state(key: dict[str, Any], now: datetime) -> str:
+    expires: datetime | str | None = key["expires_at"]
+    if key["revoked_at"]:
+        return "revoked"
+    if isinstance(expires, str):  # as the API writes it
+        expires = datetime.fromisoformat(expires)
+    return "expired" if expires and expires <= now else "active"
 
 
 @keys.command()
@@ -164,6 +177,6 @@ def revoke(key_id: str, url: str, key: str | None, as_json: bool) -> None:
     with _store_unless_asked(url, key) as store:
         if store is None:
             _ask("DELETE", path_of("api-keys", key_id), url=url, key=key)
-        elif not store.revoke_key(key_id, now=store.clock()):
+        elif not key_id.isascii() or not store.revoke_key(key_id, now=store.clock()):
             fail("there is no such key; `postroom keys list` shows them")
     show({"id": key_id, "revoked": True}, [f"{key_id} revoked"], as_json=as_json)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import sys
 from collections.abc import Callable
 from datetime import datetime
@@ -19,7 +20,18 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON inste
 def show(value: Any, lines: list[str], *, as_json: bool) -> None:
     """Prints the value as JSON, or the lines."""
     text = json.dumps(value, indent=2, ensure_ascii=False, default=_times) if as_json else "\n".join(lines)
-    click.echo(text)
+    say(text)
+
+
+def say(text: str) -> None:
+    """Prints text on standard output. Ends the process with a sentence where that cannot be written to."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise  # the reader has seen enough, of which click knows what to make
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would try, and fail, once more
+        fail(f"cannot write to standard output ({error.strerror})")
 
 
 def _times(value: object) -> str:

@@ -2,6 +2,7 @@
 
 import click
 
+from postroom.cli.output import say
 from postroom.settings import reference
 
 
@@ -11,4 +12,4 @@ def settings() -> None:
 
     Each with its default, values and meaning, as Markdown.
     """
-    click.echo(reference.table(), nl=False)
+    say(reference.table().removesuffix("\n"))
