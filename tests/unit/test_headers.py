@@ -59,6 +59,18 @@ def test_header_value_is_stripped_and_has_a_limit() -> None:
             clean(("X-A", value))
 
 
+STRUCTURED = ["List-Unsubscribe", "list-id", "References", "In-Reply-To", "X-Original-Message-ID"]
+
+
+@pytest.mark.parametrize("name", STRUCTURED)
+def test_structured_header_is_refused_where_it_would_have_to_be_encoded(name: str) -> None:
+    longest = f"<{'a' * (998 - len(name) - len(': <>'))}>"
+    assert clean((name, f"<one@example.com> {longest}"))
+    with pytest.raises(InvalidInput, match="does not fit on a line of 998 octets") as caught:
+        clean((name, f"<one@example.com> <a{longest[1:]}"))
+    assert caught.value.member == f"headers.{name}"
+
+
 def test_at_most_fifty_headers_are_kept_and_ignored_ones_do_not_count() -> None:
     fifty = [(f"X-{n}", "") for n in range(50)]
     assert len(clean(*fifty, ("To", "x"), ("Content-Type", "x"))) == 50

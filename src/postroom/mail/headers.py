@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 
 from postroom.errors import InvalidInput
-from postroom.mail import characters
+from postroom.mail import characters, lines, mime_headers
 
 MAX_HEADERS = 50
 MAX_NAME = 76  # characters, so that name and colon leave room for a value on the same line
@@ -19,6 +19,10 @@ _RESERVED = re.compile(
     "from|to|cc|bcc|subject|reply-to|sender|date|message-id|mime-version|content-.*|resent-.*|return-path|received"
     "|dkim-signature",
     re.IGNORECASE,
+)
+
+_STRUCTURED = re.compile(  # addresses and ids in angle brackets, in which nothing may be encoded (RFC 2047 §5)
+    "list-.*|references|in-reply-to|.*-message-id|archived-at", re.IGNORECASE
 )
 
 
@@ -37,7 +41,7 @@ def clean(pairs: Iterable[tuple[str, str]], *, member: str) -> tuple[tuple[str, 
             continue
         if len(kept) == MAX_HEADERS:
             raise InvalidInput(member, f"has more than {MAX_HEADERS} headers")
-        kept.append((name, _value(value, f"{member}.{name}")))
+        kept.append((name, _value(name, value, f"{member}.{name}")))
     return tuple(kept)
 
 
@@ -68,8 +72,11 @@ def check_body(value: str, *, member: str, limit: int) -> str:
     return value
 
 
-def _value(value: str, member: str) -> str:
+def _value(name: str, value: str, member: str) -> str:
     text = check_text(value, member=member, limit=MAX_VALUE).strip(" \t")
     if len(text.encode()) > MAX_VALUE:
         raise InvalidInput(member, f"is longer than {MAX_VALUE} octets")
+    if _STRUCTURED.fullmatch(name) and not mime_headers.fits(name, text):
+        problem = f"has a part without spaces that does not fit on a line of {lines.LONGEST} octets: shorten it"
+        raise InvalidInput(member, problem)
     return text

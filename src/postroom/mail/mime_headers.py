@@ -19,7 +19,7 @@ _ADDR = re.compile(r'[^\x00-\x20\x7f-\xa0()<>\[\]:;,\\"@\ud800-\udfff]+@[A-Za-z0
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]+>")
 _ANGLED = re.compile(r"<[!-;=?-~]{1,900}>")
-_LONE_SPACE = re.compile(r"(?<![ \t]) (?![ \t])")
+_LONE_SPACE = re.compile(r"(?<![ \t]) (?![ \t])")  # the only places where folding changes nothing for any reader
 _SURE_FILENAME = re.compile(r"[A-Za-z0-9 ._()+@,-]{1,255}")  # what every parser reads alike inside quotation marks
 _DOUBTFUL = re.compile(r"[^A-Za-z0-9 ._()+@,-]")
 _LONGEST_ON_A_LINE = 60  # characters of a name; longer ones become encoded words, which can be folded
@@ -37,10 +37,16 @@ def text(name: str, value: str) -> str:
         return f"{name}: {value}\r\n"
     if characters.LINE_BREAKING.search(value):
         raise ValueError(f"{name} holds a control character")
-    words = _LONE_SPACE.split(value)  # the only places where folding changes nothing for any reader
-    if _must_encode(value) or len(name) + 2 + len(max(words, key=len)) > lines.LONGEST:
+    if _must_encode(value) or not fits(name, value):
         words = _encoded(value, room=max(_LEAST_ROOM, FOLD_AT - 2 - len(name) - 2))
+    else:
+        words = _LONE_SPACE.split(value)
     return _fold(name, words)
+
+
+def fits(name: str, value: str) -> bool:
+    """Whether each word of a value has room on a line; a longer one travels as encoded words."""
+    return len(name) + 2 + max(len(word.encode()) for word in _LONE_SPACE.split(value)) <= lines.LONGEST
 
 
 def mailboxes(name: str, addresses: Sequence[Address]) -> str:
