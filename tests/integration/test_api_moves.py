@@ -105,6 +105,14 @@ def test_canceled_email_can_be_retried_and_is_sent(delivering: Product) -> None:
     assert "retried_by_hand" in [line["event"] for line in found["timeline"]]
 
 
+def test_email_held_in_doubt_is_sent_when_it_is_retried(delivering: Product) -> None:
+    email_id = delivering.submit(to="uncertain@example.net", on_uncertain="hold")
+    delivering.wait_for(email_id, "uncertain")
+    assert delivering.request("POST", f"/emails/{email_id}/retry").status_code == 200
+    assert delivering.wait_for(email_id, "sent", "uncertain")["status"] == "sent"
+    assert delivering.email(email_id)["possible_duplicate"]
+
+
 def test_email_that_is_not_failed_cannot_be_retried(product: Product) -> None:
     assert_refused(product.request("POST", f"/emails/{product.submit()}/retry"), 422, "validation_error")
 

@@ -83,6 +83,11 @@ def test_same_header_twice_is_kept_twice() -> None:
     assert draft(headers=headers).headers == (("X-A", "1"), ("X-A", "2"))
 
 
+@pytest.mark.parametrize("member", ["to", "cc", "bcc", "reply_to"])
+def test_addresses_may_be_one_or_a_list_and_the_problem_says_so(member: str) -> None:
+    assert problems(**{member: 5}) == {member: "must be an address or a list of addresses"}
+
+
 def test_problems_name_their_members() -> None:
     found = problems(
         to=["nobody", "b@example.net"],

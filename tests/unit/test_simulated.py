@@ -45,6 +45,10 @@ def test_address_decides_its_fate(
     assert (outcome.reply.code if outcome.reply else None) == code
 
 
+def test_doubt_comes_once_though_a_retry_by_hand_counts_attempts_anew() -> None:
+    assert simulated_fate.of("uncertain@example.com", attempt=1, in_doubt=True).verdict is Verdict.ACCEPTED
+
+
 @pytest.mark.parametrize(
     ("recipient", "seconds"),
     [

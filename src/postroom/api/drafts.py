@@ -261,6 +261,8 @@ def _problem(kind: str, location: Sequence[int | str], context: dict[str, object
         return MissingMember(member, "it is required")
     if location[0] == "attachments":
         return InvalidAttachment(member, _SAYING.get(kind, "has the wrong form").format(**context))
+    if kind == "list_type" and member in _ADDRESSES:
+        return InvalidInput(member, "must be an address or a list of addresses")
     return InvalidInput(member, _SAYING.get(kind, "has the wrong form").format(**context))
 
 
@@ -277,6 +279,7 @@ def _path(location: Sequence[int | str]) -> str:
     return path
 
 
+_ADDRESSES = frozenset({"to", "cc", "bcc", "reply_to"})
 _SAYING = {
     "string_type": "must be text",
     "list_type": "must be a list",

@@ -29,6 +29,7 @@ def envelope(email: Email, attachments: Sequence[bytes], *, return_path: str | N
         data=compose(email, attachments),
         attempt=email.life.attempts,
         smtputf8=address.needs_smtputf8(addrs),
+        possible_duplicate=email.life.possible_duplicate,
     )
 
 

@@ -77,7 +77,8 @@ class Envelope:
     """What a transport is handed: the sender and recipients that SMTP is told, and the message as bytes.
 
     `data` has CRLF line ends, lines of at most 998 octets, no bare CR, LF or NUL, and is not dot-stuffed. `smtputf8`
-    says that an address or header needs RFC 6531. `attempt` counts from 1.
+    says that an address or header needs RFC 6531. `attempt` counts from 1, and anew after a retry by hand;
+    `possible_duplicate` says that an earlier attempt may have succeeded.
     """
 
     email_id: str
@@ -86,3 +87,4 @@ class Envelope:
     data: bytes
     attempt: int
     smtputf8: bool = False
+    possible_duplicate: bool = False

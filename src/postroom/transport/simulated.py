@@ -114,7 +114,8 @@ class SimulatedTransport:
 
     def _begin(self, envelope: Envelope, now: float) -> _UnderWay:
         trouble = self._route_trouble(envelope)
-        fates = [trouble or simulated_fate.of(r, attempt=envelope.attempt) for r in envelope.rcpt_to]
+        attempt, doubt = envelope.attempt, envelope.possible_duplicate
+        fates = [trouble or simulated_fate.of(r, attempt=attempt, in_doubt=doubt) for r in envelope.rcpt_to]
         return _UnderWay(envelope=envelope, began=now, fates=fates)
 
     def _route_trouble(self, envelope: Envelope) -> Fate | None:

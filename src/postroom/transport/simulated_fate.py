@@ -56,12 +56,13 @@ _ROUTE_TROUBLE = {
 }
 
 
-def of(recipient: str, *, attempt: int) -> Fate:
-    """What this recipient meets on this attempt, once the relay itself is reached."""
+def of(recipient: str, *, attempt: int, in_doubt: bool = False) -> Fate:
+    """What this recipient meets on this attempt, once the relay itself is reached; `in_doubt`: an earlier one, perhaps
+    before a retry by hand, got no reply to the final dot."""
     name = _name(recipient)
     if (fate := _SCRIPTED.get(name)) is not None:
         return fate
-    if name == "uncertain" and attempt <= 1:
+    if name == "uncertain" and attempt <= 1 and not in_doubt:
         return _IN_DOUBT
     if (deferred := _DEFER_THEN_OK.fullmatch(name)) and attempt <= int(deferred[1]):
         return _DEFERRED
