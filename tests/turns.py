@@ -1,9 +1,9 @@
-"""One turn of a worker, with the terms that a test wants changed."""
+"""One turn of a worker, with the settings that a test wants changed."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from postroom.deliver import SuspectPlace, Terms, deliver
+from postroom.deliver import SuspectPlace, TurnSettings, deliver
 from postroom.mail.retry import RetryPolicy
 from postroom.mail.settling import Worker
 from postroom.store.base import Store
@@ -17,15 +17,15 @@ def turn(
     refill: bool = False,
     stopping: Callable[[], bool] = lambda: False,
     suspect_place: SuspectPlace | None = None,
-    **terms: object,
+    **settings: object,
 ) -> Mapping[str, int]:
     """Takes a turn with these ids, and with `refill` with whatever else is due; how many recipients had which verdict.
-    `terms` are members of `Terms`."""
+    `settings` are members of `TurnSettings`."""
     return deliver(
         ids,
         store=store,
         transport=transport,
-        terms=replace(Terms(policy=RetryPolicy()), **terms),  # type: ignore[arg-type]
+        settings=replace(TurnSettings(policy=RetryPolicy()), **settings),  # type: ignore[arg-type]
         worker=Worker(name="w1"),
         random=lambda: 0.5,
         stopping=stopping,

@@ -46,7 +46,7 @@ def serve(address: str, *collectors: Collector) -> None:
     os.register_at_fork(after_in_child=server.socket.close)
 
 
-class Counted(Collector):
+class CounterCollector(Collector):
     """What all processes of this command have counted."""
 
     def __init__(self, numbers: Numbers) -> None:
@@ -62,7 +62,7 @@ class Counted(Collector):
             yield _histogram(family, shown) if family.bounds else _counter(family, shown)
 
 
-class Standing(Collector):
+class StoreCollector(Collector):
     """How many emails stand where, and how long the longest waits: asked of the store and the broker when shown."""
 
     def __init__(self, *, store: Store, queue: Queue | None, clock: Callable[[], float] = time.monotonic) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from postroom import settings, wiring
 from postroom.api import idempotency
-from postroom.deliver import Terms
+from postroom.deliver import TurnSettings
 from postroom.mail.email import Email, Lane
 from postroom.mail.retry import RetryPolicy
 from postroom.queue.memory import MemoryQueue
@@ -19,7 +19,7 @@ from postroom.store.base import Store
 from postroom.transport.simulated import SimulatedTransport
 from postroom.transport.smtp import Relay, SmtpTransport, Timeouts
 from postroom.transport.smtp.relay import Tls
-from postroom.worker.duties import PRUNE_SECONDS, duties_of, terms_of
+from postroom.worker.duties import PRUNE_SECONDS, duties_of, turn_settings_of
 from tests import certificates, make
 from tests.engines import Engine
 from tests.make import SECOND
@@ -124,7 +124,7 @@ def test_simulated_relay_has_its_settings() -> None:
 
 
 def test_turn_has_its_settings() -> None:
-    assert terms_of(loaded()) == Terms(
+    assert turn_settings_of(loaded()) == TurnSettings(
         policy=POLICY,
         lease=110 * SECOND,
         doubt_lease=111 * SECOND,

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from postroom import metrics
 from postroom.api import counted as api_counted
 from postroom.errors import QueueUnavailable, StoreUnavailable
-from postroom.exposition import BOOKS_SECONDS, Counted, Standing
+from postroom.exposition import BOOKS_SECONDS, CounterCollector, StoreCollector
 from postroom.mail.email import Lane, Status
 from postroom.mail.outcome import HandOff, Outcome, Phase, Verdict
 from postroom.metrics import Family, Numbers
@@ -55,7 +55,7 @@ def test_each_process_counts_in_its_row_and_all_rows_are_added_up() -> None:
     for row in (0, 1, 2, 1):
         numbers.use_row(row)
         numbers.add(THINGS, "b", count=row + 1)
-    samples = shown(Counted(numbers))
+    samples = shown(CounterCollector(numbers))
     assert (samples["things_total", "kind=a"], samples["things_total", "kind=b"]) == (0, 1 + 2 + 3 + 2)
 
 
@@ -72,7 +72,7 @@ def test_threads_lose_no_count() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    samples = shown(Counted(numbers))
+    samples = shown(CounterCollector(numbers))
     assert samples["things_total", "kind=a"] == samples["waits_seconds_count", ""] == 20_000
     assert samples["waits_seconds_sum", ""] == pytest.approx(10_000)
 
@@ -81,7 +81,7 @@ def test_histogram_says_how_many_took_at_most_so_long() -> None:
     numbers = Numbers([THINGS, WAITS])
     for seconds in (0.05, 0.1, 0.5, 7):
         numbers.observe(WAITS, seconds=seconds)
-    samples = shown(Counted(numbers))
+    samples = shown(CounterCollector(numbers))
     assert [samples["waits_seconds_bucket", f"le={bound}"] for bound in ("0.1", "1.0", "+Inf")] == [2, 3, 4]
     assert samples["things_total", "kind=a"] == 0
 
@@ -91,7 +91,7 @@ def test_what_is_in_no_family_is_passed_over() -> None:
     numbers.add(THINGS, "something else")
     numbers.add(metrics.ACCEPTED, "normal")
     numbers.observe(WAITS, seconds=1)
-    assert {name for name, _ in shown(Counted(numbers))} == {"postroom_info", "things_total"}
+    assert {name for name, _ in shown(CounterCollector(numbers))} == {"postroom_info", "things_total"}
 
 
 # -- what is counted of stores and transports
@@ -115,7 +115,7 @@ def test_store_counts_what_was_accepted_and_no_repetition(store: Store, numbers:
     submission = make.submission(*emails, key=make.idempotency_key(now + HOUR))
     for _ in range(2):
         store.add([submission], now=now, wake_up_at=now)
-    samples = shown(Counted(numbers))
+    samples = shown(CounterCollector(numbers))
     by_lane = [samples["postroom_emails_accepted_total", f"lane={lane}"] for lane in Lane]
     assert by_lane == [0, 1, 1]
 
@@ -128,7 +128,7 @@ def test_store_counts_what_is_settled_once_it_is_written(store: Store, numbers: 
     lives = [make.sent(claims[0], at), make.retrying(claims[1], at, at + HOUR), make.sent(claims[2], at)]
     for _ in range(2):
         store.settle(lives, now=at)
-    samples = shown(Counted(numbers))
+    samples = shown(CounterCollector(numbers))
     assert samples["postroom_emails_settled_total", "status=sent"] == 2
     assert samples["postroom_emails_settled_total", "status=retrying"] == 1
     assert samples["postroom_sent_after_seconds_count", ""] == 2
@@ -141,7 +141,7 @@ def test_store_counts_a_late_settlement(store: Store, numbers: Numbers) -> None:
     store.fence({claim.email.id: claim.token}, now=now, lease=LEASE)
     store.recover(10, now=now + 2 * LEASE, doubt_delay=SECOND)
     store.settle_late([make.sent(claim, now)], now=now)
-    samples = shown(Counted(numbers))
+    samples = shown(CounterCollector(numbers))
     assert samples["postroom_claims_recovered_total", ""] == 1
     assert samples["postroom_emails_settled_total", "status=sent"] == 1
 
@@ -151,7 +151,7 @@ def test_store_counts_its_upkeep(store: Store, numbers: Numbers) -> None:
     make.stored(store, now, make.email(now), make.email(now))
     later = now + 200 * HOUR
     assert (store.expire(10, now=later), store.prune(10, now=later + HOUR, finished_before=later + HOUR)) == (2, 2)
-    samples = shown(Counted(numbers))
+    samples = shown(CounterCollector(numbers))
     assert samples["postroom_emails_expired_total", ""] == samples["postroom_emails_pruned_total", ""] == 2
 
 
@@ -180,7 +180,7 @@ def test_transport_counts_outcomes_and_times_attempts(numbers: Numbers) -> None:
     script = Scripted([hand_off(Verdict.ACCEPTED, Verdict.PERMANENT)], [], [hand_off(Verdict.ROUTE)])
     transport = counted_transport(cast(Transport, script), numbers)
     assert list(transport.send(lambda _: (), fence=lambda ids: ids)) == list(script.ended)
-    samples = shown(Counted(numbers))
+    samples = shown(CounterCollector(numbers))
     found = {verdict: samples["postroom_outcomes_total", f"verdict={verdict}"] for verdict in Verdict}
     assert {verdict for verdict, count in found.items() if count == 1} == {
         Verdict.ACCEPTED,
@@ -238,12 +238,12 @@ class Books:
         return 2
 
 
-def standing(books: Books) -> Standing:
-    return Standing(store=cast(Store, books), queue=cast(Queue, books), clock=lambda: books.time)
+def store_collector(books: Books) -> StoreCollector:
+    return StoreCollector(store=cast(Store, books), queue=cast(Queue, books), clock=lambda: books.time)
 
 
-def test_standing_tells_of_store_and_broker() -> None:
-    samples = shown(standing(Books()))
+def test_store_collector_tells_of_store_and_broker() -> None:
+    samples = shown(store_collector(Books()))
     waits = {lane: samples["postroom_longest_wait_seconds", f"lane={lane}"] for lane in Lane}
     assert waits == {Lane.URGENT: 0, Lane.NORMAL: 0, Lane.BULK: 120}
     assert samples["postroom_emails", "status=retrying"] == 3
@@ -253,15 +253,15 @@ def test_standing_tells_of_store_and_broker() -> None:
     assert samples["postroom_store_up", ""] == samples["postroom_broker_up", ""] == 1
 
 
-def test_standing_of_what_is_away_is_that_it_is_away() -> None:
+def test_store_collector_tells_that_what_is_away_is_away() -> None:
     books = Books()
     books.away = True
-    assert shown(standing(books)) == {("postroom_store_up", ""): 0, ("postroom_broker_up", ""): 0}
+    assert shown(store_collector(books)) == {("postroom_store_up", ""): 0, ("postroom_broker_up", ""): 0}
 
 
 def test_books_are_counted_the_more_rarely_the_longer_it_takes() -> None:
     books = Books()
-    shows = standing(books)
+    shows = store_collector(books)
     for seconds, times in ((0.0, 1), (BOOKS_SECONDS, 1), (39.9, 1), (0.2, 2)):  # a fiftieth of the time: one of 50 s
         books.time += seconds
         assert shown(shows)["postroom_emails", "status=sent"] == 3
@@ -271,7 +271,7 @@ def test_books_are_counted_the_more_rarely_the_longer_it_takes() -> None:
 def test_books_that_take_too_long_are_left_out_and_the_rest_is_there() -> None:
     books = Books()
     books.uncountable = True
-    samples = shown(standing(books))
+    samples = shown(store_collector(books))
     assert samples["postroom_store_up", ""] == 1
     assert samples["postroom_emails_unfinished", ""] == 5
     assert ("postroom_emails", "status=sent") not in samples
@@ -280,7 +280,7 @@ def test_books_that_take_too_long_are_left_out_and_the_rest_is_there() -> None:
 def test_page_lists_every_metric_and_no_other() -> None:
     listed = set(re.findall(r"^\| `(\w+)`", PAGE.read_text(), re.MULTILINE))
     counters = {family.name if family.bounds else f"{family.name}_total" for family in ALL}
-    gauges: Any = {name for name, _ in shown(standing(Books()))}
+    gauges: Any = {name for name, _ in shown(store_collector(Books()))}
     assert listed == counters | gauges | {"postroom_info"}
     used = set(re.findall(r"\b(?:postroom|http)_\w+_(?:total|seconds)\b", PAGE.read_text()))
     assert used <= listed

@@ -58,8 +58,10 @@ def _numbers(settings: Settings) -> Numbers | None:
 
 def _show_numbers(postroom: wiring.Postroom) -> None:
     if postroom.numbers and postroom.settings.metrics_address:
-        standing = exposition.Standing(store=postroom.store, queue=None)
-        exposition.serve(postroom.settings.metrics_address, exposition.Counted(postroom.numbers), standing)
+        store_collector = exposition.StoreCollector(store=postroom.store, queue=None)
+        exposition.serve(
+            postroom.settings.metrics_address, exposition.CounterCollector(postroom.numbers), store_collector
+        )
 
 
 @contextmanager

@@ -36,8 +36,8 @@ def run_sweep() -> None:
     numbers = Numbers(metrics.OF_SWEEP) if settings.metrics_address else None
     with closing(wiring.open_store(settings, numbers)) as store, closing(wiring.open_queue(settings)) as queue:
         if numbers and settings.metrics_address:
-            standing = exposition.Standing(store=store, queue=queue)
-            exposition.serve(settings.metrics_address, exposition.Counted(numbers), standing)
+            store_collector = exposition.StoreCollector(store=store, queue=queue)
+            exposition.serve(settings.metrics_address, exposition.CounterCollector(numbers), store_collector)
         _sweep_until(stop, settings, store=store, queue=queue)
     log.info("stopped")
 

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 
 from postroom.deliver.suspects import SuspectPlace, Suspects
-from postroom.deliver.terms import Terms
 from postroom.deliver.turn import Turn
+from postroom.deliver.turn_settings import TurnSettings
 from postroom.mail.retry import Random
 from postroom.mail.settling import Worker
 from postroom.store.base import Store
 from postroom.transport.base import Transport
 
-__all__ = ["SuspectPlace", "Terms", "deliver"]
+__all__ = ["SuspectPlace", "TurnSettings", "deliver"]
 
 
 def deliver(
@@ -24,7 +24,7 @@ def deliver(
     *,
     store: Store,
     transport: Transport,
-    terms: Terms,
+    settings: TurnSettings,
     worker: Worker,
     random: Random,
     stopping: Callable[[], bool] = lambda: False,
@@ -34,15 +34,15 @@ def deliver(
     """Takes one turn and returns how many recipients had which verdict.
 
     With `refill` the turn goes on with other due emails while it lasts. When `stopping` says so, it takes nothing new,
-    waits `terms.stop_limit` for hand-offs under way, and hands the rest back. Faults of the store do not end it: what
-    is settled late is retried for as long as a claim may last, then the lease brings the email back. Turns that one
-    process takes side by side must share a `suspect_place`.
+    waits `settings.stop_limit` for hand-offs under way, and hands the rest back. Faults of the store do not end it:
+    what is settled late is retried for as long as a claim may last, then the lease brings the email back. Turns that
+    one process takes side by side must share a `suspect_place`.
     """
     suspects = Suspects(suspect_place or SuspectPlace())
     turn = Turn(
         store=store,
         transport=transport,
-        terms=terms,
+        settings=settings,
         worker=worker,
         random=random,
         stopping=stopping,

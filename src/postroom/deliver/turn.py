@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from postroom.deliver import events
 from postroom.deliver.held import Held, left, same_for_all, took
 from postroom.deliver.suspects import Suspects
-from postroom.deliver.terms import Terms
+from postroom.deliver.turn_settings import TurnSettings
 from postroom.errors import OutcomeUnknown, StoreError
 from postroom.mail import mime, settling
 from postroom.mail.email import Email, Lane
@@ -26,7 +26,7 @@ SUSPECT_PAUSE = timedelta(milliseconds=250)  # between two suspects that are put
 COMPOSE_PAUSE = timedelta(seconds=5)  # before an email whose worker could not get hold of all of it
 LOOK_PAUSE = timedelta(milliseconds=100)  # after a look for due emails that found nothing, or one for urgent ones
 # After a look that found less than there was room for: a claim of many emails costs hardly more than a claim of one.
-COMPANY_PAUSE = timedelta(milliseconds=50)
+LINGER = timedelta(milliseconds=50)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Turn:
 
     store: Store
     transport: Transport
-    terms: Terms
+    settings: TurnSettings
     worker: Worker
     random: Random
     stopping: Callable[[], bool]
@@ -64,11 +64,11 @@ class Turn:
         """Envelopes for at most `free` hand-offs; none while a stop is under way or the store is away."""
         if self.must_stop() or self.unwritten:
             return []
-        if self.store.clock() - self.began - self.terms.turn_limit >= self.terms.turn_age:
+        if self.store.clock() - self.began - self.settings.turn_limit >= self.settings.turn_age:
             self._leave_what_waits()
         self.claim(free)
         envelopes: list[Envelope] = []
-        most_bytes = self.terms.bytes_under_way
+        most_bytes = self.settings.bytes_under_way
         while self.waiting and len(envelopes) < free and self.bytes_under_way < most_bytes and not self.unwritten:
             envelope = self.compose(self.waiting.popleft().email)
             if envelope:
@@ -90,17 +90,19 @@ class Turn:
 
     def claim(self, free: int) -> None:
         """Claims what is urgent, then what the wake-up named, then, if asked to, whatever is due."""
-        self._wait_for_company()
+        self._linger()
         now = self.store.clock()
         try:
             if self._may_look(Lane.URGENT, now):
-                self.waiting.extendleft(reversed(self._claim_due(min(free, self.terms.claim_size), Lane.URGENT, now)))
-            wanted = min(self.terms.claim_size, 2 * self.transport.capacity) - len(self.waiting)
+                self.waiting.extendleft(
+                    reversed(self._claim_due(min(free, self.settings.claim_size), Lane.URGENT, now))
+                )
+            wanted = min(self.settings.claim_size, 2 * self.transport.capacity) - len(self.waiting)
             if len(self.waiting) >= free or wanted <= 0:
                 return
             if self.ids:
                 chunk = [self.ids.popleft() for _ in range(min(wanted, len(self.ids)))]
-                claims = self.store.claim(chunk, worker=self.worker.name, now=now, lease=self.terms.lease)
+                claims = self.store.claim(chunk, worker=self.worker.name, now=now, lease=self.settings.lease)
                 if claims:
                     self._plan_look(len(claims), wanted, now)
                 self.waiting.extend(self._hold(claims, now))
@@ -109,7 +111,7 @@ class Turn:
         except StoreError as error:
             events.store_unavailable(error, worker=self.worker.name)
 
-    def _wait_for_company(self) -> None:
+    def _linger(self) -> None:
         """While nothing is under way, the next look is waited for, that the turn may go on with what it finds."""
         pause = self.look_at[Lane.BULK] - self.store.clock()
         if self.refill and self.more_to_come and not (self.held or self.ids) and pause > timedelta(0):
@@ -118,14 +120,16 @@ class Turn:
 
     def _may_look(self, lane: Lane, now: datetime) -> bool:
         """Whether to ask the store for due emails now: if asked to, not too often, and not while the turn may end."""
-        terms, age = self.terms, now - self.began
-        open_to_more = age < terms.turn_age and age % (terms.turn_limit + terms.turn_pause) < terms.turn_limit
+        settings, age = self.settings, now - self.began
+        open_to_more = (
+            age < settings.turn_age and age % (settings.turn_limit + settings.turn_pause) < settings.turn_limit
+        )
         return self.refill and open_to_more and now >= self.look_at[lane]
 
     def _claim_due(self, limit: int, lowest: Lane, now: datetime) -> Sequence[Claim]:
         """Claims due emails of this lane and the more urgent ones."""
         self.look_at[lowest] = now + LOOK_PAUSE
-        lease = self.terms.lease
+        lease = self.settings.lease
         claims = self.store.claim_due(limit, lowest=lowest, worker=self.worker.name, now=now, lease=lease)
         if lowest is Lane.BULK:
             self._plan_look(len(claims), limit, now)
@@ -137,7 +141,7 @@ class Turn:
         if found == limit:
             self.look_at[Lane.BULK] = now
         elif found:
-            self.look_at[Lane.BULK] = now + COMPANY_PAUSE
+            self.look_at[Lane.BULK] = now + LINGER
 
     def _hold(self, claims: Sequence[Claim], now: datetime) -> Sequence[Claim]:
         """Keeps the claims, but for suspects that there is no place for now."""
@@ -156,7 +160,7 @@ class Turn:
         if held is None:
             return True
         if held.under_way:
-            self._note(claim, left(Held(claim=claim, began=now)), now, again_at=now + self.terms.lease)
+            self._note(claim, left(Held(claim=claim, began=now)), now, again_at=now + self.settings.lease)
             return False
         self.waiting.remove(held.claim)
         return True
@@ -165,7 +169,7 @@ class Turn:
         """The envelope of a claimed email; None, and settled, if it cannot be composed, or not now."""
         try:
             contents = self.store.attachments(email.id) if email.attachments else []
-            envelope = mime.envelope(email, contents, return_path=self.terms.return_path)
+            envelope = mime.envelope(email, contents, return_path=self.settings.return_path)
         except StoreError as error:
             events.store_unavailable(error, worker=self.worker.name)
             self._put_off(email, "the store did not answer")
@@ -190,7 +194,7 @@ class Turn:
     def fence(self, ids: Collection[str]) -> set[str]:
         """Those of `ids` whose final dot may be written now. Raises `StoreError`: then none may."""
         tokens = {email_id: self.held[email_id].claim.token for email_id in ids}
-        passed = self.store.fence(tokens, now=self.store.clock(), lease=self.terms.doubt_lease)
+        passed = self.store.fence(tokens, now=self.store.clock(), lease=self.settings.doubt_lease)
         for email_id in passed:
             self.held[email_id].fenced = True
         return passed
@@ -198,12 +202,12 @@ class Turn:
     def renew(self) -> None:
         """Extends the leases, three times in the life of the shorter one, but for attempts that have taken too long."""
         now = self.store.clock()
-        if now - self.renewed_at < min(self.terms.lease, self.terms.doubt_lease) / 3:
+        if now - self.renewed_at < min(self.settings.lease, self.settings.doubt_lease) / 3:
             return
         self.renewed_at = now
-        limit = self.terms.attempt_limit
+        limit = self.settings.attempt_limit
         young = [held for held in self.held.values() if not held.under_way or now - held.began < limit]
-        for fenced, lease in ((False, self.terms.lease), (True, self.terms.doubt_lease)):
+        for fenced, lease in ((False, self.settings.lease), (True, self.settings.doubt_lease)):
             tokens = {held.claim.email.id: held.claim.token for held in young if held.fenced is fenced}
             try:
                 if tokens:
@@ -236,7 +240,7 @@ class Turn:
         """Keeps the life that follows until it is written."""
         email = claim.email
         life = settling.settle(
-            email, hand_off, worker=self.worker, policy=self.terms.policy, now=now, random=self.random
+            email, hand_off, worker=self.worker, policy=self.settings.policy, now=now, random=self.random
         )
         if again_at:
             life = replace(life, next_attempt_at=again_at)
@@ -287,5 +291,5 @@ class Turn:
     def _patience_ends(self, began: datetime) -> datetime:
         """How long to wait for something that began then: not long once a stop was asked for."""
         if not self.must_stop():
-            return began + self.terms.attempt_limit
-        return max(began, self.stop_began or began) + self.terms.stop_limit
+            return began + self.settings.attempt_limit
+        return max(began, self.stop_began or began) + self.settings.stop_limit

@@ -33,7 +33,7 @@ from postroom.transport.fence import ask
 from postroom.transport.simulated_fate import ROUTE_TROUBLES, Fate
 
 ASK_AGAIN_SECONDS = 0.05
-GATHER_SECONDS = 0.025  # those whose time is up so close together pass the fence together
+LINGER_SECONDS = 0.025  # those whose time is up so close together pass the fence together
 YIELD_SECONDS = 0.5
 MOST_REMEMBERED = 10_000
 
@@ -95,7 +95,7 @@ class SimulatedTransport:
                 yield ended
                 yielded_at = self._clock()
             if under_way:
-                time.sleep(min(ASK_AGAIN_SECONDS, max(under_way[0][0] - self._clock(), GATHER_SECONDS)))
+                time.sleep(min(ASK_AGAIN_SECONDS, max(under_way[0][0] - self._clock(), LINGER_SECONDS)))
 
     def resting(self) -> float:
         """See `Transport.resting`: never."""

@@ -20,7 +20,7 @@ from postroom.store.base import Store
 from postroom.transport.base import Transport
 from postroom.worker import alive, turns
 from postroom.worker.alive import BEAT_SECONDS
-from postroom.worker.duties import terms_of
+from postroom.worker.duties import turn_settings_of
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Child:
     ) -> None:
         self._settings = settings
         self._numbers = numbers
-        self._terms = terms_of(settings)
+        self._turn_settings = turn_settings_of(settings)
         self._name = f"{socket.gethostname()}/{os.getpid()}"
         self._asked_to_stop = asked_to_stop
         self._closing = threading.Event()
@@ -93,7 +93,12 @@ class Child:
         self._let_rest(transport)
         worker = Worker(name=self._name, task=task)
         verdicts = turns.take(
-            ids, store=store, transport=transport, terms=self._terms, worker=worker, stopping=self._beat_and_see
+            ids,
+            store=store,
+            transport=transport,
+            settings=self._turn_settings,
+            worker=worker,
+            stopping=self._beat_and_see,
         )
         return dict(verdicts)
 

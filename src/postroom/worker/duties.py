@@ -11,9 +11,9 @@ from postroom.store.base import Store
 PRUNE_SECONDS = 60.0
 
 
-def terms_of(settings: Settings) -> deliver.Terms:
+def turn_settings_of(settings: Settings) -> deliver.TurnSettings:
     """The constants of a turn."""
-    return deliver.Terms(
+    return deliver.TurnSettings(
         policy=wiring.retry_policy(settings),
         lease=timedelta(seconds=settings.lease_seconds),
         doubt_lease=timedelta(seconds=settings.doubt_lease_seconds),

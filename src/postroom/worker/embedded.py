@@ -13,7 +13,7 @@ from postroom.deliver import SuspectPlace
 from postroom.mail.settling import Worker
 from postroom.wiring import Postroom
 from postroom.worker import turns
-from postroom.worker.duties import duties_of, terms_of
+from postroom.worker.duties import duties_of, turn_settings_of
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class EmbeddedWorker:
         self._postroom = postroom
         self._stop = threading.Event()
         # Under Celery a turn must end to be acknowledged; here nothing waits for its end.
-        self._terms = replace(terms_of(postroom.settings), turn_age=timedelta.max)
+        self._turn_settings = replace(turn_settings_of(postroom.settings), turn_age=timedelta.max)
         self._suspect_place = SuspectPlace()
         self._threads = [
             threading.Thread(target=self._run, args=(Worker(name=_name(i)),), name=f"worker-{i}", daemon=True)
@@ -70,7 +70,7 @@ class EmbeddedWorker:
             ids,
             store=self._postroom.store,
             transport=self._postroom.transport,
-            terms=self._terms,
+            settings=self._turn_settings,
             worker=worker,
             stopping=self._stop.is_set,
             suspect_place=self._suspect_place,

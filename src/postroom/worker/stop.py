@@ -32,10 +32,10 @@ def sigterm_asks(ask: Callable[[], None]) -> Iterator[None]:
 
     Platforms that signal the whole process group would else break off every hand-off under way.
     """
-    terms: list[int] = []
+    received: list[int] = []
 
     def heard(signum: int, _frame: object) -> None:
-        terms.append(signum)
+        received.append(signum)
         ask()
 
     previous = signal.signal(signal.SIGTERM, heard)
@@ -43,7 +43,7 @@ def sigterm_asks(ask: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
-        if terms:
+        if received:
             end = threading.Timer(LAST_WORD_SECONDS, os.kill, (os.getpid(), signal.SIGTERM))
             end.daemon = True
             end.start()

@@ -17,8 +17,8 @@ from postroom.transport.smtp.pool import ConnectionPool
 from postroom.transport.smtp.route import EMAILS_PER_CONNECTION, Route
 
 ASK_AGAIN_SECONDS = 0.05  # how soon to ask `take` again after it had too little
-COMPANY_SECONDS = 0.002  # how long the parked and the finished wait for the next of those under way to join them
-GATHER_SECONDS = 0.05  # and how long for all of them
+LINGER_SECONDS = 0.002  # how long the parked and the finished wait for the next of those under way to join them
+LONGEST_LINGER_SECONDS = 0.05  # and how long for all of them
 YIELD_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 0.25
 ADDRESS_WAIT_SECONDS = 0.02
@@ -60,7 +60,7 @@ class SendLoop:
                 self._give_out(self._clock())
                 happened = self._serve(self._patience())
                 now = self._clock()
-                if happened and now < quiet_at + GATHER_SECONDS:
+                if happened and now < quiet_at + LONGEST_LINGER_SECONDS:
                     continue
                 quiet_at = now
                 self._pass_fence()
@@ -109,7 +109,7 @@ class SendLoop:
 
     def _patience(self) -> float:
         if self._parked or self._finished:
-            return COMPANY_SECONDS if len(self._busy) > len(self._parked) else 0.0
+            return LINGER_SECONDS if len(self._busy) > len(self._parked) else 0.0
         if self._pool.awaits_address and (self._waiting or self._moved):
             return ADDRESS_WAIT_SECONDS
         return ASK_AGAIN_SECONDS if self._under_way < self._capacity else LONGEST_WAIT_SECONDS

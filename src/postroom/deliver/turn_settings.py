@@ -7,7 +7,7 @@ from postroom.mail.retry import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class TurnSettings:
     """The constants of a turn.
 
     A claim before its final dot lasts `lease`, after it `doubt_lease`; both are renewed until the attempt is
