@@ -13,7 +13,7 @@ from postroom.api.schemas import ApiKeyIn, EmailIn, ScheduleIn
 
 def routes() -> list[Route]:
     """Every path with its method, its handler and its documentation."""
-    return [*_of_submissions(), *_of_emails(), *_of_keys(), *_of_health()]
+    return [*_of_submissions(), *_of_emails(), *_of_one_email(), *_of_keys(), *_of_health()]
 
 
 def _route(method: str, path: str, handler: Handler, model: Any, **documented: Any) -> Route:
@@ -53,11 +53,6 @@ def _of_submissions() -> Iterator[Route]:
 
 
 def _of_emails() -> Iterator[Route]:
-    about = {"tags": ["Emails"]}
-    found = refusals(404)
-    touched = refusals(404, 422)
-    by_id = openapi.parameters(openapi.EMAIL_ID)
-    message = {200: {"content": {"message/rfc822": {"schema": {"type": "string"}}}, "description": "The message."}}
     for word in ("metrics", "receiving"):
         yield _route("GET", f"/emails/{word}", emails.reserved, None, include_in_schema=False)
     yield _route(
@@ -65,10 +60,17 @@ def _of_emails() -> Iterator[Route]:
         "/emails",
         emails.list_page,
         response_schemas.EmailList,
-        responses=touched,
+        responses=refusals(404, 422),
         openapi_extra=openapi.parameters(*openapi.PAGE),
-        **about,
+        tags=["Emails"],
     )
+
+
+def _of_one_email() -> Iterator[Route]:
+    about = {"tags": ["Emails"]}
+    found = refusals(404)
+    by_id = openapi.parameters(openapi.EMAIL_ID)
+    message = {200: {"content": {"message/rfc822": {"schema": {"type": "string"}}}, "description": "The message."}}
     yield _route(
         "GET", "/emails/{id}", emails.read, response_schemas.EmailOut, responses=found, openapi_extra=by_id, **about
     )
@@ -87,7 +89,7 @@ def _of_emails() -> Iterator[Route]:
             f"/emails/{{id}}/{step}",
             handler,
             response_schemas.TouchedEmail,
-            responses=touched,
+            responses=refusals(404, 422),
             openapi_extra=by_id,
             **about,
         )

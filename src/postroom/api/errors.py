@@ -25,6 +25,12 @@ from postroom.errors import (
 MOST_DETAILS = 20
 STORE_RETRY_SECONDS = 2
 
+PROBLEM_JSON = "application/problem+json"
+_UNKNOWN = (
+    "the store did not confirm, so the change may or may not have been made: repeat the request, a submission with the "
+    "same Idempotency-Key"
+)
+
 
 class Name(StrEnum):
     """The names of refusals that Postroom uses, out of the set that clients know."""
@@ -100,12 +106,6 @@ def refusal_of(error: Exception) -> Refusal | None:
     return None
 
 
-_UNKNOWN = (
-    "the store did not confirm, so the change may or may not have been made: repeat the request, a submission with the "
-    "same Idempotency-Key"
-)
-
-
 def not_found(message: str) -> Refusal:
     """404."""
     return Refusal(404, Name.NOT_FOUND, message)
@@ -148,9 +148,6 @@ def answer(refusal: Refusal, *, request_id: str, accept: bytes) -> Response:
         problem = {"type": "about:blank", "title": refusal.name, "status": refusal.status, "detail": refusal.message}
         content, media_type = orjson.dumps(problem | orjson.loads(body_of(refusal, request_id))), PROBLEM_JSON
     return Response(content, refusal.status, headers=refusal.headers, media_type=media_type)
-
-
-PROBLEM_JSON = "application/problem+json"
 
 
 def _invalid(problems: Sequence[InvalidInput]) -> Refusal:

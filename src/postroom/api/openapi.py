@@ -95,7 +95,7 @@ EMAIL_ID = in_path("id", _UUID)
 KEY_ID = in_path("id", {"type": "string", "pattern": "^([0-9a-f]{12}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$"})
 IDEMPOTENCY = header(
     "Idempotency-Key",
-    "Your word for this request. Sent again with the same payload, within 24 hours unless set otherwise, it brings the"
+    "Your word for this request. Sent again with the same payload, within 24 hours unless set otherwise, it gets the"
     " first answer back and sends nothing anew.",
     {"type": "string", "pattern": "^[!-~]([ -~]{0,254}[!-~])?$"},
 )

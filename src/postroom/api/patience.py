@@ -9,7 +9,7 @@ SECONDS = 2.5  # for all the waits of one request together; a store that is away
 
 
 class Patience:
-    """Ends with an error what is waited for too long. One timer serves all, because one each would be dear."""
+    """Ends with an error what is waited for too long. One timer serves all, because one each would be costly."""
 
     def __init__(self, error: Callable[[], Exception]) -> None:
         self._error = error

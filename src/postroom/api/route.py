@@ -20,7 +20,7 @@ class Route(APIRoute):
 
     def __init__(self, path: str, handler: Handler, **documented: Any) -> None:
         async def endpoint() -> None:
-            """In place of the handler, whose parameters are none that a client gives."""
+            """Stands in for the handler in the documentation: a handler's parameters are none that a client gives."""
 
         endpoint.__name__, endpoint.__doc__ = handler.__name__, handler.__doc__
         super().__init__(path, endpoint, **documented)

@@ -164,7 +164,7 @@ class Email:
     angle brackets, the same on every attempt; so is the Date, the time for which it was scheduled, or `created_at`.
     `headers` are the custom ones that survived validation. `html`, `text`, `headers`, the life's timeline and
     attachment contents are left out by a listing, never by a claim (but for attachment contents, which
-    `Store.attachments` brings).
+    `Store.attachments` returns).
     """
 
     id: str

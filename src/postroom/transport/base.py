@@ -25,7 +25,7 @@ class Transport(Protocol):
         """How many hand-offs one `send` has under way at most, besides those that begin as soon as these have ended."""
 
     def send(self, take: Take, *, fence: Fence) -> Generator[Sequence[HandOff], None, None]:
-        """Hands off whatever `take` brings, many at once, and yields hand-offs as they end: an outcome for every
+        """Hands off whatever `take` returns, many at once, and yields hand-offs as they end: an outcome for every
         recipient of the envelope.
 
         Asks `take` again whenever hand-offs are free, at least once a second; yields an empty list at least once a

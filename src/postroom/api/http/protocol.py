@@ -145,7 +145,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _unset_keepalive_if_required(self) -> None:
         """Leaves the timer alone while the connection lasts: it looks itself whether it is time, and a new one for each
-        request is dear."""
+        request is costly."""
         if self.transport.is_closing():
             super()._unset_keepalive_if_required()
 

@@ -23,7 +23,7 @@ class ServerClock:
         sync_seconds: float,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`ask` brings the server's time; it may raise `PyMongoError`."""
+        """`ask` returns the server's time; it may raise `PyMongoError`."""
         self._ask = ask
         self._sync_seconds = sync_seconds
         self._monotonic = monotonic

@@ -16,7 +16,7 @@ def renew(session: Session, tokens: Mapping[str, str], *, now: datetime, lease: 
 
 
 def fence(session: Session, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> set[str]:
-    """Marks the claims that hold as fenced, durably, and extends their leases; brings their ids."""
+    """Marks the claims that hold as fenced, durably, and extends their leases; returns their ids."""
     return _hold(session, "fence", tokens, now, lease)
 
 

@@ -22,7 +22,7 @@ def make(
     now: datetime,
     wake_up_at: datetime | None = None,
 ) -> Email:
-    """Takes one step of the email's life, or raises what the step raises; brings the email as it is then.
+    """Takes one step of the email's life, or raises what the step raises; returns the email as it is then.
 
     When somebody else has changed the email between reading and writing, the step is asked again.
     """

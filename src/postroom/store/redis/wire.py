@@ -53,7 +53,7 @@ class Wire:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(send_seconds))
 
     def exchange(self, packed: bytes, count: int, *, deadline: float) -> list[Reply]:
-        """Sends commands and brings so many replies, refusals included, before that monotonic time."""
+        """Sends commands and returns that many replies, refusals included, before that monotonic time."""
         self.in_sync = False
         replies: list[Reply] = []
         try:

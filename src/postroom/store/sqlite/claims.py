@@ -128,7 +128,7 @@ def renew(tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> Call
 
 
 def fence(tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> Callable[[sqlite3.Connection], set[str]]:
-    """Marks the claims that hold as fenced and extends their leases; brings their ids."""
+    """Marks the claims that hold as fenced and extends their leases; returns their ids."""
     values = {"tokens": rows.to_json(dict(tokens)), "now": milliseconds.of(now), "until": milliseconds.of(now + lease)}
     return lambda connection: {email_id for (email_id,) in connection.execute(_FENCE, values).fetchall()}
 

@@ -14,7 +14,7 @@ from postroom.store.sqlite.rows import Row
 def make(
     account: str, email_id: str, step: Callable[[Life], Life], *, now: datetime, wake_up_at: datetime | None = None
 ) -> Callable[[sqlite3.Connection], Email]:
-    """Takes one step of the email's life, or raises what the step raises; brings the email as it is then."""
+    """Takes one step of the email's life, or raises what the step raises; returns the email as it is then."""
 
     def operation(connection: sqlite3.Connection) -> Email:
         columns = connection.execute(reading.WHOLE, (email_id, account)).fetchone()

@@ -26,7 +26,7 @@
 -- move on: whoever comes to it passes over those that are no longer what it says.
 --
 -- One hash holds what all emails have of a kind, so that one command reads or writes it for many: commands are what costs.
--- Bytes are dear in Lua, which hashes each of them: what is large is written and read beside the scripts.
+-- Bytes are costly in Lua, which hashes each of them: what is large is written and read beside the scripts.
 
 local P = 'postroom:'
 local AT_ONCE = 2000  -- arguments of one command; Lua's stack holds 8000
