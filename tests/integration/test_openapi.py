@@ -100,7 +100,7 @@ def test_every_operation_but_health_needs_a_key(document: dict[str, Any]) -> Non
 
 @pytest.mark.one_engine
 def test_refusals_are_declared_as_they_are(document: dict[str, Any]) -> None:
-    refused = document["components"]["schemas"]["Refused"]
+    refused = document["components"]["schemas"]["Error"]
     assert set(refused["required"]) == {"statusCode", "name", "message", "request_id"}
     assert set(document["components"]["schemas"]["Name"]["enum"]) <= NAMES
     assert "HTTPValidationError" not in document["components"]["schemas"]
@@ -109,7 +109,7 @@ def test_refusals_are_declared_as_they_are(document: dict[str, Any]) -> None:
             for code, answer in operation["responses"].items():
                 if code.startswith("4"):
                     content = answer["content"]["application/json"]
-                    assert content["schema"] == {"$ref": "#/components/schemas/Refused"}
+                    assert content["schema"] == {"$ref": "#/components/schemas/Error"}
                     problem = answer["content"]["application/problem+json"]
                     assert problem["schema"] == {"$ref": "#/components/schemas/Problem"}
 

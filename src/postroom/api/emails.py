@@ -58,14 +58,14 @@ async def reschedule(context: Context, exchange: Exchange) -> Response:
     sent = drafts.shaped(ScheduleIn, await context.read_json(exchange))
     now = context.postroom.clock()
     at = drafts.scheduled_at(sent.scheduled_at, context.postroom.settings, now)
-    return _touched(await exchange.change(store.reschedule, key.account, email.id, at, now=now))
+    return _changed(await exchange.change(store.reschedule, key.account, email.id, at, now=now))
 
 
 async def cancel(context: Context, exchange: Exchange) -> Response:
     """Cancels an email that no worker has claimed."""
     key = await _may_change(context, exchange)
     store = context.postroom.store
-    return _touched(await exchange.change(store.cancel, key.account, _id(exchange), now=context.postroom.clock()))
+    return _changed(await exchange.change(store.cancel, key.account, _id(exchange), now=context.postroom.clock()))
 
 
 async def retry(context: Context, exchange: Exchange) -> Response:
@@ -81,7 +81,7 @@ async def retry(context: Context, exchange: Exchange) -> Response:
         wake_up_at=now + timedelta(seconds=settings.wake_up_seconds),
     )
     context.postroom.publisher.publish([(email.lane, email.id)])
-    return _touched(email)
+    return _changed(email)
 
 
 async def reserved(context: Context, exchange: Exchange) -> Response:
@@ -117,5 +117,5 @@ def _compose(email: Email, *, store: Store) -> bytes:
     return mime.compose(email, status.attachments(email, store=store))
 
 
-def _touched(email: Email) -> Response:
+def _changed(email: Email) -> Response:
     return as_json({"object": "email", "id": email.id})

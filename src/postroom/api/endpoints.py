@@ -78,7 +78,7 @@ def _of_one_email() -> Iterator[Route]:
         "PATCH",
         "/emails/{id}",
         emails.reschedule,
-        response_schemas.TouchedEmail,
+        response_schemas.ChangedEmail,
         responses=refusals(404, *openapi.BODY),
         openapi_extra=by_id | takes(ScheduleIn),
         **about,
@@ -88,7 +88,7 @@ def _of_one_email() -> Iterator[Route]:
             "POST",
             f"/emails/{{id}}/{step}",
             handler,
-            response_schemas.TouchedEmail,
+            response_schemas.ChangedEmail,
             responses=refusals(404, 422),
             openapi_extra=by_id,
             **about,
@@ -146,10 +146,10 @@ def _of_health() -> Iterator[Route]:
         ("/readyz", health.ready, response_schemas.Readiness),
         ("/health", health.health, response_schemas.Health),
     ):
-        down: Any = {503: {"description": "Too many connections.", "model": response_schemas.Refused}}
+        down: Any = {503: {"description": "Too many connections.", "model": response_schemas.Error}}
         if model is not response_schemas.Liveness:
             down = {
-                503: {"description": "Not ready, or too many connections.", "model": model | response_schemas.Refused}
+                503: {"description": "Not ready, or too many connections.", "model": model | response_schemas.Error}
             }
         yield _route("GET", path, handler, model, responses=down, **about)
         yield _route("HEAD", path, handler, None, include_in_schema=False)  # what some health checks send

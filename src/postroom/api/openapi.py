@@ -9,7 +9,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from postroom import __version__
 from postroom.api import paging
-from postroom.api.response_schemas import Problem, Refused
+from postroom.api.response_schemas import Error, Problem
 from postroom.api.schemas import ApiKeyIn, EmailIn, ScheduleIn
 from postroom.mail import headers as email_headers
 from postroom.mail.email import Status
@@ -61,7 +61,7 @@ _MEANING = {
 
 def refusals(*codes: int) -> dict[int | str, Json]:
     """Answers other than success, as they really are."""
-    return {code: {"model": Refused, "description": _MEANING[code]} for code in sorted({*codes, *PERMISSION, *ALWAYS})}
+    return {code: {"model": Error, "description": _MEANING[code]} for code in sorted({*codes, *PERMISSION, *ALWAYS})}
 
 
 def takes(model: type[BaseModel], *, many: bool = False) -> Json:
@@ -157,7 +157,7 @@ def _complete(found: Json) -> None:
 
 
 def _complete_answer(code: int, answer: Json, operation: Json) -> None:
-    refused: Json = {"$ref": _REFERENCE + Refused.__name__}
+    refused: Json = {"$ref": _REFERENCE + Error.__name__}
     if answer.get("content", {}).get("application/json", {}).get("schema") == refused:
         answer["content"]["application/problem+json"] = {"schema": {"$ref": _REFERENCE + Problem.__name__}}
     names = ["X-Request-Id"]

@@ -118,7 +118,7 @@ class PermissiveBatch(AcceptedBatch):
     errors: list[RefusedEmail]
 
 
-class TouchedEmail(TypedDict):
+class ChangedEmail(TypedDict):
     """The email that was changed."""
 
     object: Literal["email"]
@@ -252,20 +252,20 @@ class Detail(TypedDict):
     message: str
 
 
-class _Refused(TypedDict):
+class _Error(TypedDict):
     statusCode: int
     name: Name
     message: str
     request_id: str
 
 
-class Refused(_Refused, total=False):
+class Error(_Error, total=False):
     """Every answer that is not a success."""
 
     details: list[Detail]
 
 
-class Problem(Refused):
+class Problem(Error):
     """The same as problem details (RFC 9457), for those who name `application/problem+json` in `Accept`."""
 
     type: Literal["about:blank"]
