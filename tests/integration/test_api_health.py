@@ -1,5 +1,6 @@
 """Liveness, readiness, documentation: for everybody, and without a word too many."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,25 @@ def _health(product: Product) -> dict[str, Any]:
 @pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
 def test_documentation_is_served_without_a_key(product: Product, path: str) -> None:
     assert product.request("GET", path, key="").status_code == 200
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_documentation_loads_nothing_from_elsewhere(product: Product, path: str) -> None:
+    page = product.request("GET", path, key="").text
+    loaded = re.findall(r"""(?:src|href|url)=?:?\s*["']([^"']+)["']""", page)
+    assert len(loaded) >= 2
+    for address in loaded:
+        answer = product.request("GET", address, key="")
+        assert (answer.status_code, address[0]) == (200, "/"), address
+        assert answer.content
+    assert not re.search(r"https?://", page)
+
+
+@pytest.mark.one_engine
+def test_scripts_that_are_not_there_are_answered_as_any_other_path(product: Product) -> None:
+    assert_refused(product.request("GET", "/docs/assets/other.js"), 404, "not_found")
+    assert_refused(product.request("GET", "/docs/assets/../../app.py"), 404, "not_found")
 
 
 @pytest.mark.one_engine

@@ -4,7 +4,7 @@ from fastapi import FastAPI
 from starlette.routing import Router
 from starlette.types import ASGIApp
 
-from postroom.api import openapi
+from postroom.api import docs_pages, openapi
 from postroom.api.auth import Authenticator
 from postroom.api.commits import Commits
 from postroom.api.context import Context
@@ -22,8 +22,8 @@ def create_app(postroom: Postroom) -> FastAPI:
     settings = postroom.settings
     app = _Application(
         title="Postroom",
-        docs_url="/docs" if settings.docs else None,
-        redoc_url="/redoc" if settings.docs else None,
+        docs_url=None,
+        redoc_url=None,
         openapi_url="/openapi.json" if settings.docs else None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
@@ -43,6 +43,8 @@ def create_app(postroom: Postroom) -> FastAPI:
         reads=Reads(postroom.store),
     )
     app.router.routes.extend(routes())
+    if settings.docs:
+        docs_pages.add(app)
     app.openapi = openapi.document(app, settings)  # type: ignore[method-assign]  # the way that FastAPI documents
     return app
 
