@@ -220,6 +220,8 @@ def test_lapse_after_the_fence_is_flagged_and_goes_as_its_sender_chose(
         life(Status.SENDING), now=NOW, again_at=NOW + HOUR, worker="w", on_uncertain=choice
     )
     assert (doubtful.possible_duplicate, doubtful.crash_count) == (True, 1)
+    assert doubtful.last_error
+    assert (doubtful.last_error.kind, doubtful.last_error.permanent) == ("uncertain", False)
     assert (doubtful.status, states(doubtful), doubtful.next_attempt_at) == (status, [recipient], again_at)
 
 

@@ -190,7 +190,15 @@ def lapse_after_fence(life: Life, *, now: datetime, again_at: datetime, worker: 
     chose; held as well after the third crash in a row, or an email that breaks whoever sends it would go out again and
     again."""
     crashes = life.crash_count + 1
-    doubtful = replace(life, possible_duplicate=True, crash_count=crashes)
+    error = LastError(
+        kind="uncertain",
+        message="its worker crashed or froze after the final dot",
+        smtp_code=None,
+        enhanced_code=None,
+        permanent=False,
+        at=now,
+    )
+    doubtful = replace(life, possible_duplicate=True, crash_count=crashes, last_error=error)
     doubtful = note(doubtful, "outcome_unknown", now, {"worker": worker, "crashes": crashes})
     if on_uncertain is OnUncertain.RESEND and crashes < CRASHES_ALLOWED:
         return move(doubtful, S.QUEUED, next_attempt_at=again_at)
