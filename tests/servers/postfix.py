@@ -49,10 +49,12 @@ relayhost = [127.0.0.1]:{next_port}
 smtp_dns_support_level = disabled
 smtp_tls_security_level = none
 smtpd_peername_lookup = no
-smtpd_helo_required = yes
-smtpd_helo_restrictions = reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname
 smtpd_recipient_restrictions =
     check_recipient_access inline:{{ nobody@example.net=REJECT }}, permit_mynetworks, reject
+"""
+_STRICT = """\
+smtpd_helo_required = yes
+smtpd_helo_restrictions = reject_invalid_helo_hostname, reject_non_fqdn_helo_hostname
 """
 _TLS = """\
 smtpd_tls_security_level = may
@@ -65,9 +67,10 @@ _KEEPER = '"$@" & server=$!; read -r _; kill "$server"; wait "$server"'
 
 class Postfix:
     """One instance with its own configuration and queue. It takes mail at `port`, all of which goes to `next_port` on
-    this machine; `nobody@example.net` is refused at RCPT. It ends with the process that started it."""
+    this machine; `nobody@example.net` is refused at RCPT, and where it is `strict` each recipient of a client that does
+    not say its full name. It ends with the process that started it."""
 
-    def __init__(self, folder: Path, next_port: int, *, key_and_chain: Path | None = None) -> None:
+    def __init__(self, folder: Path, next_port: int, *, key_and_chain: Path | None = None, strict: bool = True) -> None:
         self.port = free_port()
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -75,6 +78,8 @@ class Postfix:
             (folder / name).mkdir()
         shutil.chown(folder / "data", "postfix")
         settings = _SETTINGS.format(folder=folder, next_port=next_port)
+        if strict:
+            settings += _STRICT
         if key_and_chain:
             settings += _TLS.format(key_and_chain=key_and_chain)
         (folder / "configuration" / "main.cf").write_text(settings)
@@ -122,14 +127,14 @@ class Postfix:
 
 
 @contextmanager
-def postfix(next_port: int, *, key_and_chain: Path | None = None) -> Iterator[Postfix]:
+def postfix(next_port: int, *, key_and_chain: Path | None = None, strict: bool = True) -> Iterator[Postfix]:
     """A running Postfix that hands everything to that port. Skips (under CI fails) where it cannot be had."""
     require(installed("postfix", package="postfix", also="/usr/sbin/postfix"), "Postfix is not installed")
     require(MASTER.exists(), "this Postfix is laid out in another way than Debian's")
     require(os.geteuid() == 0, "Postfix can be started by root only")
     folder = Path(tempfile.mkdtemp(prefix="postfix-"))  # not below pytest's folder, which other users may not enter
     folder.chmod(0o755)
-    server = Postfix(folder, next_port, key_and_chain=key_and_chain)
+    server = Postfix(folder, next_port, key_and_chain=key_and_chain, strict=strict)
     try:
         server.start()
         yield server
