@@ -1,5 +1,6 @@
 """Mail through a real Postfix to a recording next hop: what most users' relays do with what we send."""
 
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -119,3 +120,10 @@ def test_restart_between_two_sends_costs_nothing(transport: SmtpTransport, relay
 
 def test_ping(transport: SmtpTransport) -> None:
     transport.ping()
+
+
+def test_postfix_that_the_bench_measures_takes_mail_from_smtp_source(next_hop: Smtpd) -> None:
+    with postfix(next_hop.port, strict=False) as server:
+        words = ["smtp-source", "-m", "1", "-f", "a@example.com", "-t", "b@example.org", "-S", "from the bench"]
+        subprocess.run([*words, f"127.0.0.1:{server.port}"], check=True, timeout=30)
+        next_hop.wait_until(lambda: any(b"from the bench" in m.data for m in next_hop.received), "it", seconds=30)
