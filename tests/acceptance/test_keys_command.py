@@ -86,6 +86,10 @@ def test_running_service_is_asked_from_a_folder_without_a_store(start: Start, tm
     assert made["id"] in listed
     assert postroom("keys", "revoke", made["id"], folder=elsewhere, **given)[:2] == (0, f"{made['id']} revoked\n")
     assert service.request("GET", "/emails", key=made["token"]).status_code in (401, 403)
+    assert made["id"] not in postroom("keys", "list", folder=elsewhere, **given)[1]
+    assert (
+        f"{made['id']}  full_access     revoked" in postroom("keys", "list", "--revoked", folder=elsewhere, **given)[1]
+    )
     assert list(elsewhere.iterdir()) == []
 
 

@@ -49,6 +49,27 @@ def test_revoked_key_stops_at_once(product: Product) -> None:
     assert_refused(product.request("GET", "/emails", key=made["token"]), 403, "invalid_api_key")
 
 
+def test_revoked_key_is_listed_only_if_asked_for(product: Product) -> None:
+    made, kept = make(product), make(product)
+    assert product.request("DELETE", f"/api-keys/{made['id']}").status_code == 200
+
+    def listed(query: str) -> dict[str, Any]:
+        answer = product.request("GET", f"/api-keys{query}")
+        assert answer.status_code == 200, answer.text
+        return {one["id"]: one["revoked_at"] for one in answer.json()["data"]}
+
+    for query in ("", "?revoked=false", "?limit=100&after=x"):  # clients also send parameters of pages
+        assert made["id"] not in listed(query)
+        assert listed(query)[kept["id"]] is None
+    assert listed("?revoked=true")[made["id"]] is not None
+    assert kept["id"] in listed("?revoked=true")
+
+
+@pytest.mark.parametrize("written", ["", "yes", "1", CANARY, "%ff%fe"])
+def test_what_is_said_of_revoked_keys_must_be_true_or_false(product: Product, written: str) -> None:
+    assert_refused(product.request("GET", f"/api-keys?revoked={written}"), 422, "invalid_parameter")
+
+
 def test_id_of_a_key_is_a_uuid_in_any_letter_case(product: Product) -> None:
     made = make(product)
     assert str(uuid.UUID(made["id"])) == made["id"]

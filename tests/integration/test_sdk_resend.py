@@ -129,3 +129,4 @@ def test_api_keys(service: Product) -> None:
     assert made["token"]
     assert made["id"] in [one["id"] for one in resend.ApiKeys.list()["data"]]
     resend.ApiKeys.remove(api_key_id=made["id"])
+    assert made["id"] not in [one["id"] for one in resend.ApiKeys.list()["data"]]

@@ -126,7 +126,15 @@ def _of_keys() -> Iterator[Route]:
         openapi_extra=takes(ApiKeyIn),
         **about,
     )
-    yield _route("GET", "/api-keys", keys.list_all, response_schemas.ApiKeyList, responses=refusals(), **about)
+    yield _route(
+        "GET",
+        "/api-keys",
+        keys.list_all,
+        response_schemas.ApiKeyList,
+        responses=refusals(422),
+        openapi_extra=openapi.parameters(*openapi.KEYS),
+        **about,
+    )
     yield _route(
         "DELETE",
         "/api-keys/{id}",

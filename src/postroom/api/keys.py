@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from postroom import keyring
-from postroom.api import drafts, render
+from postroom.api import drafts, paging, render
 from postroom.api.context import Context
-from postroom.api.errors import Name, Refusal, not_found
+from postroom.api.errors import Name, Refusal, invalid_parameter, not_found
 from postroom.api.exchange import Exchange
 from postroom.api.response import Response, as_json
 from postroom.api.schemas import ApiKeyIn
@@ -19,6 +19,8 @@ from postroom.mail.api_key import FULL_ACCESS, SENDING_ACCESS, ApiKey, Scope
 log = logging.getLogger(__name__)
 
 LONGEST_KEY_LIFE = timedelta(days=3660)
+PAGE = ("limit", "after", "before")  # clients send these; there is only one page
+PARAMETERS = ("revoked", *PAGE)
 
 _KEY_ID = re.compile(r"[0-9a-f-]{36}|[0-9a-f]{12}")
 
@@ -43,10 +45,12 @@ async def create(context: Context, exchange: Exchange) -> Response:
 
 
 async def list_all(context: Context, exchange: Exchange) -> Response:
-    """All keys of the account, oldest first, without their secrets."""
+    """The keys of the account, oldest first, without their secrets; those that were revoked only if asked for."""
     asking = await context.authenticator.admit(exchange, Scope.KEYS)
+    revoked_too = _revoked_too(exchange.scope["query_string"])
     keys = await exchange.ask(context.postroom.store.list_keys, asking.account)
-    return as_json({"object": "list", "has_more": False, "data": [render.key(one) for one in keys]})
+    data = [render.key(one) for one in keys if revoked_too or one.revoked_at is None]
+    return as_json({"object": "list", "has_more": False, "data": data})
 
 
 async def revoke(context: Context, exchange: Exchange) -> Response:
@@ -64,6 +68,14 @@ async def revoke(context: Context, exchange: Exchange) -> Response:
     context.authenticator.forget(key_id)
     log.info("key revoked", extra={"key_id": key_id})
     return as_json({"object": "api_key", "id": key_id, "deleted": True})
+
+
+def _revoked_too(query: bytes) -> bool:
+    """What the query says of revoked keys."""
+    written = paging.parameters(query, PARAMETERS).get("revoked", "false")
+    if written not in ("true", "false"):
+        raise invalid_parameter("revoked", "must be true or false")
+    return written == "true"
 
 
 def _domains(written: Sequence[str] | None, asking: ApiKey) -> frozenset[str]:

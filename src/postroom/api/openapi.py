@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
 
 from postroom import __version__
-from postroom.api import paging
+from postroom.api import keys, paging
 from postroom.api.response_schemas import Error, Problem
 from postroom.api.schemas import ApiKeyIn, EmailIn, ScheduleIn
 from postroom.mail import headers as email_headers
@@ -104,6 +104,10 @@ VALIDATION = header(
     "x-batch-validation",
     "`strict`: all or nothing. `permissive`: those that are valid.",
     {"enum": ["strict", "permissive"], "default": "strict"},
+)
+KEYS = (
+    in_query("revoked", "Those that were revoked, too.", {"enum": ["true", "false"], "default": "false"}),
+    *(in_query(name, "Without effect: there is only one page.", {"type": "string"}) for name in keys.PAGE),
 )
 PAGE = (
     in_query("limit", "How many.", {"type": "integer", "minimum": 1, "maximum": paging.MOST, "default": 20}),

@@ -1,7 +1,7 @@
 """The query of a listing: which page, narrowed by what. Everything that is not understood is refused."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
 
@@ -31,7 +31,7 @@ _TAG = re.compile(r"[A-Za-z0-9_-]{1,256}(?::[A-Za-z0-9_-]{1,256})?")
 
 def query(account: str, raw: bytes) -> Query:
     """What a query string asks for. Raises `Refusal`."""
-    given = _parameters(raw)
+    given = parameters(raw, PARAMETERS)
     after, before = _cursor(given, "after"), _cursor(given, "before")
     if after and before:
         raise invalid_parameter("before", "excludes after")
@@ -52,15 +52,16 @@ def query(account: str, raw: bytes) -> Query:
     )
 
 
-def _parameters(raw: bytes) -> Mapping[str, str]:
+def parameters(raw: bytes, known: Collection[str]) -> Mapping[str, str]:
+    """What a query string says, by name; nothing but what is known, and each at most once. Raises `Refusal`."""
     try:
         pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, max_num_fields=50, errors="strict")
     except ValueError:
         raise invalid_parameter("query", "is not a query string in UTF-8") from None
     given: dict[str, str] = {}
     for name, value in pairs:
-        if name not in PARAMETERS:
-            raise invalid_parameter("query", f"has an unknown parameter; known are {', '.join(PARAMETERS)}")
+        if name not in known:
+            raise invalid_parameter("query", f"has an unknown parameter; known are {', '.join(known)}")
         if name in given:
             raise invalid_parameter(name, "is given twice")
         if len(value) > LONGEST or not value.isprintable():

@@ -137,17 +137,20 @@ def add(name: str) -> None:
 
 
 @keys.command("list")
+@click.option("--revoked", is_flag=True, help="Also those that were revoked.")
 @url_option
 @key_option
 @as_json
 @clear_errors
-def list_keys(url: str, key: str | None, as_json: bool) -> None:
+def list_keys(revoked: bool, url: str, key: str | None, as_json: bool) -> None:
     """List API keys, without their secrets."""
     with _store_unless_asked(url, key) as store:
         if store:
-            found: list[dict[str, Any]] = [dict(render.key(k)) for k in store.list_keys()]
+            found: list[dict[str, Any]] = [
+                dict(render.key(one)) for one in store.list_keys() if revoked or one.revoked_at is None
+            ]
         else:
-            found = _ask("GET", "/api-keys", url=url, key=key)["data"]
+            found = _ask("GET", f"/api-keys?revoked={str(revoked).lower()}", url=url, key=key)["data"]
     now = datetime.now(UTC)
     show(found, [_line(key, now) for key in found], as_json=as_json)
 
