@@ -14,7 +14,7 @@ from postroom.api.errors import InvalidBody
 from postroom.api.schemas import AttachmentIn, EmailIn
 from postroom.errors import InvalidAttachment, InvalidInput, MissingMember, NotOffered
 from postroom.mail import address, attachments, headers, when
-from postroom.mail.draft import Draft
+from postroom.mail.draft import METADATA_NAME, MOST_METADATA, TAG_TEXT, Draft
 from postroom.mail.email import Address, Attachment, Json, Lane, OnUncertain
 from postroom.settings import Settings
 
@@ -22,12 +22,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
-MOST_METADATA = 50
 LONGEST_EMAIL_LIFE = timedelta(days=366)
 MOST_PROBLEMS = 100
 
-_TAG = re.compile(r"[A-Za-z0-9_-]{1,256}")
-_METADATA_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_TAG = re.compile(TAG_TEXT)
+_METADATA_NAME = re.compile(METADATA_NAME)
 _MEMBER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 

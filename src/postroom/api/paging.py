@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 from postroom.api.errors import invalid_parameter
 from postroom.errors import InvalidInput
 from postroom.mail import address
+from postroom.mail.draft import TAG_TEXT
 from postroom.mail.email import Status
 from postroom.store.base import Query
 
@@ -26,7 +27,7 @@ PARAMETERS = (
 )
 
 EMAIL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_TAG = re.compile(r"[A-Za-z0-9_-]{1,256}(?::[A-Za-z0-9_-]{1,256})?")
+_TAG = re.compile(f"{TAG_TEXT}(?::{TAG_TEXT})?")
 
 
 def query(account: str, raw: bytes) -> Query:

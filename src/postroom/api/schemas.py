@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, WithJsonSchema
 
+from postroom.mail.draft import METADATA_NAME, MOST_METADATA, TAG_TEXT
+
 JsonSchema = dict[str, Any]
 
 
@@ -78,7 +80,7 @@ _HEADERS: JsonSchema = {
     ],
     "examples": [{"X-Entity-Ref-ID": "order/4711"}],
 }
-_TAG_TEXT: JsonSchema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,256}$"}
+_TAG_TEXT: JsonSchema = {"type": "string", "pattern": f"^{TAG_TEXT}$"}
 _TAG: JsonSchema = _NAMED | {"properties": {"name": _TAG_TEXT, "value": _TAG_TEXT}}
 
 Strings = Annotated[list[str], Field(fail_fast=True)]  # one problem is enough of a list that may be long
@@ -92,8 +94,8 @@ Metadata = Annotated[
     WithJsonSchema(
         {
             "type": ["object", "null"],
-            "propertyNames": {"pattern": "^[A-Za-z0-9_-]{1,64}$"},
-            "maxProperties": 50,
+            "propertyNames": {"pattern": f"^{METADATA_NAME}$"},
+            "maxProperties": MOST_METADATA,
             "examples": [{"order": 4711}],
         }
     ),

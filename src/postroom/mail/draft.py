@@ -21,6 +21,10 @@ from postroom.mail.email import (
 )
 from postroom.mail.quick import quick
 
+TAG_TEXT = "[A-Za-z0-9_-]{1,256}"  # regular expressions: of a tag's name and of its value,
+METADATA_NAME = "[A-Za-z0-9_-]{1,64}"  # and of each name in the metadata, at whatever depth
+MOST_METADATA = 50  # members
+
 
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
