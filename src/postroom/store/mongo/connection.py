@@ -85,6 +85,14 @@ class Connection:
         """How long any call may take now: hardly at all while there is no primary."""
         return math.inf if self.client.topology_description.has_writable_server() else PATIENCE_WHEN_DOWN_SECONDS
 
+    def primary(self) -> tuple[object, ...]:
+        """The member that is written to, and the election that made it so: another one after a crash, too. What was
+        written quickly (`w:1`) before a change may be forgotten, and what was written after it kept."""
+        if not self.client.topology_description.has_writable_server():
+            self.client.admin.command("ping")  # which looks for one
+        members = self.client.topology_description.server_descriptions().values()
+        return tuple((member.address, member.election_id) for member in members if member.is_writable)
+
     def _server_time(self) -> datetime:
         with pymongo.timeout(CLOCK_PATIENCE_SECONDS):
             local_time: datetime = self.client.admin.command("hello")["localTime"]

@@ -60,6 +60,12 @@ def new_life(life: Life, *, now: datetime, wake_up_at: datetime | None = None, *
     }
 
 
+def unchanged(document: Document) -> Document:
+    """The filter for an email as it was read. Its revision is not enough: where a server forgot changes in a crash, or
+    another primary never had them, others may have come to the same number, and one of them is a claim."""
+    return {"_id": document["_id"], "revision": document["revision"], "lease": document.get("lease")}
+
+
 def replacing(lives: Mapping[str, Document]) -> Iterator[tuple[Document, list[Document]]]:
     """The updates that replace the lives of many emails, given by their ids, each with its filter.
 

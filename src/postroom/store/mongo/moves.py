@@ -30,8 +30,7 @@ def make(
                 raise EmailNotFound(f"no email {email_id}")
             email = documents.email_of(document, content)
         life = step(email.life)
-        unchanged = {"_id": email_id, "revision": document["revision"]}
         update = lives.new_life(life, now=now, wake_up_at=wake_up_at)
-        if connection.emails.update_one(unchanged, update, hint="_id_").matched_count:
+        if connection.emails.update_one(lives.unchanged(document), update, hint="_id_").matched_count:
             return replace(email, life=life)
     raise StoreUnavailable(f"email {email_id} is changed by others all the time: try again")

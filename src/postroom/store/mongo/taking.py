@@ -13,7 +13,7 @@ import pymongo
 from pymongo import UpdateMany, UpdateOne
 from pymongo.errors import BulkWriteError, PyMongoError
 
-from postroom.errors import StoreError
+from postroom.errors import StoreError, StoreUnavailable
 from postroom.mail.email import Lane
 from postroom.store.base import Claim
 from postroom.store.mongo import faults, leases, reading
@@ -77,8 +77,10 @@ def claim(connection: Connection, ids: Sequence[str], taking: TimedTaking) -> li
     _give_back_earlier(connection)
     wanted = {"_id": {"$in": list(ids)}, **taking.claimable}
     with faults.asking(connection.where):
+        primary = connection.primary()
         found = {d["_id"]: d for d in _sound(connection.emails.find(wanted, hint="_id_", batch_size=len(ids) + 1))}
-    return _take(connection, [found[email_id] for email_id in dict.fromkeys(ids) if email_id in found], taking)
+    in_order = [found[email_id] for email_id in dict.fromkeys(ids) if email_id in found]
+    return _take(connection, in_order, primary, taking)
 
 
 def claim_due(connection: Connection, limit: int, lowest: Lane, taking: TimedTaking) -> list[Claim]:
@@ -92,8 +94,9 @@ def claim_due(connection: Connection, limit: int, lowest: Lane, taking: TimedTak
         room = limit - len(claims)
         try:
             with faults.asking(connection.where):
+                primary = connection.primary()
                 found = list(connection.emails.find(due, sort=[("lane", -1), ("due_at", 1)], limit=room, hint="due"))
-            claims += _take(connection, found, taking)
+            claims += _take(connection, found, primary, taking)
         except (PyMongoError, StoreError):
             if not claims:
                 raise
@@ -108,8 +111,11 @@ def _sound(found: Iterable[Document]) -> Iterator[Document]:
     return (document for document, _ in reading.readable(found, lambda d: [d[name] + 1 for name in _COUNTED]))
 
 
-def _take(connection: Connection, found: Sequence[Document], taking: TimedTaking) -> list[Claim]:
-    """Claims those of the emails that nobody has changed since they were found; large ones as long as there is time."""
+def _take(
+    connection: Connection, found: Sequence[Document], primary: tuple[object, ...], taking: TimedTaking
+) -> list[Claim]:
+    """Claims those of the emails that nobody has changed since this primary told of them; large ones as long as there
+    is time."""
     claims: list[Claim] = []
     for step in _steps(found):
         if claims and taking.in_haste:
@@ -117,8 +123,11 @@ def _take(connection: Connection, found: Sequence[Document], taking: TimedTaking
         step_taking = replace(taking, token=uuid.uuid4().hex)
         try:
             with pymongo.timeout(max(_READ_AFTER_SECONDS - taking.passed, _LEAST_SECONDS)):
-                claims += _take_together(connection, step, step_taking)
-        except PyMongoError:
+                taken = _take_together(connection, step, step_taking)
+                if connection.primary() != primary:
+                    raise StoreUnavailable(f"MongoDB at {connection.where} has changed its primary: try again")
+                claims += taken
+        except (PyMongoError, StoreUnavailable):
             connection.to_give_back.append((step, step_taking.token))
             _give_back_earlier(connection)
             if not claims:
@@ -149,8 +158,9 @@ def _steps(found: Sequence[Document]) -> Iterator[Sequence[Document]]:
 def _take_together(connection: Connection, found: Sequence[Document], taking: TimedTaking) -> list[Claim]:
     """Claims emails that are then as they were found, but for the claim."""
     claimed = [{**document, **taking.fields, "attempts": document["attempts"] + 1} for document in found]
+    still = taking.claimable["due_at"]
     updates = [
-        UpdateMany({"_id": {"$in": ids}, "revision": revision}, taking.update, hint="_id_")
+        UpdateMany({"_id": {"$in": ids}, "revision": revision, "due_at": still}, taking.update, hint="_id_")
         for revision, ids in _by_revision(found).items()
     ]
     if connection.emails_quickly.bulk_write(updates, ordered=False).matched_count < len(found):

@@ -71,11 +71,13 @@ def recover(
 def _lapse(
     connection: Connection, lease: Lease, room: int, now: datetime, doubt_delay: timedelta, everything: bool
 ) -> int:
-    """First bars the worker from what has lapsed, then gives those emails another life, then forgets them. Whoever does
-    this again, after a crash or beside another sweep, finds the emails that still name the lease, or none."""
+    """First bars the worker from what has lapsed, durably, then gives those emails another life, then forgets them.
+    Whoever does this again, after a crash or beside another sweep, finds the emails that still name the lease, or
+    none."""
     gone = dict([(i, term) for i, term in lease.held.items() if everything or term.until <= now][:room])
     held = {i: term for i, term in lease.held.items() if i not in gone}
-    marked = leases.change(connection.leases, replace(lease, held=held, lapsed={**lease.lapsed, **gone}), again_at=now)
+    barred = replace(lease, held=held, lapsed={**lease.lapsed, **gone})
+    marked = leases.change(connection.leases_durably, barred, again_at=now)
     if not marked or not marked.lapsed:
         return 0
     freed = _free(connection, marked, now, doubt_delay)
@@ -199,7 +201,7 @@ def _write(connection: Connection, updates: Sequence[UpdateOne]) -> int:
 def _unless_changed(document: Document, update: Document) -> UpdateOne:
     if not isinstance(document["revision"], int):
         raise TypeError(f"revision is {document['revision']!r}")
-    return UpdateOne({"_id": document["_id"], "revision": document["revision"]}, update, hint="_id_")
+    return UpdateOne(lives.unchanged(document), update, hint="_id_")
 
 
 def _after_lapse(document: Document, lease: Lease, now: datetime, doubt_delay: timedelta) -> Document:
