@@ -12,6 +12,7 @@ PostroomError
 │   ├── StoreUnavailable   not reachable, full or broken; surely nothing was written: try again later
 │   │   ├── KeyBusy        … because others are using one of the idempotency keys
 │   │   └── StoreFull      … because its disk is full, which only an operator mends
+│   ├── Unreadable         this email's record is damaged, or of a newer Postroom; it is left as it is
 │   ├── OutcomeUnknown     the write may or may not have happened; repeat with the same idempotency key
 │   └── StoreLocked        another process owns this store
 ├── QueueUnavailable       the wake-up was not confirmed; carry on, the sweep will publish it
@@ -87,6 +88,10 @@ class KeyBusy(StoreUnavailable):
 
 class StoreFull(StoreUnavailable):
     """The disk that holds the store is full, or all but what is kept to finish accepted emails."""
+
+
+class Unreadable(StoreError):
+    """The record of one email is damaged, or a newer Postroom wrote it. It is left as it is."""
 
 
 class OutcomeUnknown(StoreError):

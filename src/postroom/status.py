@@ -33,8 +33,3 @@ def read(account: str, email_id: str, *, store: Store) -> Email:
 def page(query: Query, *, store: Store) -> Page:
     """One page of a listing. Raises `EmailNotFound` for an unknown cursor."""
     return store.list(query)
-
-
-def attachments(email: Email, *, store: Store) -> list[bytes]:
-    """The contents of its attachments, in order; asks the store only when there are any."""
-    return store.attachments(email.id) if email.attachments else []

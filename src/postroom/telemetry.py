@@ -24,7 +24,7 @@ The keys, where they apply: `email_id`, `attempt`, `worker`, `relay`, `lane`, `c
 | API process died      | error   | another one takes its place; or its parent was killed |
 | connections limited   | warning | the limit of open files allows fewer client connections than are set |
 | fence failed          | warning | the store did not answer before the final dot; it was not written |
-| email unreadable      | error   | a record is damaged or of a newer version; it is left alone |
+| email unreadable      | error   | a record is damaged or of a newer version; it is left for a minute |
 | store may lose emails | warning | Redis runs with `relaxed` durability |
 | store not rolled back | error   | SQLite could not undo a write that failed; the next one tries again |
 | store not checkpointed | warning | SQLite's log stays for the next start to read; harmless |

@@ -80,24 +80,39 @@ def test_many_at_the_front_do_not_keep_others_from_being_claimed(store: Store, r
     assert [email_id for _ in range(3) for email_id in claimed_ids(store, now, limit=2)] == [last.id]
 
 
-def test_it_is_claimed_once_and_its_attempt_counted_once(
+def test_it_is_put_off_and_stays_what_it_was_for_who_can_read_it(
     store: Store, rewrite: Rewrite, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = store.clock()
+    due = now + HOUR
+    emails = make.stored(store, now, make.email(due), make.scheduled(now, due), make.email(now))
+    [claim] = make.claimed(store, now, emails[2])
+    store.settle([make.retrying(claim, now, due)], now=now)
+    before = [found(store, email) for email in emails]
+    for email in emails:
+        rewrite(email.id, UNKNOWN)
+    for _ in range(5):
+        caplog.clear()
+        assert claimed_ids(store, due) == []
+        assert reported(caplog) == set(ids(emails))
+        caplog.clear()
+        assert claimed_ids(store, due + PAUSE - 2 * SECOND) == []
+        assert recover(store, due + LEASE) == 0
+        assert reported(caplog) == set()
+        due += PAUSE
+    store.ping()
+    for email in before:
+        rewrite(email.id, email.life.recipients[0].status)
+    assert [found(store, email) for email in emails] == before
+    assert len(make.claimed(store, due, *emails)) == 3
+
+
+def test_it_is_published_again_after_the_pause(store: Store, rewrite: Rewrite) -> None:
+    now = store.clock()
     [damaged] = stored(store, now, rewrite, sound=0)
     assert claimed_ids(store, now) == []
-    for _ in range(5):
-        now += PAUSE
-        caplog.clear()
-        assert recover(store, now) == 0
-        assert reported(caplog) == {damaged.id}
-        assert claimed_ids(store, now) == []
-    rewrite(damaged.id, "queued")
-    life = found(store, damaged).life
-    assert (life.status, life.attempts, life.crash_count) == (Status.SENDING, 1, 0)
-    assert recover(store, now + PAUSE) == 1
-    [claim] = store.claim_due(10, worker="w", now=now + PAUSE, lease=LEASE)
-    assert claim.email.life.attempts == 2
+    assert store.due(10, now=now + LEASE, wake_up_again_at=now + HOUR) == {}
+    assert store.due(10, now=now + PAUSE, wake_up_again_at=now + HOUR) == {Lane.NORMAL: [damaged.id]}
 
 
 def test_recover_brings_back_the_others_and_pauses(

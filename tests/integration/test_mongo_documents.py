@@ -11,6 +11,7 @@ from pymongo.database import Database
 from postroom.errors import StoreError
 from postroom.mail.email import Attachment
 from postroom.store.mongo import MongoStore
+from postroom.store.mongo.document import SCHEMA
 from postroom.store.mongo.documents import CHUNK
 from tests import make
 from tests.make import ACCOUNT, HOUR, LEASE, SECOND
@@ -176,6 +177,16 @@ def test_document_of_a_newer_postroom_is_left_alone(store: MongoStore, database:
     assert store.expire(9, now=now + 99 * HOUR) == 0
 
 
+def test_life_that_is_replaced_has_the_schema_of_who_wrote_it(store: MongoStore, database: Database[Document]) -> None:
+    now = store.clock()
+    sent, canceled = make.stored(store, now, make.email(now), make.email(now))
+    database["emails"].update_many({}, {"$set": {"schema": 1}})
+    [claim] = make.claimed(store, now, sent)
+    store.settle([make.sent(claim, now)], now=now)
+    store.cancel(ACCOUNT, canceled.id, now=now)
+    assert [document["schema"] for document in database["emails"].find()] == [SCHEMA, SCHEMA]
+
+
 def test_database_of_a_newer_postroom_is_refused(
     mongodb_url: str, store: MongoStore, database: Database[Document]
 ) -> None:
@@ -209,7 +220,7 @@ def test_damaged_document_is_reported_and_harms_no_neighbour(
     assert [claim.email.id for claim in claims] == [sound.id]
     assert "email unreadable" in caplog.text
     store.fence({claim.email.id: claim.token for claim in claims}, now=now, lease=LEASE)
-    assert store.recover(9, now=now + 2 * LEASE, doubt_delay=SECOND) == 2
+    assert store.recover(9, now=now + 2 * LEASE, doubt_delay=SECOND) == 1
 
 
 def test_fault_of_a_bulk_write_shows_no_contents(store: MongoStore) -> None:

@@ -19,7 +19,7 @@ from tests.servers.link import Link
 from tests.servers.redis import RedisServer, Start
 
 LIMIT_SECONDS = 3.2
-CLAIM, GIVEN_BACK = scripts.CLAIM.sha.encode(), scripts.LIVE.sha.encode()
+CLAIM, GIVEN_BACK = scripts.CLAIM.sha.encode(), scripts.GIVE_BACK.sha.encode()
 
 
 @pytest.fixture

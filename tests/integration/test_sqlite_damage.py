@@ -94,3 +94,15 @@ def test_who_asks_for_it_alone_is_told(store: SqliteStore, column: str) -> None:
     for ask in (lambda: store.get(ACCOUNT, email.id), lambda: store.cancel(ACCOUNT, email.id, now=now)):
         with pytest.raises(StoreError, match=f"email {email.id} is damaged in the store"):
             ask()
+
+
+def test_email_without_bodies_is_reported_and_put_off(store: SqliteStore, caplog: pytest.LogCaptureFixture) -> None:
+    now = store.clock()
+    damaged, sound = make.stored(store, now, *(make.email(now) for _ in range(2)))
+    statement = "DELETE FROM bodies WHERE n = (SELECT n FROM emails WHERE id = ?)"
+    store._writer.run(lambda connection: connection.execute(statement, (damaged.id,)).close())
+    claims = store.claim_due(10, worker="w1", now=now, lease=LEASE)
+    assert [claim.email.id for claim in claims] == [sound.id]
+    assert reported(caplog) == {damaged.id}
+    assert store.recover(10, now=now, doubt_delay=SECOND, everything=True) == 1
+    assert store.counts()[Status.QUEUED] == 2

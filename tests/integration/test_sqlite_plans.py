@@ -69,7 +69,7 @@ def claimed(plans: Plans, ids: list[str]) -> list[Claim]:
     taken = plans.run(claims.claim(ids, taking))
     assert isinstance(taken, list)
     emails = claims.claimed(taken, taking.token)(plans.connection)
-    return [Claim(email=email, token=taking.token) for email in emails]
+    return [Claim(email=email, token=taking.token) for email in emails.values()]
 
 
 def test_adding_looks_through_nothing(plans: Plans) -> None:

@@ -13,6 +13,7 @@ from postroom.api.schemas import ScheduleIn
 from postroom.mail import mime
 from postroom.mail.api_key import ApiKey, Scope
 from postroom.mail.email import Email
+from postroom.store import attachments
 from postroom.store.base import Store
 
 COPIES = 3  # of its contents, while a message is composed: as they are stored, encoded, put together
@@ -114,7 +115,7 @@ def _id(exchange: Exchange) -> str:
 
 
 def _compose(email: Email, *, store: Store) -> bytes:
-    return mime.compose(email, status.attachments(email, store=store))
+    return mime.compose(email, attachments.contents_of(email, store=store))
 
 
 def _changed(email: Email) -> Response:

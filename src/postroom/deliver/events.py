@@ -14,6 +14,11 @@ def store_unavailable(error: StoreError, *, worker: str) -> None:
     log.error("store unavailable", extra={"reason": str(error), "worker": worker})
 
 
+def unreadable(email_id: str, error: StoreError) -> None:
+    """What the store has of a claimed email makes no sense."""
+    log.error("email unreadable", extra={"email_id": email_id, "reason": str(error)})
+
+
 def not_composed(email_id: str, error: Exception) -> None:
     """The worker had not what it takes to compose an email."""
     log.error("email not composed", extra={"email_id": email_id, "reason": repr(error)})

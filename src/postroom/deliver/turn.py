@@ -11,12 +11,13 @@ from postroom.deliver import events
 from postroom.deliver.held import Held, left, same_for_all, took
 from postroom.deliver.suspects import Suspects
 from postroom.deliver.turn_settings import TurnSettings
-from postroom.errors import OutcomeUnknown, StoreError
+from postroom.errors import OutcomeUnknown, StoreError, Unreadable
 from postroom.mail import mime, settling
 from postroom.mail.email import Email, Lane
 from postroom.mail.outcome import Envelope, HandOff, Phase, Verdict
 from postroom.mail.retry import Random
 from postroom.mail.settling import Worker
+from postroom.store import attachments, unreadable
 from postroom.store.base import Claim, Settlement, Store
 from postroom.transport.base import Transport
 
@@ -168,8 +169,11 @@ class Turn:
     def compose(self, email: Email) -> Envelope | None:
         """The envelope of a claimed email; None, and settled, if it cannot be composed, or not now."""
         try:
-            contents = self.store.attachments(email.id) if email.attachments else []
+            contents = attachments.contents_of(email, store=self.store)
             envelope = mime.envelope(email, contents, return_path=self.settings.return_path)
+        except Unreadable as error:
+            events.unreadable(email.id, error)
+            self._put_off(email, "its attachments cannot be read", unreadable.PAUSE)
         except StoreError as error:
             events.store_unavailable(error, worker=self.worker.name)
             self._put_off(email, "the store did not answer")
@@ -186,8 +190,8 @@ class Turn:
             return envelope
         return None
 
-    def _put_off(self, email: Email, message: str) -> None:
-        self.settle([same_for_all(email, Verdict.RELEASED, Phase.CONNECT, message)], pause=COMPOSE_PAUSE)
+    def _put_off(self, email: Email, message: str, pause: timedelta = COMPOSE_PAUSE) -> None:
+        self.settle([same_for_all(email, Verdict.RELEASED, Phase.CONNECT, message)], pause=pause)
 
     # -- while it is under way ------------------------------------------------------------------------------------
 

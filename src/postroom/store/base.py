@@ -129,8 +129,8 @@ class Store(Protocol):
         attempt is counted now. Unknown ids are passed over. In the order of `ids`.
 
         Of large ones it may claim only as many as can be read in time; the others stay due. What was claimed and does
-        not arrive in time is given back, if the store can still be told. A record that cannot be read is claimed once,
-        and stays so, or is put off by a minute: out of the way of the others.
+        not arrive in time is given back, if the store can still be told. So is a record that cannot be read, without
+        counting anything; it is due again in a minute, out of the way of the others.
         """
 
     def claim_due(
@@ -155,7 +155,7 @@ class Store(Protocol):
         since (queued, retrying or uncertain), its life is replaced all the same; returns the ids that were written."""
 
     def attachments(self, email_id: str) -> list[bytes]:
-        """The contents of an email's attachments, in order."""
+        """The contents of an email's attachments, in order. Raises `Unreadable` where they make no sense."""
 
     # -- upkeep -------------------------------------------------------------------------------------------------
 

@@ -2,21 +2,23 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from typing import TypeVar
 
-from postroom.errors import StoreError, WrongState
+from postroom.errors import StoreError, Unreadable, WrongState
 
 log = logging.getLogger(__name__)
 
 Stored = TypeVar("Stored")
 Value = TypeVar("Value")
 
+PAUSE = timedelta(minutes=1)  # before it is tried again: by somebody newer, perhaps
 FURTHER = 1000  # unreadable records at the front of an index, at most, behind which one call still looks
 _DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, WrongState)
 
 
 def read(email_id: str, reader: Callable[[], Value]) -> Value:
-    """What the reader makes of this email's record. Raises `StoreError` when it is not as it should be."""
+    """What the reader makes of this email's record. Raises `Unreadable` when it is not as it should be."""
     try:
         return reader()
     except _DAMAGED as error:
@@ -38,8 +40,8 @@ def readable(
             yield record, value
 
 
-def _damaged(email_id: str, error: Exception) -> StoreError:
-    return StoreError(f"email {email_id} is damaged in the store: {error!r}")
+def _damaged(email_id: str, error: Exception) -> Unreadable:
+    return Unreadable(f"email {email_id} is damaged in the store: {error!r}")
 
 
 def _report(email_id: str, error: StoreError) -> None:

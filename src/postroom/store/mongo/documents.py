@@ -6,15 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import TypeVar
 
-from postroom.errors import StoreError
+from postroom.errors import Unreadable
 from postroom.mail.email import Address, Attachment, Email, Json, Lane, OnUncertain
 from postroom.store import search_terms, unreadable
 from postroom.store.mongo import lives
-from postroom.store.mongo.document import Document, without_gaps
+from postroom.store.mongo.document import SCHEMA, Document, without_gaps
 
 Value = TypeVar("Value")
 
-SCHEMA = 2  # of each document; raised when an older Postroom would misread what this one writes
 CHUNK = 4 * 1024 * 1024  # bytes; a document must stay under 16 MiB
 _LARGE = 4096  # characters
 
@@ -91,15 +90,15 @@ def attachments_of(email_id: str) -> Document:
 
 
 def email_of(document: Document, content: Document) -> Email:
-    """The email of a main document and what was submitted. Raises `StoreError` when it cannot be read."""
+    """The email of a main document and what was submitted. Raises `Unreadable` when it cannot be read."""
     return read(document, lambda: _email_of(document, content))
 
 
 def read(document: Document, reader: Callable[[], Value]) -> Value:
-    """What the reader makes of this document. Raises `StoreError` when it is not as it should be."""
+    """What the reader makes of this document. Raises `Unreadable` when it is not as it should be."""
     schema = document.get("schema", SCHEMA)
     if schema > SCHEMA:
-        raise StoreError(
+        raise Unreadable(
             f"email {document['_id']} was written by a newer Postroom (schema {schema}, this one knows {SCHEMA}): "
             "upgrade Postroom"
         )

@@ -5,8 +5,7 @@ from datetime import datetime
 
 from postroom.mail.api_key import ApiKey, Scope
 from postroom.store.mongo.connection import Connection
-from postroom.store.mongo.document import Document, without_gaps
-from postroom.store.mongo.documents import SCHEMA
+from postroom.store.mongo.document import SCHEMA, Document, without_gaps
 
 
 def add(connection: Connection, key: ApiKey) -> None:

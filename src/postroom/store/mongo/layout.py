@@ -9,8 +9,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure, ServerSelectionTimeoutError
 
 from postroom.errors import StoreError
-from postroom.store.mongo.document import Document
-from postroom.store.mongo.documents import SCHEMA
+from postroom.store.mongo.document import SCHEMA, Document
 
 OLDEST_SCHEMA = 2  # that this Postroom reads
 OLDEST_WIRE_VERSION = 17  # MongoDB 6.0, the oldest that we test with

@@ -15,8 +15,7 @@ from pymongo.errors import DuplicateKeyError
 
 from postroom.errors import StoreUnavailable
 from postroom.store.mongo.connection import Connection
-from postroom.store.mongo.document import Document
-from postroom.store.mongo.documents import SCHEMA
+from postroom.store.mongo.document import SCHEMA, Document
 
 UNKNOWN = "unknown"  # the worker of a lease that was never granted
 _TRIES = 10  # each time another step was faster

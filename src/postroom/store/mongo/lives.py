@@ -6,16 +6,16 @@ from typing import Any
 
 from postroom.mail.email import Event, Kind, LastError, Life, Recipient, RecipientStatus, Status
 from postroom.mail.lifecycle import CLAIMABLE, FINAL
-from postroom.store.mongo.document import Document, without_gaps
+from postroom.store.mongo.document import SCHEMA, Document, without_gaps
 
 _STATUS = {status.value: status for status in Status}  # four times as fast as to call the enum
 _RECIPIENT_STATUS = {status.value: status for status in RecipientStatus}
 _KIND = {kind.value: kind for kind in Kind}
 _SHARE_AN_UPDATE = 100  # emails at most: each looks for its place among them all
 _LINES_OF_AN_UPDATE = 5000  # recipients and events at most, of up to 2.5 KB each: an update must stay under 16 MiB
-_KEPT: Document = {  # of a main document when its life is replaced, in this order; all else belongs to the life
+_KEPT: Document = {  # of a main document when its life is replaced, in this order; all else comes with the life
     "_id": "$_id",
-    "schema": "$schema",
+    "schema": SCHEMA,
     "revision": {"$add": ["$revision", 1]},
     **{name: f"${name}" for name in ("account", "status", "lane", "subject", "body_size", "on_uncertain")},
 }
@@ -52,7 +52,7 @@ def fields_of_new_life(life: Life, *, now: datetime, wake_up_at: datetime | None
 
 def new_life(life: Life, *, now: datetime, wake_up_at: datetime | None = None, **more: Any) -> Document:
     """The update that replaces one email's life."""
-    fields = fields_of_new_life(life, now=now, wake_up_at=wake_up_at, **more)
+    fields = fields_of_new_life(life, now=now, wake_up_at=wake_up_at, schema=SCHEMA, **more)
     return {
         "$set": {name: value for name, value in fields.items() if value is not None},
         "$unset": {name: "" for name, value in fields.items() if value is None},

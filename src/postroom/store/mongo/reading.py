@@ -69,13 +69,18 @@ def readable(found: Iterable[Document], read: Callable[[Document], Value]) -> It
 
 
 def attachments(connection: Connection, email_id: str) -> list[bytes]:
-    """The contents of an email's attachments, in order, put together from their chunks."""
+    """The contents of an email's attachments, in order. Raises `Unreadable`."""
+    chunks = list(connection.attachments.find(documents.attachments_of(email_id), sort=[("_id", 1)]))
+    return unreadable.read(email_id, lambda: _joined(chunks))
+
+
+def _joined(chunks: Sequence[Document]) -> list[bytes]:
     contents: list[list[bytes]] = []
-    for chunk in connection.attachments.find(documents.attachments_of(email_id), sort=[("_id", 1)]):
+    for chunk in chunks:
         if chunk["position"] == len(contents):
             contents.append([])
         contents[-1].append(chunk["content"])
-    return [b"".join(chunks) for chunks in contents]
+    return [b"".join(parts) for parts in contents]
 
 
 def counts(connection: Connection) -> Mapping[Status, int]:

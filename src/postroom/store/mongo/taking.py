@@ -1,7 +1,7 @@
 """Claiming emails: they are found, marked with a lease, and read, in steps small enough to be read in time.
 
 A claim that nobody reads lapses as if its worker had crashed, and the third such fails the email. So what may have been
-marked and could not be read is given back.
+marked and could not be read is given back; what cannot be read in any case is due again after a pause.
 """
 
 import time
@@ -15,11 +15,11 @@ from pymongo.errors import BulkWriteError, PyMongoError
 
 from postroom.errors import StoreError, StoreUnavailable
 from postroom.mail.email import Lane
+from postroom.store import unreadable
 from postroom.store.base import Claim
 from postroom.store.mongo import faults, leases, reading
 from postroom.store.mongo.connection import Connection
-from postroom.store.mongo.document import Document
-from postroom.store.mongo.documents import SCHEMA
+from postroom.store.mongo.document import SCHEMA, Document
 from postroom.store.mongo.leases import Hold, Lease
 from postroom.store.taking import Taking
 
@@ -169,7 +169,18 @@ def _take_together(connection: Connection, found: Sequence[Document], taking: Ti
         claimed = [document for document in claimed if document["_id"] in taken]
     if not claimed or not leases.grant(connection, taking.lease_on(document["_id"] for document in claimed)):
         return []
-    return [Claim(email=email, token=taking.token) for email in reading.with_contents(connection, claimed)]
+    emails = {email.id: email for email in reading.with_contents(connection, claimed)}
+    if unread := {document["_id"] for document in claimed} - emails.keys():
+        _put_off(connection, [document for document in found if document["_id"] in unread], taking)
+    return [Claim(email=email, token=taking.token) for email in emails.values()]
+
+
+def _put_off(connection: Connection, found: Sequence[Document], taking: TimedTaking) -> None:
+    """Gives back what cannot be read, out of the way of the others."""
+    again_at = taking.now + unreadable.PAUSE
+    later = [{**document, "due_at": again_at, "wake_up_at": again_at} for document in found]
+    connection.to_give_back.append((later, taking.token))
+    _give_back_earlier(connection)
 
 
 def _by_revision(found: Sequence[Document]) -> Mapping[int, list[str]]:

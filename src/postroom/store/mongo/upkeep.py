@@ -20,13 +20,11 @@ from postroom.mail.email import Lane, OnUncertain, Status
 from postroom.store import unreadable
 from postroom.store.mongo import documents, faults, leases, lives, reading, transaction, uploads
 from postroom.store.mongo.connection import Connection
-from postroom.store.mongo.document import Document
-from postroom.store.mongo.documents import SCHEMA
+from postroom.store.mongo.document import SCHEMA, Document
 from postroom.store.mongo.leases import Lease
 
 _SHOWN = {"status": 1, "lane": 1, "due_at": 1}
 _ROUNDS = 50  # of looking at leases; busy workers leave as many behind each second
-_PAUSE_FOR_UNREADABLE = timedelta(minutes=1)
 _BARRED_FOR = timedelta(days=1)  # a worker that froze before its lease was granted will have ended by then
 _PRUNED_BYTES = 32 * 1024 * 1024  # of attachments, in one transaction
 _PRUNING_SECONDS = 1.0  # after which the rest is left to the next step
@@ -82,11 +80,11 @@ def _lapse(
         return 0
     freed = _free(connection, marked, now, doubt_delay)
     left = connection.emails.find(_naming(marked), {"_id": 1}, hint="_id_")
-    unreadable = {document["_id"]: marked.lapsed[document["_id"]] for document in left}
-    if lease.worker == leases.UNKNOWN and not unreadable:
+    unread = {document["_id"]: marked.lapsed[document["_id"]] for document in left}
+    if lease.worker == leases.UNKNOWN and not unread:
         leases.change(connection.leases, marked, again_at=now + _BARRED_FOR)
     else:
-        leases.change(connection.leases, replace(marked, lapsed=unreadable), again_at=now + _PAUSE_FOR_UNREADABLE)
+        leases.change(connection.leases, replace(marked, lapsed=unread), again_at=now + unreadable.PAUSE)
     return freed
 
 

@@ -29,6 +29,12 @@ def settle(
     return {email_id.decode() for email_id in written}
 
 
+def give_back(session: Session, due_at: Mapping[bytes, int], token: str) -> None:
+    """Makes emails what they were before this claim, as far as it still holds; but each is due at that time."""
+    pairs = [argument for pair in due_at.items() for argument in pair]
+    session.run(scripts.GIVE_BACK, token, *pairs)
+
+
 def _hold(
     session: Session, purpose: Literal["renew", "fence"], tokens: Mapping[str, str], now: datetime, lease: timedelta
 ) -> set[str]:

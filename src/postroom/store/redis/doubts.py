@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
 
-from postroom.store import milliseconds
-from postroom.store.redis import records, scripts
+from postroom.store import milliseconds, unreadable
+from postroom.store.redis import claims, records
 from postroom.store.redis.records import LIVES, Record
 from postroom.store.redis.session import Session
 from postroom.store.taking import Taking
@@ -61,17 +61,20 @@ def _give_back(session: Session, rows: Sequence[bytes], taking: Taking) -> bool:
     ids = [row[at : at + _ID_BYTES] for row in rows for at in range(0, len(row), _ID_BYTES)]
     if not ids:
         return False
-    claims, packed = session.ask_all([("HMGET", key, *ids) for key in ("postroom:claims", LIVES)])
+    held, packed = session.ask_all([("HMGET", key, *ids) for key in ("postroom:claims", LIVES)])
     mine = [
         Record(email_id, None, records.held(claim).state, life, submitted=b"")
-        for email_id, claim, life in zip(ids, claims, packed, strict=True)
+        for email_id, claim, life in zip(ids, held, packed, strict=True)
         if claim and claim.startswith(f"{taking.token}\0".encode())
     ]
-    arguments = [
-        argument
-        for record, life in records.readable(mine, records.life_of)
-        for argument in records.life_arguments(record.id, taking.token, life)
-    ]
-    if arguments:
-        session.run(scripts.LIVE, milliseconds.of(taking.now), "token", *arguments)
-    return bool(mine)
+    if not mine:
+        return False
+    due_at = dict.fromkeys([record.id for record in mine], milliseconds.of(taking.now + unreadable.PAUSE))
+    due_at |= {record.id: due for record, due in records.readable(mine, _due_at)}
+    claims.give_back(session, due_at, taking.token)
+    return True
+
+
+def _due_at(record: Record) -> int:
+    due_at = records.due_at(records.life_of(record))
+    return int(due_at)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from postroom.mail.email import Email, Lane, Status
-from postroom.store import milliseconds
+from postroom.store import milliseconds, unreadable
 from postroom.store.base import AccountAndId
 from postroom.store.redis import records, scripts
 from postroom.store.redis.records import BODIES, Record
@@ -41,10 +41,10 @@ def read(session: Session, ids: Sequence[str] | Sequence[bytes], *, whole: bool 
 
 
 def attachments(session: Session, email_id: str) -> list[bytes]:
-    """The contents of an email's attachments, in order."""
+    """The contents of an email's attachments, in order. Raises `Unreadable`."""
     reply = session.ask("HGETALL", f"postroom:attachments:{email_id}")
-    contents = {int(position): content for position, content in zip(reply[::2], reply[1::2], strict=True)}
-    return [contents[position] for position in sorted(contents)]
+    contents = dict(zip(reply[::2], reply[1::2], strict=True))
+    return unreadable.read(email_id, lambda: [contents[position] for position in sorted(contents, key=int)])
 
 
 def counts(session: Session) -> Mapping[Status, int]:

@@ -28,6 +28,7 @@ def _load(name: str, flag: Flag) -> Script:
 
 # All may go on when Redis's memory is full: they let emails end, which frees it. New emails come without a script.
 CLAIM = _load("claim", "flags=allow-oom")
+GIVE_BACK = _load("give_back", "flags=allow-oom")
 HOLD = _load("hold", "flags=allow-oom")
 LIVE = _load("live", "flags=allow-oom")
 DUE = _load("due", "flags=allow-oom")

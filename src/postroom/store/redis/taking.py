@@ -1,6 +1,7 @@
 """Claiming emails: Redis marks them, then they are read, in steps small enough to be read in time over a slow link.
 
-What was marked, or may have been, and could not be read is given back: see `doubts`.
+What was marked, or may have been, and did not arrive is given back: see `doubts`. So is what arrived and makes no
+sense; it is due again after a pause.
 """
 
 import time
@@ -11,10 +12,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from postroom.errors import OutcomeUnknown, StoreError
-from postroom.mail.email import Lane
-from postroom.store import milliseconds
+from postroom.mail.email import Email, Lane
+from postroom.store import milliseconds, unreadable
 from postroom.store.base import Claim
-from postroom.store.redis import records, scripts
+from postroom.store.redis import claims, records, scripts
 from postroom.store.redis.connections import Connections
 from postroom.store.redis.doubts import Doubts
 from postroom.store.redis.records import BODIES, LIVES, SUBMITTED, Record
@@ -60,6 +61,7 @@ def _claim(connections: Connections, doubts: Doubts, named: Sequence[str], limit
             with connections.session(writing=True, deadline=deadline - _GIVING_BACK_SECONDS) as session:
                 marked, named = _mark(session, doubts, named, limit - len(found) if limit else 0, taking)
                 read = _read(session, doubts, marked, taking)
+                emails = _understood(session, doubts, read, taking)
         except StoreError:
             if doubts:
                 with suppress(StoreError):
@@ -67,7 +69,7 @@ def _claim(connections: Connections, doubts: Doubts, named: Sequence[str], limit
             if not found:
                 raise
             break
-        found += [Claim(email=email, token=taking.token) for _, email in records.readable(read, records.email_of)]
+        found += [Claim(email=email, token=taking.token) for email in emails]
         size += sum(len(record.bodies or b"") for record in read)
         if not named or (limit and len(found) == limit):
             break
@@ -98,6 +100,20 @@ def _read(session: Session, doubts: Doubts, marked: _Marked, taking: Taking) -> 
         doubts.add(taking)
         raise
     return list(map(Record, marked.ids, marked.claims, marked.states, *fields))
+
+
+def _understood(session: Session, doubts: Doubts, read: Sequence[Record], taking: Taking) -> list[Email]:
+    """The emails of these records. Those that cannot be read are given back."""
+    emails = {record.id: email for record, email in records.readable(read, records.email_of)}
+    again_at = milliseconds.of(taking.now + unreadable.PAUSE)
+    put_off = {record.id: again_at for record in read if record.claim and record.id not in emails}
+    if put_off:
+        try:
+            claims.give_back(session, put_off, taking.token)
+        except StoreError:
+            doubts.add(taking)
+            raise
+    return list(emails.values())
 
 
 def _give_back(connections: Connections, doubts: Doubts, taking: Taking, deadline: float) -> None:

@@ -12,13 +12,12 @@ from typing import Literal, TypeAlias, TypeVar
 
 from postroom.mail import lifecycle
 from postroom.mail.email import Lane, Life
-from postroom.store import milliseconds
+from postroom.store import milliseconds, unreadable
 from postroom.store.redis import records, scripts
 from postroom.store.redis.records import Record
 from postroom.store.redis.session import Argument, Session
 
 _SECONDS = 1.0  # after which the rest is left to the next step
-_PAUSE_FOR_UNREADABLE = timedelta(minutes=1)
 
 Read = TypeVar("Read")
 NewLife: TypeAlias = tuple[Record, Life]
@@ -40,14 +39,14 @@ def due(
 
 def recover(session: Session, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool) -> int:
     """Ends lapsed claims, or all."""
-    lapsed = _Those("leases", "+inf" if everything else milliseconds.of(now), again_at=now + _PAUSE_FOR_UNREADABLE)
+    lapsed = _Those("leases", "+inf" if everything else milliseconds.of(now), again_at=now + unreadable.PAUSE)
     reader = partial(_after_lapse, now=now, doubt_delay=doubt_delay)
     return _each(session, lapsed, limit, reader, lambda lives: _rewrite(session, lives, now))
 
 
 def expire(session: Session, limit: int, *, now: datetime) -> int:
     """Fails what has waited past its deadline."""
-    expired = _Those("deadlines", milliseconds.of(now), again_at=now + _PAUSE_FOR_UNREADABLE)
+    expired = _Those("deadlines", milliseconds.of(now), again_at=now + unreadable.PAUSE)
 
     def failed(record: Record) -> Life:
         return lifecycle.expire(records.life_of(record), now=now)
@@ -58,7 +57,7 @@ def expire(session: Session, limit: int, *, now: datetime) -> int:
 def prune(session: Session, limit: int, *, finished_before: datetime) -> int:
     """Deletes finished emails with all that belongs to them. Expired idempotency keys Redis deletes by itself."""
     before = milliseconds.of(finished_before)
-    finished = _Those("finished", before - 1, again_at=finished_before + _PAUSE_FOR_UNREADABLE)
+    finished = _Those("finished", before - 1, again_at=finished_before + unreadable.PAUSE)
 
     def delete(old: Sequence[tuple[Record, list[str]]]) -> int:
         arguments: list[Argument] = []
@@ -92,17 +91,17 @@ def _each(
 ) -> int:
     """Does the work on those that can be read, and returns on how many. A look goes through a few rows only, in which
     there may be one email each; so it looks again and again, as long as there is time."""
-    again_at, unreadable = milliseconds.of(those.again_at), set[bytes]()
+    again_at, unread = milliseconds.of(those.again_at), set[bytes]()
     count, more, began = 0, True, time.monotonic()
     while more and count < limit and time.monotonic() - began < _SECONDS:
-        more, found = session.run(scripts.PICK, those.index, those.highest, limit - count, again_at, *unreadable)
+        more, found = session.run(scripts.PICK, those.index, those.highest, limit - count, again_at, *unread)
         read = list(records.readable([Record(*record) for record in found], reader))
         done = work(read) if read else 0
         if read and not done:
             break  # others do the same
         count += done
         if len(read) < len(found):  # the next look passes over them
-            unreadable |= {email_id for email_id, *_ in found} - {record.id for record, _ in read}
+            unread |= {email_id for email_id, *_ in found} - {record.id for record, _ in read}
             more = True
     return count
 

@@ -46,7 +46,7 @@ _GIVE_BACK = """
     WHERE n = :n AND lease_token = :token
 """
 _CLAIMED = f"""
-    SELECT {rows.SELECTED}, html, text, headers FROM emails JOIN bodies USING (n)
+    SELECT {rows.SELECTED}, html, text, headers FROM emails LEFT JOIN bodies USING (n)
     WHERE n IN (SELECT value FROM json_each(:numbers)) AND +lease_token = :token
     ORDER BY lane, next_attempt_at, n
 """  # noqa: S608  # column names
@@ -106,13 +106,19 @@ def give_back(taken: Sequence[Taken], token: str) -> Callable[[sqlite3.Connectio
     return operation
 
 
-def claimed(taken: Sequence[Taken], token: str) -> Callable[[sqlite3.Connection], list[Email]]:
-    """Reads what was just claimed, in the order of service; what cannot be read stays claimed."""
+def put_off(taken: Sequence[Taken], taking: Taking) -> Callable[[sqlite3.Connection], None]:
+    """The same, but they are due after a pause."""
+    again_at = milliseconds.of(taking.now + unreadable.PAUSE)
+    return give_back([row._replace(due_at=again_at, wake_up_at=again_at) for row in taken], taking.token)
+
+
+def claimed(taken: Sequence[Taken], token: str) -> Callable[[sqlite3.Connection], dict[int, Email]]:
+    """Reads what was just claimed, in the order of service; brings what can be read, by its row."""
     values = {"numbers": rows.to_json([row.n for row in taken]), "token": token}
 
-    def question(connection: sqlite3.Connection) -> list[Email]:
+    def question(connection: sqlite3.Connection) -> dict[int, Email]:
         found = unreadable.readable(connection.execute(_CLAIMED, values), decoding.whole_email_of, rows.id_of)
-        return [email for _, email in found]
+        return {columns[0]: email for columns, email in found}
 
     return question
 

@@ -84,7 +84,7 @@ class SqliteStore:
     def claim(self, ids: Sequence[str], *, worker: str, now: datetime, lease: timedelta) -> list[Claim]:
         """Claims those of the emails that may be claimed."""
         taking = Taking(worker=worker, now=now, lease=lease)
-        claimed = self._claimed(claims.claim(ids, taking), taking.token)
+        claimed = self._claimed(claims.claim(ids, taking), taking)
         place = {email_id: position for position, email_id in enumerate(reversed(ids))}  # of one named twice, the first
         return sorted(claimed, key=lambda claim: place[claim.email.id], reverse=True)
 
@@ -93,7 +93,7 @@ class SqliteStore:
     ) -> list[Claim]:
         """Claims what is due."""
         taking = Taking(worker=worker, now=now, lease=lease)
-        return list(self._claimed(claims.claim_due(limit, lowest, taking), taking.token))
+        return list(self._claimed(claims.claim_due(limit, lowest, taking), taking))
 
     def renew(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
         """Extends leases."""
@@ -225,19 +225,21 @@ class SqliteStore:
         self._writer.close()
         self._lock.release()
 
-    def _claimed(self, claim: Operation[Sequence[Taken]], token: str) -> Sequence[Claim]:
+    def _claimed(self, claim: Operation[Sequence[Taken]], taking: Taking) -> Sequence[Claim]:
         """Claims, then reads. A claim that its caller does not learn of would lapse as if its worker had crashed, and
         the third such fails the email; so it is given back."""
-        give_back = partial(claims.give_back, token=token)
+        give_back = partial(claims.give_back, token=taking.token)
         taken = self._writer.run(claim, undo=give_back)
         try:
-            emails = self._read(claims.claimed(taken, token)) if taken else []
+            emails = self._read(claims.claimed(taken, taking.token)) if taken else {}
         except StoreError:
             self._writer.run_later(give_back(taken))
             raise
-        return [Claim(email=email, token=token) for email in emails]
+        if unread := [row for row in taken if row.n not in emails]:
+            self._writer.run_later(claims.put_off(unread, taking))
+        return [Claim(email=email, token=taking.token) for email in emails.values()]
 
-    def _read(self, question: Operation[Sequence[Email]]) -> Sequence[Email]:
+    def _read(self, question: Operation[Mapping[int, Email]]) -> Mapping[int, Email]:
         try:
             return self._readers.run(question)
         except StoreUnavailable:  # too many open files, say; the writer needs no new one

@@ -49,7 +49,6 @@ _NEW_LIFE = f"""
 """  # noqa: S608  # column names
 _LOOK_AGAIN = "UPDATE emails SET lease_until = ? WHERE n IN (SELECT value FROM json_each(?))"
 _FOR_EVER = 2**62
-_PAUSE_FOR_UNREADABLE = timedelta(minutes=1)
 
 Read = TypeVar("Read")
 _Values: TypeAlias = tuple[Value, ...]
@@ -93,7 +92,7 @@ def recover(
         connection.executemany(_NEW_LIFE, [values for _, values in ended])
         if len(ended) < len(lapsed):
             left = {row.n for row in lapsed} - {row.n for row, _ in ended}
-            again_at = milliseconds.of(now + _PAUSE_FOR_UNREADABLE)
+            again_at = milliseconds.of(now + unreadable.PAUSE)
             connection.execute(_LOOK_AGAIN, (again_at, rows.to_json(list(left))))
         return len(ended)
 

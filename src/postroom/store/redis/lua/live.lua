@@ -46,9 +46,7 @@ local function enter(id, status, expires, lane, account, due, wake)
     change('ZADD', listed(account, status), '0', id)
     count(status, 1)
     if WAITING[status] then
-        change('ZADD', 'due:' .. lane, due, id)
-        change('ZADD', 'wake:' .. lane, wake, id)
-        change('ZADD', 'deadlines', expires, id)
+        start_waiting(id, lane, due, wake, expires)
     elseif ENDED[status] then
         put_in_row('finished', now, id)
     end

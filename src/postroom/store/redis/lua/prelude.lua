@@ -109,6 +109,12 @@ local function listed(account, status)
     return 'listed:' .. status .. ':' .. account
 end
 
+local function start_waiting(id, lane, due, wake, expires)
+    change('ZADD', 'due:' .. lane, due, id)
+    change('ZADD', 'wake:' .. lane, wake, id)
+    change('ZADD', 'deadlines', expires, id)
+end
+
 local function stop_waiting(id, lane)
     change('ZREM', 'due:' .. lane, id)
     change('ZREM', 'wake:' .. lane, id)
