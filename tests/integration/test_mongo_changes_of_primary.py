@@ -144,14 +144,21 @@ def test_claim_that_was_forgotten_does_not_hold(store: MongoStore, other: MongoS
     assert other.settle([make.sent(again, other.clock())], now=other.clock()) == {email.id}
 
 
-def test_worker_stays_barred_from_what_is_recovered(store: MongoStore, other: MongoStore, upset: Upset) -> None:
-    email = stored(store, make.email(store.clock()))
-    [claim] = make.claimed(store, store.clock(), email)
+@pytest.mark.parametrize("count", [1, 2])  # the last bar of a step is durable, and those before it by it
+def test_worker_stays_barred_from_what_is_recovered(
+    store: MongoStore, other: MongoStore, upset: Upset, count: int
+) -> None:
+    emails = [stored(store, make.email(store.clock())) for _ in range(count)]
+    claims = [claim for email in emails for claim in make.claimed(store, store.clock(), email)]
     upset.after("update")
     with suppress(StoreError):
-        other.recover(1, now=other.clock() + LEASE + SECOND, doubt_delay=SECOND)
-    store.renew({email.id: claim.token}, now=store.clock(), lease=LEASE)
-    assert fenced(store, claim) is (status(store, email) is Status.SENDING)
+        other.recover(count, now=other.clock() + LEASE + SECOND, doubt_delay=SECOND)
+    store.renew({claim.email.id: claim.token for claim in claims}, now=store.clock(), lease=LEASE)
+    may_send = {claim.email.id for claim in claims if fenced(store, claim)}
+    assert may_send <= {email.id for email in emails if status(store, email) is Status.SENDING}
+    other.recover(9, now=other.clock() + 2 * HOUR, doubt_delay=SECOND)
+    assert [status(store, email) for email in emails] == [Status.QUEUED] * count or may_send
+    assert not any(fenced(store, claim) for claim in claims)
 
 
 def test_email_that_was_claimed_meanwhile_is_not_called_back(

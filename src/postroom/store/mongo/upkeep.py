@@ -15,6 +15,7 @@ from pymongo import DeleteMany, UpdateMany, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import ConnectionFailure, PyMongoError
 
+from postroom.errors import StoreUnavailable
 from postroom.mail import lifecycle
 from postroom.mail.email import Lane, OnUncertain, Status
 from postroom.store import unreadable
@@ -59,43 +60,65 @@ def recover(
             return count
         with faults.asking(connection.where):
             found, seen = leases.to_look_at(connection, limit - count, None if everything else now)
-        for lease in found:
-            count += _lapse(connection, lease, limit - count, now, doubt_delay, everything)
+        barred = _barred(connection, found, limit - count, now, everything)
+        count += _free(connection, barred, now, doubt_delay)
+        _forget(connection, barred, now)
         if not seen:
             break
     return count
 
 
-def _lapse(
-    connection: Connection, lease: Lease, room: int, now: datetime, doubt_delay: timedelta, everything: bool
-) -> int:
-    """First bars the worker from what has lapsed, durably, then gives those emails another life, then forgets them.
-    Whoever does this again, after a crash or beside another sweep, finds the emails that still name the lease, or
-    none."""
-    gone = dict([(i, term) for i, term in lease.held.items() if everything or term.until <= now][:room])
-    held = {i: term for i, term in lease.held.items() if i not in gone}
-    barred = replace(lease, held=held, lapsed={**lease.lapsed, **gone})
-    marked = leases.change(connection.leases_durably, barred, again_at=now)
-    if not marked or not marked.lapsed:
-        return 0
-    freed = _free(connection, marked, now, doubt_delay)
-    left = connection.emails.find(_naming(marked), {"_id": 1}, hint="_id_")
-    unread = {document["_id"]: marked.lapsed[document["_id"]] for document in left}
-    if lease.worker == leases.UNKNOWN and not unread:
-        leases.change(connection.leases, marked, again_at=now + _BARRED_FOR)
-    else:
-        leases.change(connection.leases, replace(marked, lapsed=unread), again_at=now + unreadable.PAUSE)
-    return freed
+def _barred(
+    connection: Connection, found: Sequence[Lease], room: int, now: datetime, everything: bool
+) -> Mapping[str, Lease]:
+    """Bars the workers from what has lapsed, durably; returns these leases by their tokens. Then their emails are to be
+    given other lives, and then these are to be forgotten. Whoever does so again, after a crash or beside another sweep,
+    finds the emails that still name the lease, or none."""
+    lapsed: list[Lease] = []
+    for lease in found:
+        gone = dict([(i, hold) for i, hold in lease.held.items() if everything or hold.until <= now][:room])
+        room -= len(gone)
+        if gone or lease.lapsed:
+            held = {i: hold for i, hold in lease.held.items() if i not in gone}
+            lapsed.append(replace(lease, held=held, lapsed={**lease.lapsed, **gone}))
+    primary = connection.primary()
+    ways = [connection.leases] * (len(lapsed) - 1) + [connection.leases_durably]  # the last takes those before it along
+    changed = [leases.change(way, lease, again_at=now) for lease, way in zip(lapsed, ways, strict=False)]
+    if connection.primary() != primary:  # … unless they are forgotten
+        raise StoreUnavailable(f"MongoDB at {connection.where} has changed its primary: try again")
+    return {lease.token: lease for lease in changed if lease}
 
 
-def _free(connection: Connection, lease: Lease, now: datetime, doubt_delay: timedelta) -> int:
-    """Gives another life to the emails whose claims have lapsed; returns how many."""
-    found = connection.emails.find(_naming(lease), hint="_id_", batch_size=len(lease.lapsed) + 1)
-    return _write(connection, list(_updates(found, lambda document: _after_lapse(document, lease, now, doubt_delay))))
+def _free(connection: Connection, barred: Mapping[str, Lease], now: datetime, doubt_delay: timedelta) -> int:
+    """Gives other lives to the emails whose claims have lapsed; returns how many."""
+    found = _still_naming(connection, barred)
+    return _write(
+        connection,
+        list(_updates(found, lambda document: _after_lapse(document, barred[document["lease"]], now, doubt_delay))),
+    )
 
 
-def _naming(lease: Lease) -> Document:
-    return {"_id": {"$in": list(lease.lapsed)}, "lease": lease.token}
+def _forget(connection: Connection, barred: Mapping[str, Lease], now: datetime) -> None:
+    """Ends these leases, but for emails that still name them: those could not be read, and are tried again later."""
+    left = {document["_id"] for document in _still_naming(connection, barred, {"lease": 1})}
+    for lease in barred.values():
+        unread = {email_id: hold for email_id, hold in lease.lapsed.items() if email_id in left}
+        if lease.worker == leases.UNKNOWN and not unread:
+            leases.change(connection.leases, lease, again_at=now + _BARRED_FOR)
+        else:
+            leases.change(connection.leases, replace(lease, lapsed=unread), again_at=now + unreadable.PAUSE)
+
+
+def _still_naming(
+    connection: Connection, barred: Mapping[str, Lease], shown: Mapping[str, int] | None = None
+) -> list[Document]:
+    """The emails that have lapsed in one of the leases and still name it."""
+    if not barred:
+        return []
+    ids = [email_id for lease in barred.values() for email_id in lease.lapsed]
+    naming = {"_id": {"$in": ids}, "lease": {"$in": list(barred)}}
+    found = connection.emails.find(naming, shown, hint="_id_", batch_size=len(ids) + 1)
+    return [document for document in found if document["_id"] in barred[document["lease"]].lapsed]
 
 
 def expire(connection: Connection, limit: int, *, now: datetime) -> int:
