@@ -3,30 +3,52 @@
 import os
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class _Given(NamedTuple):
+    """A time that was given out: in milliseconds since 1970 and as such, and when, in monotonic seconds."""
+
+    milliseconds: int
+    time: datetime
+    at: float
+
+
 class NonDecreasingTime:
-    """What one clock has given out. Safe for threads and forks."""
+    """What one clock has given out. Safe for threads and forks.
+
+    A clock that was set back is not followed back, nor waited for, or whatever waits for a time would wait as long:
+    until it has caught up, time goes on at half its pace.
+    """
 
     def __init__(self) -> None:
-        self._latest = (0, _EPOCH)  # in milliseconds since 1970, and as a time
+        self._latest = _Given(0, _EPOCH, 0.0)
         self._gate = threading.Lock()
         self._pid = os.getpid()
 
-    def at(self, seconds: float) -> datetime:
-        """UTC so many seconds after 1970, or the latest time given out if that is later."""
+    def at(self, seconds: float, *, monotonic: float) -> datetime:
+        """UTC so many seconds after 1970; if the latest time given out is later, that one and half of what has passed
+        since. `monotonic` is the time by a clock that nobody sets."""
         milliseconds = round(seconds * 1_000_000) // 1000
         latest = self._latest
-        if milliseconds > latest[0]:  # else it is there already: under load most are
-            latest = self._advance(milliseconds)
-        return latest[1]
+        if milliseconds != latest.milliseconds:  # else it is there already: under load most are
+            latest = self._advance(milliseconds, monotonic)
+        return latest.time
 
-    def _advance(self, milliseconds: int) -> tuple[int, datetime]:
+    def _advance(self, milliseconds: int, monotonic: float) -> _Given:
         if self._pid != os.getpid():  # a thread of the parent may have held the lock at the moment of the fork
             self._gate, self._pid = threading.Lock(), os.getpid()
         with self._gate:
-            if milliseconds > self._latest[0]:
-                self._latest = (milliseconds, _EPOCH + timedelta(milliseconds=milliseconds))
+            latest = self._latest
+            passed = int((monotonic - latest.at) * 500)
+            if milliseconds > latest.milliseconds + passed:
+                self._latest = _given(milliseconds, monotonic)
+            elif passed > 0:
+                self._latest = _given(latest.milliseconds + passed, latest.at + passed / 500)
             return self._latest
+
+
+def _given(milliseconds: int, monotonic: float) -> _Given:
+    return _Given(milliseconds, _EPOCH + timedelta(milliseconds=milliseconds), monotonic)

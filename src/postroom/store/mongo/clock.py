@@ -33,12 +33,14 @@ class ServerClock:
         self._times = NonDecreasingTime()
 
     def __call__(self) -> datetime:
-        """The time now. Raises `PyMongoError` only as long as the server was never reached; from then on it asks nobody
-        itself, so that it may be called on an event loop."""
+        """The time now; after the server's clock was set back, a later one that goes on at half its pace. Raises
+        `PyMongoError` only as long as the server was never reached; from then on it asks nobody itself, so that it may
+        be called on an event loop."""
         zero = self._zero or self._first_zero()
-        if self._monotonic() >= self._sync_at and self._syncing.acquire(blocking=False):
+        monotonic = self._monotonic()
+        if monotonic >= self._sync_at and self._syncing.acquire(blocking=False):
             threading.Thread(target=self._sync_again, name="store-clock", daemon=True).start()
-        return self._times.at(zero + self._monotonic())
+        return self._times.at(zero + monotonic, monotonic=monotonic)
 
     def _first_zero(self) -> float:
         with self._syncing:

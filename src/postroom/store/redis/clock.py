@@ -41,7 +41,9 @@ class ServerClock:
             self._learned_at = answered_at
 
     def __call__(self) -> datetime:
-        """The time now, or the latest time given out if that is later. Raises `StoreUnavailable` before `learn`."""
+        """The time now; after the server's clock was set back, a later one that goes on at half its pace. Raises
+        `StoreUnavailable` before `learn`."""
         if self._offset is None:
             raise StoreUnavailable("Redis has not told the time yet")
-        return self._times.at(self._monotonic() + self._offset)
+        monotonic = self._monotonic()
+        return self._times.at(monotonic + self._offset, monotonic=monotonic)
