@@ -164,6 +164,16 @@ def test_expire_fails_the_others_however_many_are_before_them(
     assert store.expire(2, now=now + 100 * HOUR + PAUSE) == 1
 
 
+def test_deadline_of_it_is_looked_at_once_a_minute(
+    store: Store, rewrite: Rewrite, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = store.clock()
+    [damaged] = stored(store, now, rewrite, sound=0)
+    for seconds, lines in ((0, 1), (1, 1), (59, 1), (61, 2)):
+        assert store.expire(10, now=damaged.life.expires_at + seconds * SECOND) == 0
+        assert caplog.text.count("email unreadable") == lines
+
+
 def test_due_publishes_the_others_however_many_are_before_them(
     store: Store, rewrite: Rewrite, caplog: pytest.LogCaptureFixture
 ) -> None:

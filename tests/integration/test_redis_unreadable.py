@@ -44,17 +44,6 @@ def test_finished_ones_do_not_keep_others_from_being_deleted(store: RedisStore) 
     assert store.counts()[Status.CANCELED] == MANY
 
 
-def test_deadline_that_was_looked_at_is_looked_at_again_after_a_pause(
-    store: RedisStore, caplog: pytest.LogCaptureFixture
-) -> None:
-    [email] = stored(store, 1)
-    damage(store, email)
-    deadline = email.life.expires_at
-    for seconds, lines in ((0, 1), (1, 1), (59, 1), (61, 2)):
-        assert store.expire(10, now=deadline + seconds * SECOND) == 0
-        assert caplog.text.count("email unreadable") == lines
-
-
 def test_claims_of_many_that_each_lapsed_by_itself_keep_no_other_from_being_recovered(store: RedisStore) -> None:
     *damaged, last = stored(store, MANY + 1)
     now = store.clock()

@@ -8,6 +8,7 @@ import pytest
 
 from postroom.errors import StoreError
 from postroom.mail.email import Email, Status
+from postroom.store import unreadable
 from postroom.store.sqlite import SqliteStore
 from tests import make
 from tests.make import ACCOUNT, HOUR, LEASE, SECOND, found
@@ -106,3 +107,13 @@ def test_email_without_bodies_is_reported_and_put_off(store: SqliteStore, caplog
     assert reported(caplog) == {damaged.id}
     assert store.recover(10, now=now, doubt_delay=SECOND, everything=True) == 1
     assert store.counts()[Status.QUEUED] == 2
+
+
+def test_deadline_behind_more_than_one_look_goes_through_is_found_by_the_next(store: SqliteStore) -> None:
+    now = store.clock()
+    *_, last = make.stored(store, now, *(make.email(now) for _ in range(unreadable.FURTHER + 20)))
+    statement = "UPDATE emails SET crash_count = 'many' WHERE id <> ?"
+    store._writer.run(lambda connection: connection.execute(statement, (last.id,)).close())
+    later = now + 100 * HOUR
+    assert [store.expire(1, now=later) for _ in range(2)] == [0, 1]
+    assert found(store, last).life.status is Status.FAILED

@@ -13,6 +13,7 @@ from postroom.store.base import Claim, Query
 from postroom.store.sqlite import claims, keys, listing, moves, reading, schema, submission, upkeep
 from postroom.store.sqlite.claims import Taken
 from postroom.store.taking import Taking
+from postroom.store.unreadable import PassedOver
 from tests import make
 from tests.make import ACCOUNT, HOUR, LEASE, SECOND
 
@@ -107,7 +108,7 @@ def test_upkeep_looks_through_nothing(plans: Plans) -> None:
         upkeep.due(10, now=NOW + 2 * HOUR, wake_up_again_at=NOW + 3 * HOUR, until=NOW + 2 * HOUR),
         upkeep.recover(1, now=much_later, doubt_delay=SECOND, everything=False),
         upkeep.recover(1, now=NOW, doubt_delay=SECOND, everything=True),
-        upkeep.expire(10, now=much_later),
+        upkeep.expire(10, now=much_later, passed_over=PassedOver()),
         upkeep.prune(10, finished_before=much_later + HOUR),
         upkeep.prune_keys(10, now=much_later),
     ):

@@ -21,6 +21,7 @@ from postroom.store.mongo import faults, layout
 from postroom.store.mongo.clock import ServerClock
 from postroom.store.mongo.document import Document
 from postroom.store.mongo.ended import Ended
+from postroom.store.unreadable import PassedOver
 
 PATIENCE_SECONDS = 2.0  # for any one call; where the driver looks for a primary it takes up to half a second more
 PATIENCE_WHEN_DOWN_SECONDS = 1.0  # once the driver knows that there is no primary, and looks for one all the time
@@ -67,6 +68,7 @@ class Connection:
         self.ended = Ended()
         self.to_give_back: deque[tuple[Sequence[Document], str]] = deque(maxlen=_MOST_TO_GIVE_BACK)
         self.lost_leases_looked_for_at = time.monotonic()
+        self.passed_over = PassedOver()
         self._prepared = False
 
     def ready(self) -> "Connection":

@@ -87,7 +87,8 @@ def _check_schema(meta: Collection[Document], where: str) -> None:
     if layout.get("schema", SCHEMA) < OLDEST_SCHEMA:
         raise StoreError(
             f"the database {meta.database.name} of MongoDB at {where} was written by a Postroom from before the first "
-            f"release (schema {layout['schema']}, this one reads {SCHEMA}): name another database, or drop this one"
+            f"release (schema {layout['schema']}, this one reads {SCHEMA}): let that one send what is left, then name "
+            "another database, or drop this one"
         )
     if layout.get("schema", SCHEMA) > SCHEMA:
         raise StoreError(

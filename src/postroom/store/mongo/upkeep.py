@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
+from operator import itemgetter
 
 from pymongo import DeleteMany, UpdateMany, UpdateOne
 from pymongo.client_session import ClientSession
@@ -125,12 +126,15 @@ def expire(connection: Connection, limit: int, *, now: datetime) -> int:
     """Fails what has waited past its deadline."""
     expired = {"expires_at": {"$lte": now}, "due_at": {"$exists": True}, "schema": {"$lte": SCHEMA}}
 
-    def failed(document: Document) -> Document:
-        return lives.new_life(lifecycle.expire(lives.life_of(document), now=now), now=now)
+    def failed(document: Document) -> UpdateOne:
+        life = documents.read(document, lambda: lifecycle.expire(lives.life_of(document), now=now))
+        return _unless_changed(document, lives.new_life(life, now=now))
 
+    further = unreadable.FURTHER + len(connection.passed_over)
     with faults.asking(connection.where):
-        found = _first(connection, limit, expired, [("expires_at", 1)], "expiring", further=unreadable.FURTHER)
-        updates = list(islice(_updates(found, failed), limit))
+        found = _first(connection, limit, expired, [("expires_at", 1)], "expiring", further=further)
+        read = connection.passed_over.readable(found, failed, itemgetter("_id"), now=now)
+        updates = [update for _, update in islice(read, limit)]
     return _write(connection, updates)
 
 

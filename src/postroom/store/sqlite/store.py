@@ -28,6 +28,7 @@ from postroom.store.sqlite.lock import StoreLock
 from postroom.store.sqlite.readers import Readers
 from postroom.store.sqlite.writer import Operation, Writer
 from postroom.store.taking import Taking
+from postroom.store.unreadable import PassedOver
 
 _PRUNE_SLICE = 10  # emails; each may lead to a dozen pages all over the file, or to 30 MB of attachments
 _PULSE = "INSERT OR REPLACE INTO pulse (n, at) VALUES (1, ?)"
@@ -63,6 +64,7 @@ class SqliteStore:
         self._identity = filesystem.identity(self._path)
         self._writer = Writer(connection, self._path, patience_seconds=patience.total_seconds())
         self._readers = Readers(self._path)
+        self._passed_over = PassedOver()
 
     def clock(self) -> datetime:
         """The system's time."""
@@ -130,7 +132,7 @@ class SqliteStore:
 
     def expire(self, limit: int, *, now: datetime) -> int:
         """Fails what is past its deadline."""
-        return self._writer.run(upkeep.expire(limit, now=now))
+        return self._writer.run(upkeep.expire(limit, now=now, passed_over=self._passed_over))
 
     def prune(self, limit: int, *, now: datetime, finished_before: datetime) -> int:
         """Deletes what ended long ago: keys at once, emails in slices, between which others write."""

@@ -1,7 +1,7 @@
 """The sweep's writes: publish what is due, recover lapsed claims, fail what is too old, delete what is done."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import TypeAlias, TypeVar
@@ -99,7 +99,7 @@ def recover(
     return operation
 
 
-def expire(limit: int, *, now: datetime) -> Callable[[sqlite3.Connection], int]:
+def expire(limit: int, *, now: datetime, passed_over: unreadable.PassedOver) -> Callable[[sqlite3.Connection], int]:
     """Fails what has waited past its deadline."""
 
     def operation(connection: sqlite3.Connection) -> int:
@@ -108,7 +108,8 @@ def expire(limit: int, *, now: datetime) -> Callable[[sqlite3.Connection], int]:
         def failed(row: Row) -> _Values:
             return _new_life(row, lifecycle.expire(decoding.life_of(row), now=now), now)
 
-        expired = _first(connection, _EXPIRED, moment, limit, failed)
+        found = _first(connection, _EXPIRED, moment, limit + len(passed_over))
+        expired = list(islice(passed_over.readable(found, failed, rows.id_of, now=now), limit))
         connection.executemany(_NEW_LIFE, [values for _, values in expired])
         return len(expired)
 
@@ -119,7 +120,8 @@ def prune(limit: int, *, finished_before: datetime) -> Callable[[sqlite3.Connect
     """Deletes finished emails with all that belongs to them."""
 
     def operation(connection: sqlite3.Connection) -> int:
-        old = _first(connection, _FINISHED, milliseconds.of(finished_before), limit, decoding.terms_of)
+        found = _first(connection, _FINISHED, milliseconds.of(finished_before), limit)
+        old = list(islice(unreadable.readable(found, decoding.terms_of, rows.id_of), limit))
         terms = [(row.account, term, row.id) for row, found in old for term in found]
         connection.executemany(_FORGET_TERM, terms)
         numbers = _numbers(row for row, _ in old)
@@ -143,13 +145,10 @@ def _select(connection: sqlite3.Connection, statement: str, *values: Value) -> l
     return [Row._make(columns) for columns in connection.execute(statement, values).fetchall()]
 
 
-def _first(
-    connection: sqlite3.Connection, statement: str, until: int, limit: int, reader: Callable[[Row], Read]
-) -> list[tuple[Row, Read]]:
-    """The first rows up to then, with what the reader makes of them. Those that cannot be read stay where they are, so
-    that it looks further; SQLite steps no further than it is asked."""
-    found = map(Row._make, connection.execute(statement, (until, limit + unreadable.FURTHER)))
-    return list(islice(unreadable.readable(found, reader, rows.id_of), limit))
+def _first(connection: sqlite3.Connection, statement: str, until: int, limit: int) -> Iterator[Row]:
+    """The first rows up to then. Those that cannot be read stay where they are, so there are further ones; SQLite steps
+    no further than it is asked."""
+    return map(Row._make, connection.execute(statement, (until, limit + unreadable.FURTHER)))
 
 
 def _publish(connection: sqlite3.Connection, waiting: list[Row], now: datetime, again_at: datetime) -> None:
