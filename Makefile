@@ -41,10 +41,10 @@ test: $(VENV)/.dev ## Run all checks and tests
 	  { echo "Once more, with the machine to itself: what failed"; \
 	    $(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none; }
 
-chaos: $(VENV)/.dev ## Kill, freeze and empty every part under load, then count (SCENARIO= SEED= SECONDS= STORE=)
+chaos: $(VENV)/.dev ## Kill, freeze and empty every part under load, then count (SCENARIO= SEED= SECONDS= STORE= NODES=)
 	@tests/prepare
 	@$(BIN)/python -m tests.chaos $(if $(SCENARIO),--scenario $(SCENARIO)) $(if $(SEED),--seed $(SEED)) \
-	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(STORE),--store $(STORE))
+	  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(STORE),--store $(STORE)) $(if $(NODES),--nodes $(NODES))
 
 check: $(VENV)/.dev ## Check formatting, lint, types, import contracts and manifests; changes nothing
 	@$(BIN)/ruff format --check $(CODE)

@@ -20,10 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns 0 when every promise held."""
     wanted = _parser().parse_args(arguments)
     folder = Path(wanted.logs or tempfile.mkdtemp(prefix="postroom-chaos-logs-"))
-    names = wanted.scenario or list(SCENARIOS)
-    _say(f"seed {wanted.seed}, store {wanted.store}, logs in {folder}")
+    clustered = wanted.nodes > 1
+    of_nodes = clustered and wanted.store == "mongo"
+    names = wanted.scenario or [name for name, one in SCENARIOS.items() if of_nodes or not one.of_nodes]
+    _say(f"seed {wanted.seed}, store {wanted.store}, nodes {wanted.nodes}, logs in {folder}")
     violations = 0
-    with servers(wanted.store) as (broker, store):
+    with servers(wanted.store, clustered=clustered) as (broker, store):
         _say(_COLUMNS.format(*_HEADINGS))
         for name in names:
             scenario = SCENARIOS[name]
@@ -56,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--scenario", nargs="+", choices=SCENARIOS, metavar="NAME", help="those only; all otherwise")
     parser.add_argument("--store", choices=("mongo", "redis"), default="mongo", help="where emails are kept")
+    parser.add_argument("--nodes", type=int, choices=(1, 3), default=1, help="of RabbitMQ and of MongoDB")
     parser.add_argument("--rate", type=float, default=40, help="submissions a second (default: 40)")
     parser.add_argument("--logs", metavar="FOLDER", help="for every process's log; a temporary one otherwise")
     return parser

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from tests.chaos.posts import Post
 from tests.chaos.rig import Rig
+from tests.servers.clusters import RabbitMQCluster, ReplicaSet
 from tests.smtpd import Accept, Action, Cut, Hold, Phase, Raw, Say, Silence
 
 LANES = ("urgent", "normal", "bulk")
@@ -164,6 +165,13 @@ def memory_alarm(rig: Rig, strike: Strike) -> None:
         time.sleep(strike.seconds)
 
 
+def partition_broker(rig: Rig, strike: Strike) -> None:
+    """One node of RabbitMQ and the two others lose each other."""
+    assert isinstance(rig.broker, RabbitMQCluster), "this needs the nodes of a cluster"
+    with rig.broker.partitioned():
+        time.sleep(strike.seconds)
+
+
 def close_connections(rig: Rig, strike: Strike) -> None:
     """RabbitMQ closes every connection."""
     rig.broker.close_all_connections()
@@ -202,6 +210,27 @@ def freeze_store(rig: Rig, strike: Strike) -> None:
         time.sleep(strike.seconds)
 
 
+def _members(rig: Rig) -> ReplicaSet:
+    assert isinstance(rig.store, ReplicaSet), "this needs the members of a replica set"
+    return rig.store
+
+
+def step_down(rig: Rig, strike: Strike) -> None:
+    """The primary gives up, ready or not, and another is elected."""
+    _members(rig).step_down()
+
+
+def lose_majority(rig: Rig, strike: Strike) -> None:
+    """SIGSTOP of all members but the primary, and SIGCONT later."""
+    with _members(rig).without_majority():
+        time.sleep(strike.seconds)
+
+
+def resync_member(rig: Rig, strike: Strike) -> None:
+    """A secondary is killed, emptied, and gets everything anew from the others."""
+    _members(rig).resync()
+
+
 # -- the relay --------------------------------------------------------------------------------------------------------
 
 
@@ -223,15 +252,16 @@ FAULTS: Mapping[str, Callable[[Rig, Strike], None]] = {
     for function in (
         *(kill_child, kill_worker, stop_worker, freeze_child, freeze_worker),
         *(kill_api_process, freeze_api_process, kill_api, kill_sweep, add_sweep),
-        *(kill_broker, freeze_broker, memory_alarm, close_connections, purge_queues, delete_queues, wipe_broker),
-        *(kill_store, freeze_store, trick, relay_down),
+        *(kill_broker, freeze_broker, memory_alarm, partition_broker, close_connections),
+        *(purge_queues, delete_queues, wipe_broker),
+        *(kill_store, freeze_store, step_down, lose_majority, resync_member, trick, relay_down),
     )
 }
 TARGETS: Mapping[str, str] = {  # faults of one target take turns
     **dict.fromkeys(("kill_child", "kill_worker", "stop_worker", "freeze_child", "freeze_worker"), "worker"),
     **dict.fromkeys(("kill_api_process", "freeze_api_process", "kill_api"), "serve"),
     **dict.fromkeys(("kill_sweep", "add_sweep"), "sweep"),
-    **dict.fromkeys(("kill_store", "freeze_store"), "store"),
+    **dict.fromkeys(("kill_store", "freeze_store", "step_down", "lose_majority", "resync_member"), "store"),
     **dict.fromkeys(("trick", "relay_down"), "relay"),
 }  # the rest: the broker
 

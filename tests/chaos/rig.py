@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import httpx
 
@@ -16,14 +16,18 @@ from postroom import keyring
 from postroom.mail.api_key import FULL_ACCESS
 from tests.chaos.posts import Post, Posts
 from tests.fleet import Fleet
-from tests.servers import free_port, installed, mongodb, rabbitmq, require
+from tests.servers import clusters, free_port, installed, mongodb, rabbitmq, require
+from tests.servers.clusters import RabbitMQCluster, ReplicaSet
 from tests.servers.mongodb import MongoDB
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.redis import RedisServer
 from tests.smtpd import Smtpd
 
 StoreKind = Literal["mongo", "redis"]
+Broker: TypeAlias = RabbitMQ | RabbitMQCluster
+StoreServer: TypeAlias = MongoDB | ReplicaSet | RedisServer
 START_SECONDS = 60.0
+ELECTION_MS = 2000
 QUICK = {  # so that a scenario takes a minute; what is about the default times says so
     "lease_seconds": "5",
     "doubt_lease_seconds": "10",
@@ -45,8 +49,8 @@ QUICK = {  # so that a scenario takes a minute; what is about the default times 
 class Rig:
     """Everything that a scenario runs on, and when each process was struck: pid -> time (epoch)."""
 
-    broker: RabbitMQ
-    store: MongoDB | RedisServer
+    broker: Broker
+    store: StoreServer
     sink: Smtpd
     fleet: Fleet
     posts: Posts
@@ -71,29 +75,40 @@ class Rig:
 
 
 @contextmanager
-def servers(store: StoreKind) -> Iterator[tuple[RabbitMQ, MongoDB | RedisServer]]:
-    """A broker and a store of our own, for one scenario after another."""
+def servers(store: StoreKind, *, clustered: bool = False) -> Iterator[tuple[Broker, StoreServer]]:
+    """A broker and a store of our own, for one scenario after another; `clustered`, three of each but of Redis."""
     with tempfile.TemporaryDirectory(prefix="postroom-chaos-") as name, contextlib.ExitStack() as stack:
-        folder = Path(name)
-        for part in ("broker", "store"):
-            (folder / part).mkdir()
-        broker = rabbitmq.start(folder / "broker")
-        stack.callback(broker.stop)
-        if store == "mongo":
-            yield broker, stack.enter_context(mongodb.started(folder / "store"))
-            return
-        program = installed("redis-server", package="redis-server")
-        require(program, "Redis is not installed (redis-server)")
-        redis = RedisServer(str(program), folder / "store")
-        redis.start()
-        stack.callback(redis.kill)
-        yield broker, redis
+        folders = [Path(name) / part for part in ("broker", "store")]
+        for folder in folders:
+            folder.mkdir()
+        yield _broker(folders[0], stack, clustered), _store(store, folders[1], stack, clustered)
+
+
+def _broker(folder: Path, stack: contextlib.ExitStack, clustered: bool) -> Broker:
+    if clustered:
+        return stack.enter_context(clusters.rabbitmq_cluster(folder))
+    broker = rabbitmq.start(folder)
+    stack.callback(broker.stop)
+    return broker
+
+
+def _store(kind: StoreKind, folder: Path, stack: contextlib.ExitStack, clustered: bool) -> StoreServer:
+    if kind == "mongo":
+        return stack.enter_context(
+            clusters.replica_set(folder, election_ms=ELECTION_MS) if clustered else mongodb.started(folder)
+        )
+    program = installed("redis-server", package="redis-server")
+    require(program, "Redis is not installed (redis-server)")
+    redis = RedisServer(str(program), folder)
+    redis.start()
+    stack.callback(redis.kill)
+    return redis
 
 
 @contextmanager
 def rig(
-    broker: RabbitMQ,
-    store: MongoDB | RedisServer,
+    broker: Broker,
+    store: StoreServer,
     folder: Path,
     *,
     settings: Mapping[str, str],
@@ -105,7 +120,7 @@ def rig(
     When the block ends its processes are killed; `Posts.stop` is the clean end.
     """
     _bring_into_order(broker, store, with_broker=with_broker)
-    store_url = store.url(f"chaos_{uuid.uuid4().hex[:8]}") if isinstance(store, MongoDB) else store.url
+    store_url = store.url if isinstance(store, RedisServer) else store.url(f"chaos_{uuid.uuid4().hex[:8]}")
     port = str(free_port())
     with Smtpd() as sink:
         more = {"port": port, "relay_url": sink.url, "relay_connections": "10", **settings}
@@ -120,13 +135,13 @@ def rig(
             fleet.close()
 
 
-def _bring_into_order(broker: RabbitMQ, store: MongoDB | RedisServer, *, with_broker: bool) -> None:
+def _bring_into_order(broker: Broker, store: StoreServer, *, with_broker: bool) -> None:
     if not store.running:
         store.start()
     if isinstance(store, RedisServer):
         store.ask("FLUSHALL")
     if not with_broker:
-        broker.kill()
+        broker.stop()
         return
     if not broker.running:
         broker.start()

@@ -15,11 +15,8 @@ from tests.chaos.faults import Strike
 from tests.chaos.ledger import RECIPIENTS, Kind, Ledger
 from tests.chaos.load import Load
 from tests.chaos.nemesis import Nemesis
-from tests.chaos.rig import Rig, rig
+from tests.chaos.rig import Broker, Rig, StoreServer, rig
 from tests.chaos.scenarios import Scenario
-from tests.servers.mongodb import MongoDB
-from tests.servers.rabbitmq import RabbitMQ
-from tests.servers.redis import RedisServer
 from tests.smtpd import Accept, Hold, Say
 
 CLIENTS = 4
@@ -46,7 +43,7 @@ class Order:
         return random.Random(f"{self.seed}/{self.name}/{of_what}")
 
 
-def run(order: Order, broker: RabbitMQ, store: MongoDB | RedisServer, folder: Path) -> Findings:
+def run(order: Order, broker: Broker, store: StoreServer, folder: Path) -> Findings:
     """Runs a scenario on these servers, with the logs in `folder`."""
     scenario = order.scenario
     with rig(

@@ -22,6 +22,7 @@ class Scenario:
     settings: Mapping[str, str] = field(default_factory=lambda: QUICK)
     workers: int = 1
     with_broker: bool = True
+    of_nodes: bool = False  # there must be several of RabbitMQ, and several members of MongoDB
     relay_seconds: float = 0.02  # what the relay takes for an email
     doubt_free: bool = False  # no hand-off may end in doubt: not one duplicate, not one flag
     api_dies: bool = False  # requests may break off
@@ -126,6 +127,13 @@ SCENARIOS: Mapping[str, Scenario] = {
         seconds=50,
         doubt_free=True,
     ),
+    "broker-partitioned": Scenario(
+        what="the node of RabbitMQ that leads and the two others lose each other for 5 to 15 s",
+        plan=_plan("partition_broker", pause=6, lasting=(5, 15)),
+        seconds=40,
+        of_nodes=True,
+        doubt_free=True,
+    ),
     "memory-alarm": Scenario(
         what="RabbitMQ blocks publishers for 5 to 15 s",
         plan=_plan("memory_alarm", pause=3, lasting=(5, 15)),
@@ -159,6 +167,21 @@ SCENARIOS: Mapping[str, Scenario] = {
         what="the store stands still for 1 to 12 s",
         plan=_plan("freeze_store", pause=4, lasting=(1, 12)),
         seconds=50,
+        store_fails=True,
+    ),
+    "elections": Scenario(
+        what="the store's primary steps down, is killed, freezes for longer than an election; a secondary is emptied",
+        plan=_plan("step_down", "kill_store", "step_down", "freeze_store", "resync_member", pause=3, lasting=(3, 6)),
+        seconds=50,
+        workers=2,
+        of_nodes=True,
+        store_fails=True,
+    ),
+    "majority-lost": Scenario(
+        what="all members of the store but its primary stand still for 1 to 8 s",
+        plan=_plan("lose_majority", pause=4, lasting=(1, 8)),
+        seconds=40,
+        of_nodes=True,
         store_fails=True,
     ),
     "relay-trouble": Scenario(

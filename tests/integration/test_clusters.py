@@ -11,7 +11,6 @@ from postroom.mail.email import Lane, Status
 from tests.fleet import DEADLINE_SECONDS, QUICK, Fleet, received
 from tests.servers import clusters
 from tests.servers.clusters import RabbitMQCluster, ReplicaSet
-from tests.servers.rabbitmq import RabbitMQ
 from tests.smtpd import Smtpd
 
 GROUP = 60
@@ -36,7 +35,7 @@ def members(tmp_path: Path) -> Iterator[ReplicaSet]:
 @pytest.fixture
 def fleet(nodes: RabbitMQCluster, members: ReplicaSet, relay: Smtpd, tmp_path: Path) -> Iterator[Fleet]:
     """Two workers and a sweep around them."""
-    urls = {"store_url": members.url, "broker_url": nodes.url, "relay_url": relay.url}
+    urls = {"store_url": members.url(), "broker_url": nodes.url, "relay_url": relay.url}
     made = Fleet(tmp_path, relay_connections="5", **urls, **QUICK)
     try:
         yield made
@@ -53,12 +52,6 @@ def submitted(fleet: Fleet) -> list[str]:
         except StoreError:
             assert time.monotonic() < deadline, "the store has not come back"
             time.sleep(0.1)
-
-
-def leader(nodes: RabbitMQCluster) -> RabbitMQ:
-    """The node that leads the queue of the normal lane."""
-    name = nodes.nodes[0].call("GET", f"queues/%2F/postroom.{Lane.NORMAL}").json()["leader"]
-    return next(node for node in nodes.nodes if node.name == name)
 
 
 def consumers(nodes: RabbitMQCluster) -> int:
@@ -80,12 +73,12 @@ def test_loss_of_a_node_of_each_loses_and_doubles_nothing(
     fleet.wait_for_sent(GROUP)
 
     ids += submitted(fleet)
-    leader(nodes).kill()
+    nodes.kill()
     fleet.wait(lambda: consumers(nodes) == len(workers), "both consume again")
     fleet.wait_for_sent(2 * GROUP)
 
     ids += submitted(fleet)
-    members.primary().kill()
+    members.kill()
     ids += submitted(fleet)
     fleet.wait(lambda: _all_sent(fleet, ids), "all are sent")
 
