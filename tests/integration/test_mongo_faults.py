@@ -142,6 +142,20 @@ def test_server_without_replica_set_is_refused(tmp_path: Path, replica_set: bool
         store.close()
 
 
+@pytest.mark.parametrize(
+    "options", ["readPreference=secondary", "readPreference=nearest&readPreferenceTags=dc:east", "w=0"]
+)
+def test_what_the_url_says_of_reading_and_writing_has_no_effect(url: str, options: str) -> None:
+    store = MongoStore(f"{url}?{options}")
+    email = make.one(store)
+    now = store.clock()
+    [claim] = make.claimed(store, now, email)
+    assert store.settle([make.sent(claim, now)], now=now) == {email.id}
+    assert store.counts()[Status.SENT] == 1
+    assert store.prune(9, now=now, finished_before=now + SECOND) == 1
+    store.close()
+
+
 def test_closed_store_says_so(mongodb_url: str) -> None:
     store = MongoStore(mongodb_url)
     store.ping()

@@ -55,6 +55,7 @@ class Connection:
         self.database = self.client.get_database(
             database_name(url), codec, ReadPreference.PRIMARY, PROMISED, ReadConcern("local")
         )
+        self.admin = self.client.get_database("admin", read_preference=ReadPreference.PRIMARY)
         self.emails = self.database["emails"]
         self.emails_quickly = self.emails.with_options(write_concern=QUICK)
         self.contents = self.database["contents"]
@@ -91,13 +92,13 @@ class Connection:
         """The member that is written to, and the election that made it so: another one after a crash, too. What was
         written quickly (`w:1`) before a change may be forgotten, and what was written after it kept."""
         if not self.client.topology_description.has_writable_server():
-            self.client.admin.command("ping")  # which looks for one
+            self.admin.command("ping")  # which looks for one
         members = self.client.topology_description.server_descriptions().values()
         return tuple((member.address, member.election_id) for member in members if member.is_writable)
 
     def _server_time(self) -> datetime:
         with pymongo.timeout(CLOCK_PATIENCE_SECONDS):
-            local_time: datetime = self.client.admin.command("hello")["localTime"]
+            local_time: datetime = self.admin.command("hello")["localTime"]
         return local_time.replace(tzinfo=UTC)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import pymongo
-from pymongo import WriteConcern
+from pymongo import ReadPreference, WriteConcern
 from pymongo.client_session import ClientSession
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -25,7 +25,7 @@ def run(
     `OutcomeUnknown`, that the commit was not answered, although it was repeated until the time was up, or in a way that
     leaves it open."""
     with connection.client.start_session(causal_consistency=False) as session:
-        session.start_transaction(read_concern=ReadConcern("local"), write_concern=write_concern)
+        session.start_transaction(ReadConcern("local"), write_concern, ReadPreference.PRIMARY)
         try:
             result = work(session)
         except BaseException:
@@ -49,7 +49,7 @@ def lost_race(error: PyMongoError) -> bool:
 def end_abandoned(connection: Connection) -> None:
     """Ends the transactions of processes that died in the middle: the server would let them lock what they wrote for a
     minute. Those older than any call may last are meant; a frozen process that wakes up is told so at its commit."""
-    abandoned = connection.client.admin.aggregate(
+    abandoned = connection.admin.aggregate(
         [
             {"$currentOp": {"idleSessions": True}},
             {"$match": {"type": "idleSession", "appName": "postroom"}},
@@ -58,4 +58,4 @@ def end_abandoned(connection: Connection) -> None:
     )
     sessions = [{"id": operation["lsid"]["id"]} for operation in abandoned]
     if sessions:
-        connection.client.admin.command("killSessions", sessions)
+        connection.admin.command("killSessions", sessions)
