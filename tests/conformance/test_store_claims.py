@@ -93,6 +93,16 @@ def test_claim_due_takes_no_more_than_the_limit_and_goes_on_next_time(store: Sto
     assert [i for some in taken for i in some] == [email.id for email in emails]
 
 
+def test_due_emails_behind_some_that_have_expired_are_claimed(store: Store) -> None:
+    now = store.clock()
+    over = make.new_life(now - HOUR, expires_at=now)
+    for lane in Lane:
+        make.stored(store, now - HOUR, *(make.email(now - HOUR, life=over, lane=lane) for _ in range(30)))
+    emails = make.stored(store, now, *(make.email(now, lane=lane) for lane in Lane for _ in range(2)))
+    assert ids(store.claim_due(5, worker="w", now=now, lease=LEASE)) == [email.id for email in emails[:5]]
+    assert ids(store.claim_due(5, worker="w", now=now, lease=LEASE)) == [emails[5].id]
+
+
 def test_claim_due_leaves_the_lanes_below_the_lowest(store: Store) -> None:
     now = store.clock()
     by_lane = {lane: make.email(now, lane=lane).id for lane in Lane}

@@ -99,6 +99,19 @@ def test_email_that_retries_is_published_at_its_next_attempt(store: Store) -> No
     assert published(store, now + DELAY) == [email.id]
 
 
+def test_expired_email_is_not_published_and_gets_out_of_the_way(store: Store) -> None:
+    now = store.clock()
+    over, later = make.new_life(now - HOUR, expires_at=now), make.new_life(now)
+    make.stored(store, now - HOUR, *(make.email(now - HOUR, life=over) for _ in range(3)))
+    [valid] = make.stored(store, now - SECOND, make.email(now, life=later))
+    again_at = now + 15 * SECOND
+    assert store.due(3, now=now, wake_up_again_at=again_at, published_until=again_at - SECOND) == {Lane.NORMAL: []}
+    assert store.due(3, now=now, wake_up_again_at=again_at, published_until=again_at - SECOND) == {
+        Lane.NORMAL: [valid.id]
+    }
+    assert store.due(3, now=now, wake_up_again_at=again_at, published_until=again_at - SECOND) == {}
+
+
 def test_claimed_and_finished_emails_are_not_published(store: Store) -> None:
     now = store.clock()
     claimed(store, now)

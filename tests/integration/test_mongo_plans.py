@@ -12,6 +12,7 @@ from pymongo.database import Database
 from postroom.mail.email import Email, Status
 from postroom.store.base import Claim, Query
 from postroom.store.mongo import MongoStore
+from postroom.store.taking import PUT_OFF_AT_ONCE
 from tests import make
 from tests.make import ACCOUNT, HOUR, LEASE, SECOND
 
@@ -177,6 +178,15 @@ def test_what_a_call_looks_at_does_not_grow_with_the_store(store: MongoStore, pl
     assert max(map(plans.examined, several)) <= 20 * AT_MOST
     most = max(plans.of.keys() - several, key=plans.examined)
     assert plans.examined(most) <= 6 * AT_MOST, most  # recover looks for whoever still names an old lease
+
+
+def test_look_for_due_emails_goes_through_few_that_have_expired(store: MongoStore, plans: Plans) -> None:
+    now = store.clock()
+    over = make.new_life(now - HOUR, expires_at=now)
+    make.stored(store, now, *(make.email(now - HOUR, life=over) for _ in range(4 * PUT_OFF_AT_ONCE)))
+    assert plans.see("first", lambda: store.claim_due(AT_MOST, worker="w", now=now, lease=LEASE)) == []
+    assert plans.examined("first") <= 3 * (2 * PUT_OFF_AT_ONCE + AT_MOST)
+    assert plans.see("next", lambda: store.claim_due(AT_MOST, worker="w", now=now, lease=LEASE))
 
 
 def test_choosing_a_filter_takes_a_short_look_at_each(store: MongoStore, plans: Plans) -> None:

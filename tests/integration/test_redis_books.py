@@ -16,6 +16,7 @@ from postroom.store import milliseconds
 from postroom.store.base import Claim, Query, Submission
 from postroom.store.redis import RedisStore, records
 from postroom.store.redis.records import Record
+from postroom.store.taking import PUT_OFF_FOR
 from tests import make
 from tests.make import HOUR, LEASE, SECOND
 from tests.servers.redis import RedisServer, Start
@@ -160,7 +161,9 @@ class Books:
                 indexes[f"terms:{account}"][f"{term}\0{email_id}"] = 0
             if status in CLAIMABLE and email_id not in self.claims:
                 indexes["deadlines"][email_id] = float(expires_at)
-                indexes[f"due:{lane}"][email_id] = milliseconds.of(due_of(email_id, fields))
+                due, kept = milliseconds.of(due_of(email_id, fields)), self.indexes[f"due:{lane}"].get(email_id, 0)
+                put_off = kept >= float(expires_at) + PUT_OFF_FOR / (SECOND / 1000)
+                indexes[f"due:{lane}"][email_id] = kept if put_off else due
         return indexes
 
     def counted(self) -> Counter[str]:

@@ -12,7 +12,7 @@ from postroom.mail.email import Lane, Status
 from postroom.store.base import Claim, Query
 from postroom.store.sqlite import claims, keys, listing, moves, reading, schema, submission, upkeep
 from postroom.store.sqlite.claims import Taken
-from postroom.store.taking import Taking
+from postroom.store.taking import PUT_OFF_AT_ONCE, Taking
 from postroom.store.unreadable import PassedOver
 from tests import make
 from tests.make import ACCOUNT, HOUR, LEASE, SECOND
@@ -43,6 +43,14 @@ class Plans:
 
     def _of(self, statement: str) -> list[str]:
         return [detail for *_, detail in self.connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+
+    def instructions(self, operation: Operation) -> int:
+        """How many of SQLite's instructions it takes."""
+        counted: list[None] = []
+        self.connection.set_progress_handler(lambda: counted.append(None), 1)
+        operation(self.connection)
+        self.connection.set_progress_handler(None, 0)
+        return len(counted)
 
     @property
     def scans(self) -> list[str]:
@@ -98,6 +106,16 @@ def test_delivering_looks_through_nothing(plans: Plans) -> None:
     ):
         plans.run(operation)
         assert plans.scans == []
+
+
+def test_look_for_due_emails_goes_through_few_that_have_expired(plans: Plans) -> None:
+    over = make.new_life(NOW - HOUR, expires_at=NOW)
+    emails = [make.email(NOW - HOUR, life=over) for _ in range(4 * PUT_OFF_AT_ONCE)]
+    plans.run(submission.add([make.submission(*emails, make.email(NOW))], now=NOW, wake_up_at=NOW))
+    taking = Taking(worker="w", now=NOW, lease=LEASE)
+    looks = [plans.instructions(claims.claim_due(10, Lane.BULK, taking)) for _ in range(5)]
+    assert max(looks[:4]) < 1.1 * min(looks[:4])
+    assert looks[4] < looks[0] / 10  # what was put off is in nobody's way
 
 
 def test_upkeep_looks_through_nothing(plans: Plans) -> None:

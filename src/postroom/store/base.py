@@ -137,7 +137,7 @@ class Store(Protocol):
         self, limit: int, *, lowest: Lane = Lane.BULK, worker: str, now: datetime, lease: timedelta
     ) -> list[Claim]:
         """Claims like `claim`, without a wake-up: whatever is due in lanes down to `lowest`, urgent lane first, longest
-        due first."""
+        due first. Of those whose deadline has passed it puts off many at a time, out of the way of the others."""
 
     def renew(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
         """Extends the leases of these claims (email id -> token) that still hold."""
@@ -164,7 +164,8 @@ class Store(Protocol):
     ) -> Mapping[Lane, list[str]]:
         """Ids to publish, by lane, oldest first: due, and with a wake-up time that has passed, or will by
         `published_until`. Moves each one's next wake-up to `wake_up_again_at`, so that two sweeps never publish the
-        same. Scheduled ones become queued."""
+        same. Scheduled ones become queued. Those whose deadline has passed are put off; a lane in which there was none
+        but these is there, without ids."""
 
     def recover(self, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool = False) -> int:
         """Ends lapsed claims (or, at the start of an embedded process, all): before the fence back to the queue, after

@@ -1,12 +1,15 @@
 """The life of an email as fields of its main document, and the update that replaces it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+
+from pymongo.collection import Collection
 
 from postroom.mail.email import Event, Kind, LastError, Life, Recipient, RecipientStatus, Status
 from postroom.mail.lifecycle import CLAIMABLE, FINAL
 from postroom.store.mongo.document import SCHEMA, Document, without_gaps
+from postroom.store.taking import PUT_OFF_FOR
 
 _STATUS = {status.value: status for status in Status}  # four times as fast as to call the enum
 _RECIPIENT_STATUS = {status.value: status for status in RecipientStatus}
@@ -64,6 +67,13 @@ def unchanged(document: Document) -> Document:
     """The filter for an email as it was read. Its revision is not enough: where a server forgot changes in a crash, or
     another primary never had them, others may have come to the same number, and one of them is a claim."""
     return {"_id": document["_id"], "revision": document["revision"], "lease": document.get("lease")}
+
+
+def put_off_expired(emails: Collection[Document], ids: Sequence[str], *, now: datetime) -> None:
+    """Puts off those of the emails that wait past their deadline: no other revision, for their lives stay the same."""
+    expired = {"_id": {"$in": ids}, "due_at": {"$lte": now}, "expires_at": {"$lte": now}}
+    later = now + PUT_OFF_FOR
+    emails.update_many(expired, {"$set": {"due_at": later, "wake_up_at": later}}, hint="_id_")
 
 
 def replacing(lives: Mapping[str, Document]) -> Iterator[tuple[Document, list[Document]]]:

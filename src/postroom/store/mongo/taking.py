@@ -17,11 +17,11 @@ from postroom.errors import StoreError, StoreUnavailable
 from postroom.mail.email import Lane
 from postroom.store import unreadable
 from postroom.store.base import Claim
-from postroom.store.mongo import faults, leases, reading
+from postroom.store.mongo import faults, leases, lives, reading
 from postroom.store.mongo.connection import Connection
 from postroom.store.mongo.document import SCHEMA, Document
 from postroom.store.mongo.leases import Hold, Lease
-from postroom.store.taking import Taking
+from postroom.store.taking import PUT_OFF_AT_ONCE, Taking
 
 _ROUNDS = 3  # of looking for due emails, when others were faster to claim what was found
 _STEP_BYTES = 1024 * 1024  # of bodies, marked and read together; also a slow link carries as much in time
@@ -30,6 +30,7 @@ _LAST_STEP_AFTER_SECONDS = 0.7  # of the call's beginning, if something was clai
 _READ_AFTER_SECONDS = 1.5  # all must be; the rest of the call's patience is for giving back
 _LEAST_SECONDS = 0.1
 _COUNTED = ("attempts", "revision")
+_IN_ORDER = [("lane", -1), ("due_at", 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,14 +90,18 @@ def claim_due(connection: Connection, limit: int, lowest: Lane, taking: TimedTak
     lanes = [lane.value for lane in Lane]
     sound = {name: {"$type": "number"} for name in _COUNTED}  # others would stand in front of the index for ever
     due = {"lane": {"$in": lanes[: lanes.index(lowest) + 1]}, **taking.claimable, **sound}
+    due["expires_at"] = {"$type": "date"}
     claims: list[Claim] = []
     for _ in range(_ROUNDS if limit > 0 else 0):
         room = limit - len(claims)
         try:
             with faults.asking(connection.where):
                 primary = connection.primary()
-                found = list(connection.emails.find(due, sort=[("lane", -1), ("due_at", 1)], limit=room, hint="due"))
-            claims += _take(connection, found, primary, taking)
+                found = list(connection.emails.find(due, sort=_IN_ORDER, limit=room, hint="due"))
+            in_time = [document for document in found if document["expires_at"] > taking.now]
+            claims += _take(connection, in_time, primary, taking)
+            if len(in_time) < len(found):
+                _put_off_expired(connection, due, taking)
         except (PyMongoError, StoreError):
             if not claims:
                 raise
@@ -104,6 +109,12 @@ def claim_due(connection: Connection, limit: int, lowest: Lane, taking: TimedTak
         if len(found) < room or len(claims) == limit or (claims and taking.in_haste):
             break
     return claims
+
+
+def _put_off_expired(connection: Connection, due: Document, taking: TimedTaking) -> None:
+    """Moves those past their deadline out of the way of the others."""
+    first = connection.emails.find(due, {"_id": 1}, sort=_IN_ORDER, limit=PUT_OFF_AT_ONCE, hint="due")
+    lives.put_off_expired(connection.emails_quickly, [document["_id"] for document in first], now=taking.now)
 
 
 def _sound(found: Iterable[Document]) -> Iterator[Document]:

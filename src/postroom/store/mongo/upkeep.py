@@ -25,7 +25,7 @@ from postroom.store.mongo.connection import Connection
 from postroom.store.mongo.document import SCHEMA, Document
 from postroom.store.mongo.leases import Lease
 
-_SHOWN = {"status": 1, "lane": 1, "due_at": 1}
+_SHOWN: Document = {"status": 1, "lane": 1, "due_at": 1}
 _ROUNDS = 50  # of looking at leases; busy workers leave as many behind each second
 _BARRED_FOR = timedelta(days=1)  # a worker that froze before its lease was granted will have ended by then
 _PRUNED_BYTES = 32 * 1024 * 1024  # of attachments, in one transaction
@@ -38,11 +38,15 @@ def due(
     """Takes what the sweep shall publish now."""
     lanes = {"$in": [lane.value for lane in Lane]}
     unpublished = {"lane": lanes, "wake_up_at": {"$lte": until}, "due_at": {"$lte": now}}
+    shown = {**_SHOWN, "expired": {"$lte": ["$expires_at", now]}}
     with faults.asking(connection.where):
-        found = list(_first(connection, limit, unpublished, [("lane", -1), ("wake_up_at", 1)], "unpublished", _SHOWN))
-    taken = _take(connection, found, now, until, wake_up_again_at) if found else set()
-    by_lane: dict[Lane, list[str]] = {}
-    for document in sorted(found, key=lambda d: (d["due_at"], d["_id"])):
+        found = list(_first(connection, limit, unpublished, [("lane", -1), ("wake_up_at", 1)], "unpublished", shown))
+    in_time = [document for document in found if not document["expired"]]
+    if len(in_time) < len(found):
+        lives.put_off_expired(connection.emails_quickly, [document["_id"] for document in found], now=now)
+    taken = _take(connection, in_time, now, until, wake_up_again_at) if in_time else set()
+    by_lane: dict[Lane, list[str]] = {Lane(document["lane"]): [] for document in found if document["expired"]}
+    for document in sorted(in_time, key=lambda d: (d["due_at"], d["_id"])):
         if document["_id"] in taken:
             by_lane.setdefault(Lane(document["lane"]), []).append(document["_id"])
     return by_lane
@@ -161,7 +165,7 @@ def _first(
     which: Document,
     order: list[tuple[str, int]],
     index: str,
-    shown: Mapping[str, int] | None = None,
+    shown: Document | None = None,
     session: ClientSession | None = None,
     further: int = 0,
 ) -> Iterator[Document]:

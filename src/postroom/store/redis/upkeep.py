@@ -31,10 +31,14 @@ def due(
     lanes = session.run(
         scripts.DUE, milliseconds.of(now), milliseconds.of(wake_up_again_at), limit, milliseconds.of(until)
     )
-    scheduled = [Record(*record) for _, waiting in lanes for record in waiting]
+    scheduled = [Record(*record) for _, waiting, _ in lanes for record in waiting]
     released = records.readable(scheduled, lambda record: lifecycle.release(records.life_of(record), now=now))
     _rewrite(session, list(released), now, wake_up_again_at)
-    return {lane: [one.decode() for one in ids] for lane, (ids, _) in zip(Lane, lanes, strict=True) if ids}
+    return {
+        lane: [one.decode() for one in ids]
+        for lane, (ids, _, expired) in zip(Lane, lanes, strict=True)
+        if ids or expired
+    }
 
 
 def recover(session: Session, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool) -> int:

@@ -10,7 +10,7 @@ from postroom.store import milliseconds, unreadable
 from postroom.store.base import Settlement
 from postroom.store.sqlite import decoding, encoding, rows
 from postroom.store.sqlite.rows import LANES, Value
-from postroom.store.taking import Taking
+from postroom.store.taking import PUT_OFF_AT_ONCE, PUT_OFF_FOR, Taking
 
 
 class Taken(NamedTuple):
@@ -29,9 +29,15 @@ _FIND = f"""
     WHERE id IN (SELECT value FROM json_each(:ids)) AND +due_at <= :now AND +expires_at > :now
 """  # noqa: S608  # column names
 _FIND_DUE = f"""
-    SELECT {", ".join(Taken._fields)} FROM emails INDEXED BY emails_due
-    WHERE lane = :lane AND due_at <= :now AND expires_at > :now ORDER BY due_at LIMIT :limit
+    SELECT expires_at <= :now, {", ".join(Taken._fields)} FROM emails INDEXED BY emails_due
+    WHERE lane = :lane AND due_at <= :now ORDER BY due_at LIMIT :limit
 """  # noqa: S608  # column names
+_PUT_OFF = """
+    UPDATE emails SET due_at = :later, wake_up_at = :later WHERE expires_at <= :now AND n IN (
+        SELECT n FROM emails INDEXED BY emails_due
+        WHERE lane = :lane AND due_at <= :now ORDER BY due_at LIMIT :at_once
+    )
+"""
 _CLAIM = """
     UPDATE emails
     SET status = 'sending', attempts = attempts + 1, last_attempt_at = :now, due_at = NULL, wake_up_at = NULL,
@@ -88,8 +94,7 @@ def claim_due(limit: int, lowest: Lane, taking: Taking) -> Callable[[sqlite3.Con
     def operation(connection: sqlite3.Connection) -> list[Taken]:
         found: list[Taken] = []
         for rank in range(LANES.index(lowest) + 1):
-            values = {"now": milliseconds.of(taking.now), "lane": rank, "limit": limit - len(found)}
-            found += _found(connection, _FIND_DUE, values)
+            found += _found_due(connection, rank, limit - len(found), taking.now)
         _take(connection, found, taking)
         return found
 
@@ -155,6 +160,17 @@ def settle(
 
 def _found(connection: sqlite3.Connection, statement: str, values: Mapping[str, Value]) -> list[Taken]:
     return list(map(Taken._make, connection.execute(statement, values)))
+
+
+def _found_due(connection: sqlite3.Connection, rank: int, limit: int, now: datetime) -> list[Taken]:
+    """Those that are in time. Some others may be in their way: these are put off, and others are looked for once."""
+    values = {"now": milliseconds.of(now), "lane": rank, "limit": limit}
+    found = connection.execute(_FIND_DUE, values).fetchall()
+    if any(expired for expired, *_ in found):
+        later = milliseconds.of(now + PUT_OFF_FOR)
+        connection.execute(_PUT_OFF, {**values, "later": later, "at_once": PUT_OFF_AT_ONCE})
+        found = connection.execute(_FIND_DUE, values).fetchall()
+    return [Taken._make(columns) for expired, *columns in found if not expired]
 
 
 def _take(connection: sqlite3.Connection, found: Sequence[Taken], taking: Taking) -> None:

@@ -11,12 +11,16 @@ from postroom.mail.email import Lane, Life, OnUncertain, Status
 from postroom.store import milliseconds, unreadable
 from postroom.store.sqlite import decoding, encoding, rows
 from postroom.store.sqlite.rows import LANES, Row, Value
+from postroom.store.taking import PUT_OFF_FOR
 
 _UNPUBLISHED = f"""
     SELECT {rows.SELECTED} FROM emails INDEXED BY emails_unpublished
     WHERE lane = ? AND wake_up_at <= ? AND due_at <= ? ORDER BY wake_up_at LIMIT ?
 """  # noqa: S608  # column names
 _PUBLISHED = "UPDATE emails SET wake_up_at = ? WHERE n IN (SELECT value FROM json_each(?))"
+_PUT_OFF = """
+    UPDATE emails SET due_at = ?, wake_up_at = ? WHERE expires_at <= ? AND n IN (SELECT value FROM json_each(?))
+"""
 _LAPSED = f"""
     SELECT {rows.SELECTED} FROM emails INDEXED BY emails_claimed
     WHERE lease_until <= ? ORDER BY lease_until LIMIT ?
@@ -71,9 +75,10 @@ def due(
         room = limit
         for rank, lane in enumerate(LANES):
             waiting = _select(connection, _UNPUBLISHED, rank, milliseconds.of(until), milliseconds.of(now), room)
-            _publish(connection, waiting, now, wake_up_again_at)
+            in_time = _put_off_expired(connection, waiting, now)
+            _publish(connection, in_time, now, wake_up_again_at)
             if waiting:
-                found[lane] = [row.id for row in sorted(waiting, key=lambda row: (row.due_at, row.n))]
+                found[lane] = [row.id for row in sorted(in_time, key=lambda row: (row.due_at, row.n))]
             room -= len(waiting)
         return found
 
@@ -149,6 +154,15 @@ def _first(connection: sqlite3.Connection, statement: str, until: int, limit: in
     """The first rows up to then. Those that cannot be read stay where they are, so there are further ones; SQLite steps
     no further than it is asked."""
     return map(Row._make, connection.execute(statement, (until, limit + unreadable.FURTHER)))
+
+
+def _put_off_expired(connection: sqlite3.Connection, waiting: list[Row], now: datetime) -> list[Row]:
+    """Puts off those past their deadline; returns the others."""
+    moment, later = milliseconds.of(now), milliseconds.of(now + PUT_OFF_FOR)
+    in_time = [row for row in waiting if not isinstance(row.expires_at, int) or row.expires_at > moment]
+    if len(in_time) < len(waiting):
+        connection.execute(_PUT_OFF, (later, later, moment, _numbers(waiting)))
+    return in_time
 
 
 def _publish(connection: sqlite3.Connection, waiting: list[Row], now: datetime, again_at: datetime) -> None:

@@ -4,20 +4,14 @@
 -- claimed; the claim is '' where the state makes no sense: such an email is put off, and stays unclaimed.
 
 local MOST_BYTES = 1024 * 1024  -- also a slow link carries as much while the caller waits
-local PAUSE = 60000  -- for what is put off
+local PAUSE = 60000  -- for what makes no sense
+local FURTHER = 100  -- looked at together, behind those that were put off
 
 local now, lease_until, token, worker, limit = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local named = {unpack(ARGV, 7)}
 local claim = joined(token, lease_until, '0', ARGV[1], worker) .. '\0'
 local reply, claimed, bytes = {}, 0, 0
 local any_lapsed = redis.call('EXISTS', P .. 'lapsed') == 1
-
--- Moves an email out of the way of the others in its lane.
-local function put_off(id, lane)
-    local later = string.format('%d', now + PAUSE)
-    change('ZADD', 'due:' .. lane, later, id)
-    change('ZADD', 'wake:' .. lane, later, id)
-end
 
 -- Claims an email that is due and unheld in this lane, unless its deadline has passed.
 local function take(id, state, found_in)
@@ -26,9 +20,9 @@ local function take(id, state, found_in)
     if not (expires and size and WAITING[status] and lane == found_in) then
         claimed = claimed + 1
         reply[2 * claimed], reply[2 * claimed + 1] = id, ''
-        return put_off(id, found_in)
+        return put_off(id, found_in, now + PAUSE)
     end
-    if expires <= now then return end
+    if expires <= now then return put_off(id, found_in, now + PUT_OFF_FOR) end
     claimed, bytes = claimed + 1, bytes + size
     reply[2 * claimed], reply[2 * claimed + 1] = id, claim .. state
     change('HSET', 'claims', id, claim .. state)
@@ -39,17 +33,17 @@ local function take(id, state, found_in)
     count('sending', 1)
 end
 
--- Emails past their deadline stay in the way until the sweep has failed them: look a little further.
+-- Behind emails past their deadline it looks further.
 local function take_from(lane)
-    local offset, looks = 0, 0
-    while claimed < limit and bytes < MOST_BYTES and looks < 10 do
-        local ids = redis.call('ZRANGEBYSCORE', P .. 'due:' .. lane, '-inf', now, 'LIMIT', offset, limit - claimed)
+    local offset, room = 0, limit - claimed
+    while claimed < limit and bytes < MOST_BYTES and offset <= PUT_OFF_AT_ONCE do
+        local ids = redis.call('ZRANGEBYSCORE', P .. 'due:' .. lane, '-inf', now, 'LIMIT', offset, room)
         if #ids == 0 then return end
         local states = look_up('HMGET', 'states', ids)
         for _, id in ipairs(ids) do
-            if bytes < MOST_BYTES then take(id, states[id], lane) end
+            if claimed < limit and bytes < MOST_BYTES then take(id, states[id], lane) end
         end
-        offset, looks = offset + #ids, looks + 1
+        offset, room = offset + #ids, FURTHER
     end
 end
 

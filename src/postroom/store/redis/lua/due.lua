@@ -1,35 +1,41 @@
 -- Takes what the sweep shall publish, and moves its next wake-up.
 -- ARGV: now, the time of the next wake-up, a limit, the time until which wake-ups are looked for.
--- Returns for each lane {ids, records}, the ids oldest first; the records are of emails that must become queued, and of
--- those whose state makes no sense, which are not among the ids.
+-- Returns for each lane {ids, records, expired}, the ids oldest first; the records are of emails that must become queued,
+-- and of those whose state makes no sense, which are not among the ids; nor are those past their deadline, which are put
+-- off, `expired` in number.
 
 local now, again_at, room, wake_up_until = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
 local function take(lane)
     local ids = redis.call('ZRANGEBYSCORE', P .. 'wake:' .. lane, '-inf', wake_up_until, 'LIMIT', 0, room)
-    local due, waiting, looked_at = look_up('ZMSCORE', 'due:' .. lane, ids), {}, {}
+    local due, waiting, looked_at, expired = look_up('ZMSCORE', 'due:' .. lane, ids), {}, {}, 0
     for id, moment in pairs(due) do due[id] = tonumber(moment) end
     for _, id in ipairs(ids) do
         if not due[id] then
             change('ZADD', 'wake:' .. lane, again_at, id)  -- it does not wait: out of the way of those that do
         elseif due[id] <= tonumber(now) then
-            change('ZADD', 'wake:' .. lane, again_at, id)
-            local status = parts(redis.call('HGET', P .. 'states', id) or '')
-            if WAITING[status] then waiting[#waiting + 1] = id end
-            if status == 'scheduled' or not WAITING[status] then looked_at[#looked_at + 1] = id end
+            local status, _, expires = parts(redis.call('HGET', P .. 'states', id) or '')
+            if WAITING[status] and (tonumber(expires) or math.huge) <= tonumber(now) then
+                expired = expired + 1
+                put_off(id, lane, tonumber(now) + PUT_OFF_FOR)
+            else
+                change('ZADD', 'wake:' .. lane, again_at, id)
+                if WAITING[status] then waiting[#waiting + 1] = id end
+                if status == 'scheduled' or not WAITING[status] then looked_at[#looked_at + 1] = id end
+            end
         end
     end
     table.sort(waiting, function(a, b)
         if due[a] ~= due[b] then return due[a] < due[b] end
         return a < b
     end)
-    room = room - #waiting
-    return {waiting, records(looked_at)}
+    room = room - #waiting - expired
+    return {waiting, records(looked_at), expired}
 end
 
 local lanes = {}
 for i, lane in ipairs({'urgent', 'normal', 'bulk'}) do
-    lanes[i] = room > 0 and take(lane) or {{}, {}}
+    lanes[i] = room > 0 and take(lane) or {{}, {}, 0}
 end
 write_changes()
 return lanes

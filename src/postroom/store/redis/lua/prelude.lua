@@ -8,7 +8,7 @@
 --                        that is here is `sending`, and this its latest attempt; its state, here and in `states`, and
 --                        the listings show what it was before
 --   lapsed               hash: id -> token of the fenced claim that lapsed last, until the next claim
---   due:<lane>           waiting emails by next_attempt_at
+--   due:<lane>           waiting emails by next_attempt_at, or by the time until which they are put off
 --   wake:<lane>          waiting emails by the time at which the sweep publishes them (again)
 --   deadlines            waiting emails by expires_at
 --   leases               rows of emails that were claimed together, by lease_until
@@ -29,6 +29,7 @@
 -- Bytes are costly in Lua, which hashes each of them: what is large is written and read beside the scripts.
 
 local P = 'postroom:'
+local PUT_OFF_FOR, PUT_OFF_AT_ONCE = 3600000, 1000  -- as in `taking.py`: emails past their deadline
 local AT_ONCE = 2000  -- arguments of one command; Lua's stack holds 8000
 local ID_CHARS = 36
 local WAITING = {scheduled = true, queued = true, retrying = true}
@@ -119,6 +120,13 @@ local function stop_waiting(id, lane)
     change('ZREM', 'due:' .. lane, id)
     change('ZREM', 'wake:' .. lane, id)
     change('ZREM', 'deadlines', id)
+end
+
+-- Moves a waiting email out of the way of the others in its lane.
+local function put_off(id, lane, until_then)
+    local later = string.format('%d', until_then)
+    change('ZADD', 'due:' .. lane, later, id)
+    change('ZADD', 'wake:' .. lane, later, id)
 end
 
 -- Takes an email that nobody holds out of the indexes of its old status.
