@@ -2,11 +2,15 @@
 
 import email as stdlib_email
 import email.policy
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from tests.product import EMAIL, Product
+from tests.engines import Engine
+from tests.product import EMAIL, Product, running
 from tests.refusals import assert_refused
 
 REQUIRED = frozenset(
@@ -138,3 +142,21 @@ def test_events_are_the_timeline(delivering: Product) -> None:
 @pytest.mark.parametrize("path", ["/emails/metrics", "/emails/receiving"])
 def test_reserved_words_are_not_ids(product: Product, path: str) -> None:
     assert_refused(product.request("GET", path), 404, "not_found")
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(
+    ("damage", "path"), [("UPDATE emails SET attempts = 'many'", ""), ("DELETE FROM attachments", "/raw")]
+)
+def test_email_that_cannot_be_read_is_not_taken_for_an_outage(
+    engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str, path: str
+) -> None:
+    with running(engine, tmp_path, deliver=False) as product:
+        email_id = product.submit(attachments=[{"filename": "a.txt", "content": "aGVsbG8="}])
+        with closing(sqlite3.connect(engine.store_url(tmp_path).removeprefix("sqlite:///"), timeout=5)) as file, file:
+            file.execute(damage)
+        body = assert_refused(product.request("GET", f"/emails/{email_id}{path}"), 503, "application_error")
+    assert "cannot be read" in body["message"]
+    [event] = [record for record in caplog.records if record.getMessage() in ("email unreadable", "store unavailable")]
+    assert event.getMessage() == "email unreadable"
+    assert email_id in vars(event)["reason"]

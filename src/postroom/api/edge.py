@@ -15,7 +15,7 @@ from postroom.api.exchange import Exchange
 from postroom.api.load import UNCOUNTED_BYTES
 from postroom.api.response import Response
 from postroom.api.route import Routes
-from postroom.errors import StoreError
+from postroom.errors import StoreError, Unreadable
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,8 @@ class Edge:
             log.error("unexpected error", exc_info=_nameless(error), extra={"request_id": exchange.request_id})
             return errors.unexpected()
         if isinstance(error, StoreError):
-            log.error("store unavailable", extra={"reason": str(error)})
+            event = "email unreadable" if isinstance(error, Unreadable) else "store unavailable"
+            log.error(event, extra={"reason": str(error)})
         return refusal
 
     async def _astray(self, error: HTTPException, exchange: Exchange) -> Refusal:

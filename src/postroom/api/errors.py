@@ -19,6 +19,7 @@ from postroom.errors import (
     Overloaded,
     StoreError,
     StoreFull,
+    Unreadable,
     WrongState,
 )
 
@@ -97,13 +98,21 @@ def refusal_of(error: Exception) -> Refusal | None:
             return Refusal(422, Name.VALIDATION_ERROR, str(error))
         case Overloaded():
             return unavailable(str(error), retry_after_seconds=error.retry_after_seconds)
-        case OutcomeUnknown():
-            return unavailable(_UNKNOWN)
-        case StoreFull():
-            return unavailable("the disk of the store is full and nothing was changed; try again once there is room")
         case StoreError():
-            return unavailable("the store does not answer and nothing was changed; try again")
+            return unavailable(_trouble_with(error))
     return None
+
+
+def _trouble_with(error: StoreError) -> str:
+    """What is wrong with the store, as a client is told."""
+    match error:
+        case OutcomeUnknown():
+            return _UNKNOWN
+        case StoreFull():
+            return "the disk of the store is full and nothing was changed; try again once there is room"
+        case Unreadable():
+            return "this email cannot be read by this version, or not at all; it was not changed"
+    return "the store does not answer and nothing was changed; try again"
 
 
 def not_found(message: str) -> Refusal:
