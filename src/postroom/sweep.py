@@ -29,7 +29,7 @@ Duty: TypeAlias = tuple[Callable[[], int], float]
 
 def recover_lapsed(*, store: Store, doubt_delay: timedelta) -> int:
     """Brings back emails whose worker crashed or froze."""
-    count = store.recover(STEP, now=store.clock(), doubt_delay=doubt_delay)
+    count = store.recover(STEP, now=store.lapse_clock(), doubt_delay=doubt_delay)
     if count:
         log.warning("claims recovered", extra={"count": count})
     return count

@@ -26,6 +26,15 @@ def claimed(store: Store, now: datetime, **changes: object) -> tuple[Email, Clai
     return email, make.claimed(store, now, email)[0]
 
 
+# -- the clocks
+
+
+def test_claims_lapse_by_the_same_clock_where_nobody_has_set_it(store: Store) -> None:
+    before, lapsing, after = store.clock(), store.lapse_clock(), store.clock()
+    assert before <= lapsing + SECOND / 10
+    assert lapsing <= after
+
+
 # -- due
 
 

@@ -177,6 +177,16 @@ def test_clock_never_goes_back_when_the_servers_does() -> None:
     soon(lambda: clock() - first >= HOUR)
 
 
+def test_claims_lapse_by_the_clock_as_it_was_set_back() -> None:
+    server = Server()
+    clock = ServerClock(server, sync_seconds=0)
+    first = clock()
+    assert clock.as_set() - first < SECOND
+    server.time -= HOUR
+    soon(lambda: clock.as_set() - first < -HOUR + SECOND)
+    assert clock() >= first
+
+
 def test_clock_goes_on_without_the_server_once_it_was_reached() -> None:
     server = Server()
     server.down = True

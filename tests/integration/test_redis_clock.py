@@ -92,3 +92,12 @@ def test_time_goes_on_at_half_its_pace_rather_than_going_back(clock: ServerClock
     assert clock().timestamp() == START + 125
     monotonic.seconds += 100
     assert clock().timestamp() == START + 190
+
+
+def test_claims_lapse_by_the_clock_as_it_was_set_back(clock: ServerClock, monotonic: Monotonic) -> None:
+    monotonic.seconds += 100
+    assert clock.as_set() == clock()
+    clock.learn(START + 40, asked_at=monotonic.seconds, answered_at=monotonic.seconds)
+    monotonic.seconds += 50
+    assert clock.as_set().timestamp() == START + 90
+    assert clock().timestamp() == START + 125

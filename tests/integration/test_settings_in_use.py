@@ -78,6 +78,9 @@ class Asked:
     def clock(self) -> datetime:
         return self.now
 
+    def lapse_clock(self) -> datetime:
+        return self.now
+
     def due(self, _: int, **asked: object) -> Mapping[Lane, list[str]]:
         self.asked["due"] = asked
         return {Lane.NORMAL: self.ids}

@@ -73,6 +73,30 @@ def test_sweep_goes_on_at_once_where_a_step_has_left_something(done: int, second
     assert taken[0] == steps
 
 
+class SetBack:
+    """A store whose clock was set back while this process ran; it notes by what time it is asked to end claims."""
+
+    def __init__(self) -> None:
+        self.set_to = make.now()
+        self.lapsed_by: list[datetime] = []
+
+    def clock(self) -> datetime:
+        return self.set_to + 2 * make.HOUR
+
+    def lapse_clock(self) -> datetime:
+        return self.set_to
+
+    def recover(self, _: int, *, now: datetime, **__: object) -> int:
+        self.lapsed_by.append(now)
+        return 0
+
+
+def test_claims_of_processes_that_began_after_the_clock_was_set_back_do_not_lapse_before_their_time() -> None:
+    store = SetBack()
+    sweep.recover_lapsed(store=cast(Store, store), doubt_delay=make.HOUR)
+    assert store.lapsed_by == [store.set_to]
+
+
 class OneDue:
     """A store with one email to publish, which counts as published once it was taken."""
 

@@ -109,6 +109,10 @@ class Store(Protocol):
     def clock(self) -> datetime:
         """The store's time: aware, UTC, whole milliseconds. Once it has been told it is told without waiting."""
 
+    def lapse_clock(self) -> datetime:
+        """The time by which claims lapse. Unlike `clock()` it goes back where the store's clock was set back: processes
+        that began after that make claims by an earlier time than this process has, and those have not lapsed."""
+
     # -- submission ---------------------------------------------------------------------------------------------
 
     def add(self, submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime) -> list[Added | KeyReused]:

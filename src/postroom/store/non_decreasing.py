@@ -31,7 +31,7 @@ class NonDecreasingTime:
     def at(self, seconds: float, *, monotonic: float) -> datetime:
         """UTC so many seconds after 1970; if the latest time given out is later, that one and half of what has passed
         since. `monotonic` is the time by a clock that nobody sets."""
-        milliseconds = round(seconds * 1_000_000) // 1000
+        milliseconds = _milliseconds(seconds)
         latest = self._latest
         if milliseconds != latest.milliseconds:  # else it is there already: under load most are
             latest = self._advance(milliseconds, monotonic)
@@ -48,6 +48,15 @@ class NonDecreasingTime:
             elif passed > 0:
                 self._latest = _given(latest.milliseconds + passed, latest.at + passed / 500)
             return self._latest
+
+
+def in_milliseconds(seconds: float) -> datetime:
+    """UTC so many seconds after 1970, in whole milliseconds."""
+    return _EPOCH + timedelta(milliseconds=_milliseconds(seconds))
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1_000_000) // 1000
 
 
 def _given(milliseconds: int, monotonic: float) -> _Given:

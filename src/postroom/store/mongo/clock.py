@@ -10,7 +10,7 @@ from datetime import datetime
 from pymongo.errors import PyMongoError
 
 from postroom.store import measuring
-from postroom.store.non_decreasing import NonDecreasingTime
+from postroom.store.non_decreasing import NonDecreasingTime, in_milliseconds
 
 
 class ServerClock:
@@ -36,11 +36,20 @@ class ServerClock:
         """The time now; after the server's clock was set back, a later one that goes on at half its pace. Raises
         `PyMongoError` only as long as the server was never reached; from then on it asks nobody itself, so that it may
         be called on an event loop."""
+        monotonic, seconds = self._now()
+        return self._times.at(seconds, monotonic=monotonic)
+
+    def as_set(self) -> datetime:
+        """Like `__call__`, but goes back where the server's clock was set back."""
+        return in_milliseconds(self._now()[1])
+
+    def _now(self) -> tuple[float, float]:
+        """The time by this host's monotonic clock, and the server's, in seconds since 1970."""
         zero = self._zero or self._first_zero()
         monotonic = self._monotonic()
         if monotonic >= self._sync_at and self._syncing.acquire(blocking=False):
             threading.Thread(target=self._sync_again, name="store-clock", daemon=True).start()
-        return self._times.at(zero + monotonic, monotonic=monotonic)
+        return monotonic, zero + monotonic
 
     def _first_zero(self) -> float:
         with self._syncing:

@@ -45,6 +45,11 @@ class MongoStore:
         with faults.asking(self._connections.where):
             return self._connections.current().clock()
 
+    def lapse_clock(self) -> datetime:
+        """The server's time, set back or not."""
+        with faults.asking(self._connections.where):
+            return self._connections.current().clock.as_set()
+
     # -- submission ---------------------------------------------------------------------------------------------
 
     def add(self, submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime) -> list[Added | KeyReused]:

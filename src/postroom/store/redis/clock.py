@@ -7,7 +7,7 @@ from datetime import datetime
 
 from postroom.errors import StoreUnavailable
 from postroom.store import measuring
-from postroom.store.non_decreasing import NonDecreasingTime
+from postroom.store.non_decreasing import NonDecreasingTime, in_milliseconds
 
 GOOD_FOR_SECONDS = 10.0
 
@@ -43,7 +43,16 @@ class ServerClock:
     def __call__(self) -> datetime:
         """The time now; after the server's clock was set back, a later one that goes on at half its pace. Raises
         `StoreUnavailable` before `learn`."""
+        monotonic, seconds = self._now()
+        return self._times.at(seconds, monotonic=monotonic)
+
+    def as_set(self) -> datetime:
+        """Like `__call__`, but goes back where the server's clock was set back."""
+        return in_milliseconds(self._now()[1])
+
+    def _now(self) -> tuple[float, float]:
+        """The time by this host's monotonic clock, and the server's, in seconds since 1970."""
         if self._offset is None:
             raise StoreUnavailable("Redis has not told the time yet")
         monotonic = self._monotonic()
-        return self._times.at(monotonic + self._offset, monotonic=monotonic)
+        return monotonic, monotonic + self._offset

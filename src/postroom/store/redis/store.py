@@ -53,10 +53,13 @@ class RedisStore:
 
     def clock(self) -> datetime:
         """The server's time; asks for it only the first time."""
-        if not self._clock.known:
-            with self._connections.session():
-                pass
+        self._learn_time()
         return self._clock()
+
+    def lapse_clock(self) -> datetime:
+        """The server's time, set back or not."""
+        self._learn_time()
+        return self._clock.as_set()
 
     # -- submission ---------------------------------------------------------------------------------------------
 
@@ -222,6 +225,11 @@ class RedisStore:
     def close(self) -> None:
         """Closes the connections, those in use at the end of their call."""
         self._connections.close()
+
+    def _learn_time(self) -> None:
+        if not self._clock.known:
+            with self._connections.session():
+                pass
 
     def _move(
         self,
