@@ -26,6 +26,7 @@ The keys, where they apply: `email_id`, `attempt`, `worker`, `relay`, `lane`, `c
 | fence failed          | warning | the store did not answer before the final dot; it was not written |
 | email unreadable      | error   | a record is damaged or of a newer version; it is left for a minute |
 | store may lose emails | warning | Redis runs with `relaxed` durability |
+| clock set back        | warning | the store's was, by so many seconds; time slows down until it has caught up |
 | store not rolled back | error   | SQLite could not undo a write that failed; the next one tries again |
 | store not checkpointed | warning | SQLite's log stays for the next start to read; harmless |
 | cannot touch POSTROOM_WORKER_ALIVE_FILE | warning | a health check will take this process for dead |

@@ -77,3 +77,24 @@ def test_clock_that_is_never_set_keeps_its_whole_pace_where_another_thread_was_q
     assert clock() == later
     host.pass_time(0.003)
     assert clock() == START + timedelta(milliseconds=6)
+
+
+def test_clock_set_back_is_logged_once_each_time(
+    clock: SystemClock, host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        clock()
+        host.wall -= 10
+        for _ in range(30):
+            host.pass_time(1)
+            clock()
+    assert [(record.getMessage(), vars(record)["seconds"]) for record in caplog.records] == [
+        ("clock set back", 9.5)
+    ] * 2
+
+
+def test_small_corrections_are_not_logged(clock: SystemClock, host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    clock()
+    host.wall -= 0.5
+    clock()
+    assert not caplog.records

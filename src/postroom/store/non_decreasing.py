@@ -1,11 +1,15 @@
 """The time that a store's clock gives out: in whole milliseconds, as every store keeps it, and never an earlier one."""
 
+import logging
 import os
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+log = logging.getLogger(__name__)
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_WORTH_TELLING = 1000  # milliseconds
 
 
 class _Given(NamedTuple):
@@ -20,11 +24,12 @@ class NonDecreasingTime:
     """What one clock has given out. Safe for threads and forks.
 
     A clock that was set back is not followed back, nor waited for, or whatever waits for a time would wait as long:
-    until it has caught up, time goes on at half its pace.
+    until it has caught up, time goes on at half its pace. That it was is logged once.
     """
 
     def __init__(self) -> None:
         self._latest = _Given(0, _EPOCH, 0.0)
+        self._told = False  # that this time is ahead
         self._gate = threading.Lock()
         self._pid = os.getpid()
 
@@ -45,9 +50,15 @@ class NonDecreasingTime:
             passed = int((monotonic - latest.at) * 500)
             if milliseconds > latest.milliseconds + passed:
                 self._latest = _given(milliseconds, monotonic)
+                self._told = False
             elif passed > 0:
                 self._latest = _given(latest.milliseconds + passed, latest.at + passed / 500)
-            return self._latest
+            latest = self._latest
+            tell = latest.milliseconds - milliseconds >= _WORTH_TELLING and not self._told
+            self._told |= tell
+        if tell:
+            log.warning("clock set back", extra={"seconds": (latest.milliseconds - milliseconds) / 1000})
+        return latest
 
 
 def in_milliseconds(seconds: float) -> datetime:
