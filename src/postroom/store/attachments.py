@@ -10,5 +10,7 @@ def contents_of(email: Email, *, store: Store) -> list[bytes]:
     store has something else, as when a newer Postroom keeps it elsewhere."""
     contents = store.attachments(email.id) if email.attachments else []
     if [len(content) for content in contents] != [attachment.size for attachment in email.attachments]:
-        raise Unreadable(f"email {email.id} is damaged in the store: its attachments are missing or incomplete")
+        raise Unreadable(
+            f"email {email.id} is damaged in the store, or of a newer Postroom: attachments are missing or incomplete"
+        )
     return contents

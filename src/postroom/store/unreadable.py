@@ -71,7 +71,7 @@ class PassedOver:
 
 
 def _damaged(email_id: str, error: Exception) -> Unreadable:
-    return Unreadable(f"email {email_id} is damaged in the store: {error!r}")
+    return Unreadable(f"email {email_id} is damaged in the store, or of a newer Postroom: {error!r}")
 
 
 def _report(email_id: str, error: StoreError) -> None:
