@@ -36,3 +36,9 @@ def test_process_is_started_again_however_often_it_ends(unit: list[tuple[str, st
 def test_process_may_finish_or_hand_back_what_is_in_hand(unit: list[tuple[str, str]]) -> None:
     assert dict(unit)["KillMode"] == "mixed"
     assert int(dict(unit)["TimeoutStopSec"]) > 2 * settings.load({}).stop_seconds
+
+
+def test_process_that_dates_emails_starts_once_the_clock_is_right(unit: list[tuple[str, str]]) -> None:
+    command = dict(unit)["ExecStart"].split()[1]
+    if command in ("run", "serve"):
+        assert all("time-sync.target" in dict(unit)[name].split() for name in ("Wants", "After"))
