@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 STEP = 1000  # emails per duty and step
 LONG_STEP_SECONDS = 1.0  # after so long a store leaves the rest to the next step
 LONGEST_STEP_SECONDS = 120.0  # every wait for a store or a broker ends long before
-LONG_QUEUE = 1000  # wake-ups; behind so many, more would help nobody: every turn also looks for what is due
+LONG_QUEUE = 1000  # wake-ups; behind so many, more help nobody: a turn that finds work goes on with all that is due
 
 Duty: TypeAlias = tuple[Callable[[], int], float]
 """One step, and the pause in seconds until the next."""
