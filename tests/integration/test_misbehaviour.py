@@ -145,7 +145,7 @@ def test_relay_that_does_not_serve_costs_no_attempt(
     relay.script.on(phase, action, times=1)
     email = product.wait_for(product.submit(), "sent")
     assert "relay_unavailable" in events(email)
-    assert (email["attempts"], email["possible_duplicate"]) == (1, False)
+    assert (email["attempts"], email["possible_duplicate"]) == (1, False), email["timeline"]
 
 
 def test_relay_that_is_down_for_a_while_costs_no_attempt(product: Product, relay: Smtpd) -> None:

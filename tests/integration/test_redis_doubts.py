@@ -63,11 +63,6 @@ def cut_off(link: Link, far_store: RedisStore, now: datetime, *, for_good: bool 
     assert link.was_cut.is_set()
 
 
-def restored(link: Link) -> None:
-    """Connections are accepted again."""
-    link.was_cut.clear()
-
-
 def recovered(store: RedisStore, now: datetime) -> int:
     return store.recover(10, now=now, doubt_delay=SECOND)
 
@@ -106,7 +101,7 @@ def test_what_cannot_be_given_back_at_once_is_with_the_next_claim(
     email = make.one(store, now)
     cut_off(link, far_store, now, for_good=True)
     assert found(store, email).life.status is Status.SENDING
-    restored(link)
+    link.mend()
     [claim] = far_store.claim_due(10, worker="w1", now=now + SECOND, lease=LEASE)
     assert (claim.email.id, claim.email.life.attempts) == (email.id, 1)
     assert far_store.settle([make.sent(claim, now)], now=now) == {email.id}
@@ -119,7 +114,7 @@ def test_what_cannot_be_given_back_at_once_is_when_other_leases_are_extended(
     [held] = make.claimed(far_store, now, make.one(store, now))
     email = make.one(store, now)
     cut_off(link, far_store, now, for_good=True)
-    restored(link)
+    link.mend()
     far_store.renew({held.email.id: held.token}, now=now + SECOND, lease=LEASE)
     assert found(store, email) == email
     assert recovered(store, now + LEASE) == 0
@@ -191,7 +186,7 @@ def test_email_that_another_has_claimed_since_is_left_to_it(
     cut_off(link, far_store, now, for_good=True)
     assert store.recover(10, now=now, doubt_delay=SECOND, everything=True) == 1
     [theirs] = make.claimed(store, now, email)  # its lease ends when the one in doubt would
-    restored(link)
+    link.mend()
     assert claimed_ids(far_store, now + SECOND) == []
     assert store.fence({email.id: theirs.token}, now=now, lease=LEASE) == {email.id}
 
