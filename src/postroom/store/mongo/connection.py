@@ -96,6 +96,11 @@ class Connection:
         members = self.client.topology_description.server_descriptions().values()
         return tuple((member.address, member.election_id) for member in members if member.is_writable)
 
+    def check_primary(self, before: tuple[object, ...]) -> None:
+        """Raises `StoreUnavailable` unless the primary is the one that it was."""
+        if self.primary() != before:
+            raise StoreUnavailable(f"MongoDB at {self.where} has changed its primary: try again")
+
     def _server_time(self) -> datetime:
         with pymongo.timeout(CLOCK_PATIENCE_SECONDS):
             local_time: datetime = self.admin.command("hello")["localTime"]

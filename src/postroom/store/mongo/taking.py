@@ -90,7 +90,7 @@ def claim_due(connection: Connection, limit: int, lowest: Lane, taking: TimedTak
     lanes = [lane.value for lane in Lane]
     sound = {name: {"$type": "number"} for name in _COUNTED}  # others would stand in front of the index for ever
     due = {"lane": {"$in": lanes[: lanes.index(lowest) + 1]}, **taking.claimable, **sound}
-    due["expires_at"] = {"$type": "date"}
+    due["expires_at"] = {"$type": "date"}  # what has expired is found, too, or it would be passed over by each look
     claims: list[Claim] = []
     for _ in range(_ROUNDS if limit > 0 else 0):
         room = limit - len(claims)
@@ -135,8 +135,7 @@ def _take(
         try:
             with pymongo.timeout(max(_READ_AFTER_SECONDS - taking.passed, _LEAST_SECONDS)):
                 taken = _take_together(connection, step, step_taking)
-                if connection.primary() != primary:
-                    raise StoreUnavailable(f"MongoDB at {connection.where} has changed its primary: try again")
+                connection.check_primary(primary)
                 claims += taken
         except (PyMongoError, StoreUnavailable):
             connection.to_give_back.append((step, step_taking.token))

@@ -16,7 +16,6 @@ from pymongo import DeleteMany, UpdateMany, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import ConnectionFailure, PyMongoError
 
-from postroom.errors import StoreUnavailable
 from postroom.mail import lifecycle
 from postroom.mail.email import Lane, OnUncertain, Status
 from postroom.store import unreadable
@@ -89,8 +88,7 @@ def _barred(
     primary = connection.primary()
     ways = [connection.leases] * (len(lapsed) - 1) + [connection.leases_durably]  # the last takes those before it along
     changed = [leases.change(way, lease, again_at=now) for lease, way in zip(lapsed, ways, strict=False)]
-    if connection.primary() != primary:  # … unless they are forgotten
-        raise StoreUnavailable(f"MongoDB at {connection.where} has changed its primary: try again")
+    connection.check_primary(primary)  # another one need not know of those
     return {lease.token: lease for lease in changed if lease}
 
 
