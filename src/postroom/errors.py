@@ -70,8 +70,6 @@ class WrongState(PostroomError):
 
     def __init__(self, step: str, status: str) -> None:
         super().__init__(f"cannot {step} an email that is {status}")
-        self.step = step
-        self.status = status
 
 
 class StoreError(PostroomError):

@@ -1,6 +1,5 @@
 """Settings in, a working Postroom out: the only place that picks adapters."""
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,8 +23,6 @@ from postroom.transport.base import Transport
 from postroom.transport.counted import counted as counted_transport
 from postroom.transport.simulated import SimulatedTransport
 from postroom.transport.smtp import Relay, SmtpTransport, Timeouts
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -117,7 +117,7 @@ def step(pool: ConnectionPool) -> list[Connection]:
     """Has the connections answer what comes in next; returns those on which something has happened."""
     happened = pool.wait(1)
     for connection in happened:
-        connection.on_event(time.monotonic())
+        connection.on_event()
         connection.flush(time.monotonic())
     return happened
 

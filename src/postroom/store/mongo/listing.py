@@ -6,7 +6,6 @@ Only the status stands with the emails; what else can be asked for stands with t
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from pymongo.collection import Collection
 
@@ -23,7 +22,6 @@ _FEW = 100  # emails: how far to look when filters are compared
 _SOME = 2000  # index keys, soon looked through; and the most to look up at a time
 _MANY = 50_000  # index keys; to put more in order takes longer than to look at all emails
 _LAST_CHARACTER = "\U0010ffff"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ANY = "newest"  # the index that leads to all emails
 _LIFE_NOT_SHOWN = {"timeline": 0}
 _NOT_SHOWN = {"text": 0, "html": 0, "headers": 0, "search": 0, "idempotency": 0}

@@ -36,11 +36,6 @@ class Record(NamedTuple):
     submitted: bytes
     bodies: bytes | None = None
 
-    @property
-    def account(self) -> str | None:
-        """Whose email it is; None if there is no such email."""
-        return account_of(self.state)
-
 
 class State(NamedTuple):
     """What Lua must know of an email."""
@@ -160,7 +155,7 @@ def held(claim: bytes) -> Held:
 def known_account_of(record: Record) -> str | None:
     """Whose email it is that somebody asks for; None if there is no such email. Raises `StoreError` when it cannot be
     read."""
-    return unreadable.read(record.id.decode(), lambda: record.account)
+    return unreadable.read(record.id.decode(), lambda: account_of(record.state))
 
 
 def proof_of(record: Record) -> bytes:
@@ -186,6 +181,7 @@ def subject_term(subject: str) -> str:
 
 
 def due_at(life: Life) -> int | str:
+    """When an email that waits is due; '' for one that does not."""
     if life.status not in CLAIMABLE:
         return ""
     if life.next_attempt_at is None:

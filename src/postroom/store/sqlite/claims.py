@@ -81,7 +81,7 @@ def claim(ids: Sequence[str], taking: Taking) -> Callable[[sqlite3.Connection], 
     values: dict[str, Value] = {"now": milliseconds.of(taking.now), "ids": rows.to_json(ids)}
 
     def operation(connection: sqlite3.Connection) -> list[Taken]:
-        found = _found(connection, _FIND, values)
+        found = list(map(Taken._make, connection.execute(_FIND, values)))
         _take(connection, found, taking)
         return found
 
@@ -156,10 +156,6 @@ def settle(
         return {s.email_id for s, count in zip(settlements, written, strict=True) if count}
 
     return operation
-
-
-def _found(connection: sqlite3.Connection, statement: str, values: Mapping[str, Value]) -> list[Taken]:
-    return list(map(Taken._make, connection.execute(statement, values)))
 
 
 def _found_due(connection: sqlite3.Connection, rank: int, limit: int, now: datetime) -> list[Taken]:

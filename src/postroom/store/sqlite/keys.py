@@ -28,8 +28,8 @@ def add(key: ApiKey) -> Callable[[sqlite3.Connection], None]:
         rows.to_json(sorted(key.domains)),
         key.secret_hash,
         milliseconds.of(key.created_at),
-        milliseconds.of(key.expires_at) if key.expires_at else None,
-        milliseconds.of(key.revoked_at) if key.revoked_at else None,
+        milliseconds.of_or_none(key.expires_at),
+        milliseconds.of_or_none(key.revoked_at),
     )
 
     def operation(connection: sqlite3.Connection) -> None:
@@ -68,6 +68,6 @@ def _key_of(columns: tuple[Any, ...]) -> ApiKey:
         domains=frozenset(orjson.loads(domains)),
         secret_hash=secret_hash,
         created_at=milliseconds.to_time(created_at),
-        expires_at=None if expires_at is None else milliseconds.to_time(expires_at),
-        revoked_at=None if revoked_at is None else milliseconds.to_time(revoked_at),
+        expires_at=milliseconds.to_time_or_none(expires_at),
+        revoked_at=milliseconds.to_time_or_none(revoked_at),
     )

@@ -1,6 +1,5 @@
-"""The columns of `emails`, and how times and structures are kept in them."""
+"""The columns of `emails`, and how structures are kept in them."""
 
-from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
@@ -11,8 +10,6 @@ from postroom.mail.email import Lane
 Value: TypeAlias = str | int | bytes | None
 
 LANES = tuple(Lane)  # a lane is kept as its place here
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
 
 EMAIL_COLUMNS = (
     "id",

@@ -98,7 +98,7 @@ class Connection:
         limit = IDLE_SECONDS if idle else self._limits[self.dialogue.phase]
         return now >= self._since + limit and not self.is_parked
 
-    def on_event(self, now: float) -> None:
+    def on_event(self) -> None:
         """Something has come in, or can be written: goes on as far as it goes without waiting, up to `flush`."""
         try:
             if not self._wire.is_ready:

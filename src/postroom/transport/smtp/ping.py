@@ -16,7 +16,7 @@ def ping(route: Route, *, clock: Callable[[], float]) -> None:
     greeting together."""
     give_up_at = clock() + route.relay.timeouts.connect + route.relay.timeouts.greeting
     try:
-        addresses: Sequence[Address] = _find(route, clock, give_up_at)
+        addresses: Sequence[Address] = _find(route, clock)
         before: RouteTrouble | None = None
         while True:
             try:
@@ -31,7 +31,7 @@ def ping(route: Route, *, clock: Callable[[], float]) -> None:
         raise ConnectionError(f"{route.relay.name} cannot be used: {trouble}") from trouble
 
 
-def _find(route: Route, clock: Callable[[], float], give_up_at: float) -> Sequence[Address]:
+def _find(route: Route, clock: Callable[[], float]) -> Sequence[Address]:
     with selectors.DefaultSelector() as nothing:
         while (addresses := route.lookup.addresses(clock())) is None:  # ends by itself: the look-up has its limit
             nothing.select(LONGEST_WAIT_SECONDS)
@@ -56,7 +56,7 @@ def _talk(connection: Connection, clock: Callable[[], float], give_up_at: float)
             happened = selector.select(LONGEST_WAIT_SECONDS)
         now = clock()
         if happened:
-            connection.on_event(now)
+            connection.on_event()
             connection.flush(now)
         elif connection.is_overdue(now) or now >= give_up_at:
             connection.time_out()

@@ -121,7 +121,7 @@ class SendLoop:
         ready = self._pool.wait(seconds)
         now = self._clock()
         for connection in ready:
-            connection.on_event(now)
+            connection.on_event()
         self._go_on(ready, now)
         for connection in self._pool.overdue(now):
             connection.time_out()
