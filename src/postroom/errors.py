@@ -64,6 +64,9 @@ class InvalidAttachment(InvalidInput):
 class EmailNotFound(PostroomError):
     """No email with this id (or cursor) in this account."""
 
+    def __init__(self, email_id: str) -> None:
+        super().__init__(f"no email {email_id}")
+
 
 class WrongState(PostroomError):
     """The email's status forbids the step; nothing was changed."""

@@ -82,7 +82,7 @@ def _emails(connection: Connection, query: Query, ids: Sequence[str], cursor: st
     out. The cursor, if there is one, is looked up with them, which saves an exchange: `EmailNotFound`."""
     main = _documents(connection.emails, [*ids, cursor] if cursor else ids, _LIFE_NOT_SHOWN)
     if cursor and main.get(cursor, {}).get("account") != query.account:
-        raise EmailNotFound(f"no email {cursor}")
+        raise EmailNotFound(cursor)
     content = _documents(connection.contents, ids, _NOT_SHOWN)
     newest_first = sorted(
         (i for i in main.keys() & content.keys() if not query.status or main[i]["status"] in query.status), reverse=True

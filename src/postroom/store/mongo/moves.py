@@ -27,7 +27,7 @@ def make(
             document = reading.find(connection, account, email_id)
             content = connection.contents.find_one({"_id": email_id}) if document else None
             if document is None or content is None:
-                raise EmailNotFound(f"no email {email_id}")
+                raise EmailNotFound(email_id)
             email = documents.email_of(document, content)
         life = step(email.life)
         update = lives.new_life(life, now=now, wake_up_at=wake_up_at)

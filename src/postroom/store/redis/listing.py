@@ -79,7 +79,7 @@ def _cursor_question(query: Query) -> list[Command]:
 def _check_cursor(query: Query, replies: Sequence[Reply]) -> None:
     cursor = query.after or query.before or ""
     if replies and unreadable.read(cursor, lambda: records.account_of(replies[0])) != query.account:
-        raise EmailNotFound(f"no email {cursor}")
+        raise EmailNotFound(cursor)
 
 
 def _leads(query: Query) -> list[_Lead]:

@@ -29,7 +29,7 @@ def make(
     for _ in range(TRIES):
         record = reading.record(session, account, email_id)
         if record is None:
-            raise EmailNotFound(f"no email {email_id}")
+            raise EmailNotFound(email_id)
         email = records.known_email_of(record)
         life = step(email.life)
         arguments = records.life_arguments(email_id, records.proof_of(record), life, wake_up_at)

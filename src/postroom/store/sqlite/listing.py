@@ -96,7 +96,7 @@ def _emails(connection: sqlite3.Connection, ids: Sequence[str]) -> tuple[Email, 
 def _check_cursor(connection: sqlite3.Connection, query: Query) -> None:
     cursor = query.after or query.before
     if cursor and connection.execute(_KNOWN, (cursor, query.account)).fetchone() is None:
-        raise EmailNotFound(f"no email {cursor}")
+        raise EmailNotFound(cursor)
 
 
 def _ids(connection: sqlite3.Connection, query: Query) -> list[str]:

@@ -19,7 +19,7 @@ def make(
     def operation(connection: sqlite3.Connection) -> Email:
         columns = connection.execute(reading.WHOLE, (email_id, account)).fetchone()
         if columns is None:
-            raise EmailNotFound(f"no email {email_id}")
+            raise EmailNotFound(email_id)
         email = reading.email_of(columns)
         email = replace(email, life=step(email.life))
         upkeep.write_life(connection, Row._make(columns[:-3]), email.life, now=now, wake_up_at=wake_up_at)
