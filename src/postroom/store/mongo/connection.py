@@ -61,8 +61,8 @@ class Connection:
         self.contents = self.database["contents"]
         self.attachments = self.database["attachments"]
         self.uploads = self.database["uploads"]
-        self.leases_durably = self.database["leases"]
-        self.leases = self.leases_durably.with_options(write_concern=QUICK)
+        self.leases = self.database["leases"]
+        self.leases_quickly = self.leases.with_options(write_concern=QUICK)
         self.api_keys = self.database["api_keys"]
         self.meta = self.database["meta"]
         self.clock = ServerClock(self._server_time, sync_seconds=clock_sync_seconds)

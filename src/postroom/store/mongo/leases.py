@@ -53,7 +53,7 @@ def grant(connection: Connection, lease: Lease) -> bool:
     In this order a crash of the server may forget a lease and keep the claims, and never the other way round.
     """
     try:
-        connection.leases.insert_one(_new(lease))
+        connection.leases_quickly.insert_one(_new(lease))
     except DuplicateKeyError:
         return False
     return True
@@ -68,20 +68,19 @@ def fence(connection: Connection, by_token: Mapping[str, Collection[str]], now: 
         all_held = {"_id": token, "look_at": {"$gt": now}, "emails": {"$all": list(ids)}}
         fenced = {"$push": {"apart": _part(hold, ids)}, "$inc": {"revision": 1}, "$min": {"look_at": hold.until}}
         updates.append(UpdateMany(all_held, fenced))
-    leases = connection.leases_durably
-    if leases.bulk_write(updates, ordered=False).matched_count == len(updates):
+    if connection.leases.bulk_write(updates, ordered=False).matched_count == len(updates):
         return {email_id for ids in by_token.values() for email_id in ids}
     return {
         email_id
         for token, ids in by_token.items()
-        for email_id in _extend(leases, token, ids, hold, now, ended_too=False)
+        for email_id in _extend(connection.leases, token, ids, hold, now, ended_too=False)
     }
 
 
 def renew(connection: Connection, by_token: Mapping[str, Collection[str]], now: datetime, lease: timedelta) -> None:
     """Prolongs the holds of emails, fenced or not, also of those that have ended and were not recovered."""
     for token, ids in by_token.items():
-        _extend(connection.leases, token, ids, Hold(now + lease), now, ended_too=True)
+        _extend(connection.leases_quickly, token, ids, Hold(now + lease), now, ended_too=True)
 
 
 def to_look_at(connection: Connection, limit: int, now: datetime | None) -> tuple[list[Lease], int]:
@@ -102,7 +101,7 @@ def to_look_at(connection: Connection, limit: int, now: datetime | None) -> tupl
     in_use = {document["lease"] for document in connection.emails.find(named, {"lease": 1}, hint="_id_")}
     unused = [DeleteOne({"_id": lease.token, "revision": lease.revision}) for lease in old if lease.token not in in_use]
     if unused:
-        connection.leases.bulk_write(unused, ordered=False)
+        connection.leases_quickly.bulk_write(unused, ordered=False)
     return [lease for lease in old if lease.token in in_use], len(old)
 
 
@@ -122,7 +121,7 @@ def bar_missing(connection: Connection, now: datetime) -> None:
     for token, holds in lapsed.items():
         barred = Lease(token=token, worker=UNKNOWN, held={}, lapsed=holds)
         with suppress(DuplicateKeyError):  # its worker, or another sweep, was faster
-            connection.leases.insert_one(_new(barred, again_at=now))
+            connection.leases_quickly.insert_one(_new(barred, again_at=now))
 
 
 def change(leases: Documents[Document], lease: Lease, *, again_at: datetime = _NEVER) -> Lease | None:

@@ -86,7 +86,7 @@ def _barred(
             held = {i: hold for i, hold in lease.held.items() if i not in gone}
             lapsed.append(replace(lease, held=held, lapsed={**lease.lapsed, **gone}))
     primary = connection.primary()
-    ways = [connection.leases] * (len(lapsed) - 1) + [connection.leases_durably]  # the last takes those before it along
+    ways = [connection.leases_quickly] * (len(lapsed) - 1) + [connection.leases]  # the last takes those before it along
     changed = [leases.change(way, lease, again_at=now) for lease, way in zip(lapsed, ways, strict=False)]
     connection.check_primary(primary)  # another one need not know of those
     return {lease.token: lease for lease in changed if lease}
@@ -107,9 +107,9 @@ def _forget(connection: Connection, barred: Mapping[str, Lease], now: datetime) 
     for lease in barred.values():
         unread = {email_id: hold for email_id, hold in lease.lapsed.items() if email_id in left}
         if lease.worker == leases.UNKNOWN and not unread:
-            leases.change(connection.leases, lease, again_at=now + _BARRED_FOR)
+            leases.change(connection.leases_quickly, lease, again_at=now + _BARRED_FOR)
         else:
-            leases.change(connection.leases, replace(lease, lapsed=unread), again_at=now + unreadable.PAUSE)
+            leases.change(connection.leases_quickly, replace(lease, lapsed=unread), again_at=now + unreadable.PAUSE)
 
 
 def _still_naming(
