@@ -5,7 +5,7 @@ What a new life depends on is read first; it is written only if the document's r
 
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,7 +24,6 @@ from postroom.store.mongo.connection import Connection
 from postroom.store.mongo.document import SCHEMA, Document
 from postroom.store.mongo.leases import Lease
 
-_SHOWN: Document = {"status": 1, "lane": 1, "due_at": 1}
 _ROUNDS = 50  # of looking at leases; busy workers leave as many behind each second
 _BARRED_FOR = timedelta(days=1)  # a worker that froze before its lease was granted will have ended by then
 _PRUNED_BYTES = 32 * 1024 * 1024  # of attachments, in one transaction
@@ -35,11 +34,16 @@ def due(
     connection: Connection, limit: int, *, now: datetime, wake_up_again_at: datetime, until: datetime
 ) -> Mapping[Lane, list[str]]:
     """Takes what the sweep shall publish now."""
+    if limit < 1:  # which MongoDB would take for all
+        return {}
     lanes = {"$in": [lane.value for lane in Lane]}
     unpublished = {"lane": lanes, "wake_up_at": {"$lte": until}, "due_at": {"$lte": now}}
-    shown = {**_SHOWN, "expired": {"$lte": ["$expires_at", now]}}
+    shown = {"status": 1, "lane": 1, "due_at": 1, "expired": {"$lte": ["$expires_at", now]}}
+    order = [("lane", -1), ("wake_up_at", 1)]
     with faults.asking(connection.where):
-        found = list(_first(connection, limit, unpublished, [("lane", -1), ("wake_up_at", 1)], "unpublished", shown))
+        found = list(
+            connection.emails.find(unpublished, shown, sort=order, limit=limit, batch_size=limit, hint="unpublished")
+        )
     in_time = [document for document in found if not document["expired"]]
     if len(in_time) < len(found):
         lives.put_off_expired(connection.emails_quickly, [document["_id"] for document in found], now=now)
@@ -94,11 +98,11 @@ def _barred(
 
 def _free(connection: Connection, barred: Mapping[str, Lease], now: datetime, doubt_delay: timedelta) -> int:
     """Gives other lives to the emails whose claims have lapsed; returns how many."""
-    found = _still_naming(connection, barred)
-    return _write(
-        connection,
-        list(_updates(found, lambda document: _after_lapse(document, barred[document["lease"]], now, doubt_delay))),
+    freed = reading.readable(
+        _still_naming(connection, barred),
+        lambda d: _unless_changed(d, _after_lapse(d, barred[d["lease"]], now, doubt_delay)),
     )
+    return _write(connection, [update for _, update in freed])
 
 
 def _forget(connection: Connection, barred: Mapping[str, Lease], now: datetime) -> None:
@@ -126,15 +130,20 @@ def _still_naming(
 
 def expire(connection: Connection, limit: int, *, now: datetime) -> int:
     """Fails what has waited past its deadline."""
+    if limit < 1:
+        return 0
     expired = {"expires_at": {"$lte": now}, "due_at": {"$exists": True}, "schema": {"$lte": SCHEMA}}
 
     def failed(document: Document) -> UpdateOne:
         life = documents.read(document, lambda: lifecycle.expire(lives.life_of(document), now=now))
         return _unless_changed(document, lives.new_life(life, now=now))
 
-    further = unreadable.FURTHER + len(connection.passed_over)
-    with faults.asking(connection.where):
-        found = _first(connection, limit, expired, [("expires_at", 1)], "expiring", further=further)
+    most = limit + unreadable.FURTHER + len(connection.passed_over)
+    by_deadline = [("expires_at", 1)]
+    with (
+        faults.asking(connection.where),
+        connection.emails.find(expired, sort=by_deadline, limit=most, batch_size=limit, hint="expiring") as found,
+    ):
         read = connection.passed_over.readable(found, failed, itemgetter("_id"), now=now)
         updates = [update for _, update in islice(read, limit)]
     return _write(connection, updates)
@@ -155,27 +164,6 @@ def prune(connection: Connection, limit: int, *, now: datetime, finished_before:
             return deleted  # another sweep prunes the same, or a sender retries one of them: the next step will see
         deleted += count
     return deleted
-
-
-def _first(
-    connection: Connection,
-    limit: int,
-    which: Document,
-    order: list[tuple[str, int]],
-    index: str,
-    shown: Document | None = None,
-    session: ClientSession | None = None,
-    further: int = 0,
-) -> Iterator[Document]:
-    """What the filter finds first: in one answer, and then so many further ones, should they be asked for. To MongoDB
-    itself a limit of 0 would mean all."""
-    if limit < 1:
-        return
-    most = limit + further
-    with connection.emails.find(
-        which, shown, sort=order, limit=most, batch_size=limit, hint=index, session=session
-    ) as found:
-        yield from found
 
 
 def _take(
@@ -214,12 +202,6 @@ def _releases(
     return [_unless_changed(document, released.get(document["_id"], {"$set": fields})) for document in found]
 
 
-def _updates(found: Iterable[Document], update: Callable[[Document], Document]) -> Iterator[UpdateOne]:
-    """The update of each document that can be read."""
-    made = reading.readable(found, lambda document: _unless_changed(document, update(document)))
-    return (change for _, change in made)
-
-
 def _write(connection: Connection, updates: Sequence[UpdateOne]) -> int:
     """Carries out these updates of documents that nobody else has changed meanwhile; returns how many."""
     return connection.emails.bulk_write(updates, ordered=False).matched_count if updates else 0
@@ -253,10 +235,13 @@ def _prune(
 ) -> tuple[int, bool]:
     """Returns how many were deleted, and whether some were left for their size."""
     finished = {"finished_at": {"$lt": finished_before}}
-    old = list(_first(connection, limit, finished, [("finished_at", 1)], "finished", {"_id": 1}, session))
+    oldest = connection.emails.find(
+        finished, {"_id": 1}, sort=[("finished_at", 1)], limit=limit, batch_size=limit, hint="finished", session=session
+    )
+    old = [document["_id"] for document in oldest]
     if not old:
         return 0, False
-    without_key = {"_id": {"$in": [d["_id"] for d in old]}, "idempotency.expires_at": {"$not": {"$gt": now}}}
+    without_key = {"_id": {"$in": old}, "idempotency.expires_at": {"$not": {"$gt": now}}}
     found = list(connection.contents.find(without_key, {"attachments.size": 1}, hint="_id_", session=session))
     gone = _within(found, _PRUNED_BYTES)
     ids = {"_id": {"$in": [content["_id"] for content in gone]}}
