@@ -1,7 +1,7 @@
 """The claims of workers: taken, kept, fenced and settled, many at once, each by one conditional statement."""
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ from postroom.mail.email import Email, Lane
 from postroom.store import milliseconds, unreadable
 from postroom.store.base import Settlement
 from postroom.store.sqlite import decoding, encoding, rows
+from postroom.store.sqlite.operation import Operation
 from postroom.store.sqlite.rows import LANES, Value
 from postroom.store.taking import PUT_OFF_AT_ONCE, PUT_OFF_FOR, Taking
 
@@ -76,7 +77,7 @@ _SETTLE_LATE = f"""
 """  # noqa: S608  # column names
 
 
-def claim(ids: Sequence[str], taking: Taking) -> Callable[[sqlite3.Connection], list[Taken]]:
+def claim(ids: Sequence[str], taking: Taking) -> Operation[list[Taken]]:
     """Claims those of the emails that may be claimed."""
     values: dict[str, Value] = {"now": milliseconds.of(taking.now), "ids": rows.to_json(ids)}
 
@@ -88,7 +89,7 @@ def claim(ids: Sequence[str], taking: Taking) -> Callable[[sqlite3.Connection], 
     return operation
 
 
-def claim_due(limit: int, lowest: Lane, taking: Taking) -> Callable[[sqlite3.Connection], list[Taken]]:
+def claim_due(limit: int, lowest: Lane, taking: Taking) -> Operation[list[Taken]]:
     """Claims what is due, lane by lane in the order of service down to `lowest`."""
 
     def operation(connection: sqlite3.Connection) -> list[Taken]:
@@ -101,7 +102,7 @@ def claim_due(limit: int, lowest: Lane, taking: Taking) -> Callable[[sqlite3.Con
     return operation
 
 
-def give_back(taken: Sequence[Taken], token: str) -> Callable[[sqlite3.Connection], None]:
+def give_back(taken: Sequence[Taken], token: str) -> Operation[None]:
     """Makes emails what they were before, as far as this claim still holds."""
     values = [{**row._asdict(), "token": token} for row in taken]
 
@@ -111,13 +112,13 @@ def give_back(taken: Sequence[Taken], token: str) -> Callable[[sqlite3.Connectio
     return operation
 
 
-def put_off(taken: Sequence[Taken], taking: Taking) -> Callable[[sqlite3.Connection], None]:
+def put_off(taken: Sequence[Taken], taking: Taking) -> Operation[None]:
     """The same, but they are due after a pause."""
     again_at = milliseconds.of(taking.now + unreadable.PAUSE)
     return give_back([row._replace(due_at=again_at, wake_up_at=again_at) for row in taken], taking.token)
 
 
-def claimed(taken: Sequence[Taken], token: str) -> Callable[[sqlite3.Connection], dict[int, Email]]:
+def claimed(taken: Sequence[Taken], token: str) -> Operation[dict[int, Email]]:
     """Reads what was just claimed, in the order of service; brings what can be read, by its row."""
     values = {"numbers": rows.to_json([row.n for row in taken]), "token": token}
 
@@ -128,7 +129,7 @@ def claimed(taken: Sequence[Taken], token: str) -> Callable[[sqlite3.Connection]
     return question
 
 
-def renew(tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> Callable[[sqlite3.Connection], None]:
+def renew(tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> Operation[None]:
     """Extends the leases of claims that were not recovered yet."""
     values = {"tokens": rows.to_json(dict(tokens)), "until": milliseconds.of(now + lease)}
 
@@ -138,15 +139,13 @@ def renew(tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> Call
     return operation
 
 
-def fence(tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> Callable[[sqlite3.Connection], set[str]]:
+def fence(tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> Operation[set[str]]:
     """Marks the claims that hold as fenced and extends their leases; returns their ids."""
     values = {"tokens": rows.to_json(dict(tokens)), "now": milliseconds.of(now), "until": milliseconds.of(now + lease)}
     return lambda connection: {email_id for (email_id,) in connection.execute(_FENCE, values).fetchall()}
 
 
-def settle(
-    settlements: Sequence[Settlement], *, now: datetime, late: bool = False
-) -> Callable[[sqlite3.Connection], set[str]]:
+def settle(settlements: Sequence[Settlement], *, now: datetime, late: bool = False) -> Operation[set[str]]:
     """Writes new lives where the token still holds; `late` where it was the last to lapse. Brings the ids written."""
     statement = _SETTLE_LATE if late else _SETTLE
     prepared = [(*encoding.life_values(s.life, now=now), s.email_id, s.token) for s in settlements]

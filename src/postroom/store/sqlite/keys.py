@@ -1,7 +1,7 @@
 """API keys."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ import orjson
 from postroom.mail.api_key import ApiKey, Scope
 from postroom.store import milliseconds
 from postroom.store.sqlite import rows
+from postroom.store.sqlite.operation import Operation
 
 _COLUMNS = "id, account, name, scopes, domains, secret_hash, created_at, expires_at, revoked_at"
 _ADD = f"INSERT INTO api_keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # column names
@@ -18,7 +19,7 @@ _LIST = f"SELECT {_COLUMNS} FROM api_keys WHERE :account IS NULL OR account = :a
 _REVOKE = "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?"
 
 
-def add(key: ApiKey) -> Callable[[sqlite3.Connection], None]:
+def add(key: ApiKey) -> Operation[None]:
     """Stores a new key."""
     values = (
         key.id,
@@ -38,7 +39,7 @@ def add(key: ApiKey) -> Callable[[sqlite3.Connection], None]:
     return operation
 
 
-def find(key_id: str) -> Callable[[sqlite3.Connection], ApiKey | None]:
+def find(key_id: str) -> Operation[ApiKey | None]:
     """The key with this id."""
 
     def question(connection: sqlite3.Connection) -> ApiKey | None:
@@ -48,12 +49,12 @@ def find(key_id: str) -> Callable[[sqlite3.Connection], ApiKey | None]:
     return question
 
 
-def listed(account: str | None) -> Callable[[sqlite3.Connection], Sequence[ApiKey]]:
+def listed(account: str | None) -> Operation[Sequence[ApiKey]]:
     """All keys of an account, or of all."""
     return lambda connection: [_key_of(row) for row in connection.execute(_LIST, {"account": account})]
 
 
-def revoke(key_id: str, *, now: datetime) -> Callable[[sqlite3.Connection], bool]:
+def revoke(key_id: str, *, now: datetime) -> Operation[bool]:
     """Revokes a key, once."""
     return lambda connection: connection.execute(_REVOKE, (milliseconds.of(now), key_id)).rowcount > 0
 

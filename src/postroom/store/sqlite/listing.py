@@ -1,7 +1,7 @@
 """Pages of one account's emails: whatever is asked for, an index leads to it, the one with the fewest entries."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from postroom.errors import EmailNotFound
@@ -10,6 +10,7 @@ from postroom.mail.email import Email, Status
 from postroom.store import search_terms, unreadable
 from postroom.store.base import Page, Query
 from postroom.store.sqlite import decoding, rows
+from postroom.store.sqlite.operation import Operation
 from postroom.store.sqlite.rows import Row, Value
 
 _KNOWN = "SELECT 1 FROM emails WHERE id = ? AND account = ?"
@@ -71,7 +72,7 @@ class _Filter:
     runs: Sequence[Mapping[str, Value]] = ({},)
 
 
-def page(query: Query) -> Callable[[sqlite3.Connection], Page]:
+def page(query: Query) -> Operation[Page]:
     """One page, newest first. Emails that cannot be read are left out; nobody could go on from a page without any."""
 
     def question(connection: sqlite3.Connection) -> Page:

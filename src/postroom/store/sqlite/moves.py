@@ -8,12 +8,13 @@ from datetime import datetime
 from postroom.errors import EmailNotFound
 from postroom.mail.email import Email, Life
 from postroom.store.sqlite import reading, upkeep
+from postroom.store.sqlite.operation import Operation
 from postroom.store.sqlite.rows import Row
 
 
 def make(
     account: str, email_id: str, step: Callable[[Life], Life], *, now: datetime, wake_up_at: datetime | None = None
-) -> Callable[[sqlite3.Connection], Email]:
+) -> Operation[Email]:
     """Takes one step of the email's life, or raises what the step raises; returns the email as it is then."""
 
     def operation(connection: sqlite3.Connection) -> Email:

@@ -2,12 +2,12 @@
 
 import sqlite3
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from postroom.errors import StoreUnavailable
 from postroom.store.sqlite import faults, schema
+from postroom.store.sqlite.operation import Operation
 
 T = TypeVar("T")
 
@@ -23,8 +23,8 @@ class Readers:
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
 
-    def run(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        """Returns the answer to a question, which is a function of a connection; it sees the file as of one moment."""
+    def run(self, question: Operation[T]) -> T:
+        """Returns the answer to a question, which sees the file as of one moment."""
         try:
             connection = self._borrow()
             try:

@@ -1,7 +1,7 @@
 """Reading single emails and counting them."""
 
 import sqlite3
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -10,6 +10,7 @@ from postroom.mail.email import Email, Lane, Status
 from postroom.store import milliseconds, unreadable
 from postroom.store.base import AccountAndId
 from postroom.store.sqlite import decoding, rows
+from postroom.store.sqlite.operation import Operation
 
 WHOLE = f"""
     SELECT {rows.SELECTED}, html, text, headers FROM emails JOIN bodies USING (n) WHERE id = ? AND account = ?
@@ -29,7 +30,7 @@ _BACKLOG = """
 _LONGEST_DUE = "SELECT min(due_at) FROM emails INDEXED BY emails_due WHERE lane = ? AND due_at <= ?"
 
 
-def get(account: str, email_id: str) -> Callable[[sqlite3.Connection], Email | None]:
+def get(account: str, email_id: str) -> Operation[Email | None]:
     """The whole email but for attachment contents."""
 
     def question(connection: sqlite3.Connection) -> Email | None:
@@ -39,7 +40,7 @@ def get(account: str, email_id: str) -> Callable[[sqlite3.Connection], Email | N
     return question
 
 
-def get_many(wanted: Collection[AccountAndId]) -> Callable[[sqlite3.Connection], Mapping[AccountAndId, Email]]:
+def get_many(wanted: Collection[AccountAndId]) -> Operation[Mapping[AccountAndId, Email]]:
     """The whole emails of these that are there."""
     ids = rows.to_json(list({email_id for _, email_id in wanted}))
 
@@ -55,7 +56,7 @@ def email_of(columns: tuple[Any, ...]) -> Email:
     return unreadable.read(rows.id_of(columns), partial(decoding.whole_email_of, columns))
 
 
-def attachments(email_id: str) -> Callable[[sqlite3.Connection], list[bytes]]:
+def attachments(email_id: str) -> Operation[list[bytes]]:
     """The contents of an email's attachments, in order."""
     return lambda connection: [content for (content,) in connection.execute(_ATTACHMENTS, (email_id,))]
 
@@ -72,7 +73,7 @@ def backlog(connection: sqlite3.Connection) -> int:
     return unfinished
 
 
-def waiting_since(now: datetime) -> Callable[[sqlite3.Connection], Mapping[Lane, datetime]]:
+def waiting_since(now: datetime) -> Operation[Mapping[Lane, datetime]]:
     """By lane, since when the email waits that is due longest."""
 
     def question(connection: sqlite3.Connection) -> Mapping[Lane, datetime]:

@@ -25,8 +25,9 @@ from postroom.store.sqlite import claims, filesystem, keys, listing, moves, read
 from postroom.store.sqlite.claims import Taken
 from postroom.store.sqlite.clock import system_clock
 from postroom.store.sqlite.lock import StoreLock
+from postroom.store.sqlite.operation import Operation
 from postroom.store.sqlite.readers import Readers
-from postroom.store.sqlite.writer import Operation, Writer
+from postroom.store.sqlite.writer import Writer
 from postroom.store.taking import Taking
 from postroom.store.unreadable import PassedOver
 

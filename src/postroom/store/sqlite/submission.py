@@ -1,7 +1,7 @@
 """Accepting submissions: emails, their bodies and attachments, and the answer kept for their idempotency key."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
@@ -10,6 +10,7 @@ from postroom.mail.email import Email
 from postroom.store import milliseconds, search_terms
 from postroom.store.base import Added, IdempotencyKey, KeyReused, Submission
 from postroom.store.sqlite import encoding, rows
+from postroom.store.sqlite.operation import Operation
 from postroom.store.sqlite.rows import Value
 
 Values: TypeAlias = tuple[Value, ...]
@@ -50,7 +51,7 @@ class _Prepared:
 
 def add(
     submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime
-) -> Callable[[sqlite3.Connection], list[Added | KeyReused]]:
+) -> Operation[list[Added | KeyReused]]:
     """Prepares the rows in the caller's thread; the operation that it returns only writes them."""
     prepared = [[_prepare(email, now, wake_up_at) for email in s.emails] for s in submissions]
 
@@ -67,7 +68,7 @@ def add(
     return operation
 
 
-def replay(account: str, key: IdempotencyKey, *, now: datetime) -> Callable[[sqlite3.Connection], str | None]:
+def replay(account: str, key: IdempotencyKey, *, now: datetime) -> Operation[str | None]:
     """The answer that is kept for a key, if the payload is the same."""
     values = _key_values(account, key, "", now)
 

@@ -10,6 +10,7 @@ from postroom.mail import lifecycle
 from postroom.mail.email import Lane, Life, OnUncertain, Status
 from postroom.store import milliseconds, unreadable
 from postroom.store.sqlite import decoding, encoding, rows
+from postroom.store.sqlite.operation import Operation
 from postroom.store.sqlite.rows import LANES, Row, Value
 from postroom.store.taking import PUT_OFF_FOR
 
@@ -67,7 +68,7 @@ def write_life(
 
 def due(
     limit: int, *, now: datetime, wake_up_again_at: datetime, until: datetime
-) -> Callable[[sqlite3.Connection], Mapping[Lane, list[str]]]:
+) -> Operation[Mapping[Lane, list[str]]]:
     """Takes what the sweep shall publish now."""
 
     def operation(connection: sqlite3.Connection) -> Mapping[Lane, list[str]]:
@@ -85,9 +86,7 @@ def due(
     return operation
 
 
-def recover(
-    limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool
-) -> Callable[[sqlite3.Connection], int]:
+def recover(limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool) -> Operation[int]:
     """Ends lapsed claims, or all. Those that cannot be read are looked at again after a pause."""
 
     def operation(connection: sqlite3.Connection) -> int:
@@ -104,7 +103,7 @@ def recover(
     return operation
 
 
-def expire(limit: int, *, now: datetime, passed_over: unreadable.PassedOver) -> Callable[[sqlite3.Connection], int]:
+def expire(limit: int, *, now: datetime, passed_over: unreadable.PassedOver) -> Operation[int]:
     """Fails what has waited past its deadline."""
 
     def operation(connection: sqlite3.Connection) -> int:
@@ -121,7 +120,7 @@ def expire(limit: int, *, now: datetime, passed_over: unreadable.PassedOver) -> 
     return operation
 
 
-def prune(limit: int, *, finished_before: datetime) -> Callable[[sqlite3.Connection], int]:
+def prune(limit: int, *, finished_before: datetime) -> Operation[int]:
     """Deletes finished emails with all that belongs to them."""
 
     def operation(connection: sqlite3.Connection) -> int:
@@ -137,7 +136,7 @@ def prune(limit: int, *, finished_before: datetime) -> Callable[[sqlite3.Connect
     return operation
 
 
-def prune_keys(limit: int, *, now: datetime) -> Callable[[sqlite3.Connection], None]:
+def prune_keys(limit: int, *, now: datetime) -> Operation[None]:
     """Deletes expired idempotency keys."""
 
     def operation(connection: sqlite3.Connection) -> None:

@@ -9,14 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from postroom.errors import OutcomeUnknown, PostroomError, StoreError, StoreUnavailable
 from postroom.store.sqlite import faults
+from postroom.store.sqlite.operation import Operation
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Operation: TypeAlias = Callable[[sqlite3.Connection], T]
 
 GROUP_LIMIT = 256
 
@@ -32,8 +32,8 @@ class _Write:
 
 
 class Writer:
-    """Owns the read-write connection and does all its checkpoints. An operation is a function of the connection; it is
-    done whole or not at all, and one that fails does not harm those that share its transaction."""
+    """Owns the read-write connection and does all its checkpoints. An operation that fails does not harm those that
+    share its transaction."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path, *, patience_seconds: float) -> None:
         self._connection = connection
