@@ -7,10 +7,9 @@ from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
 
-from postroom.mail import lifecycle
+from postroom.mail import lifecycle, milliseconds
 from postroom.mail.api_key import FULL_ACCESS, ApiKey
 from postroom.mail.email import Address, Attachment, Email, Kind, Life, Recipient, RecipientStatus, Status
-from postroom.mail.retry import in_whole_milliseconds
 from postroom.store.base import Claim, IdempotencyKey, Settlement, Store, Submission
 
 ACCOUNT = "default"
@@ -22,7 +21,7 @@ _serial = count(1)
 
 def now() -> datetime:
     """The time now in whole milliseconds; for tests that have no store to ask."""
-    return in_whole_milliseconds(datetime.now(UTC))
+    return milliseconds.cut(datetime.now(UTC))
 
 
 def email(

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from postroom.errors import WrongState
+from postroom.mail import milliseconds
 from postroom.mail.email import Email, Lane, OnUncertain
 from postroom.mail.lifecycle import CLAIMABLE, FINAL
-from postroom.store import milliseconds
 from postroom.store.base import Claim, Query, Submission
 from postroom.store.redis import RedisStore, records
 from postroom.store.redis.records import Record

@@ -7,8 +7,8 @@ from datetime import datetime
 import pytest
 
 from postroom.errors import StoreError
+from postroom.mail import milliseconds
 from postroom.mail.email import Email, Lane, Status
-from postroom.store import milliseconds
 from postroom.store.base import Query
 from postroom.store.redis import RedisStore
 from postroom.store.redis.records import STATES

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from postroom.mail import retry
+from postroom.mail import milliseconds, retry
 from postroom.mail.retry import RetryPolicy
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -29,7 +29,7 @@ def test_jitter_stays_within_half_and_whole_pause(attempt: int, chance: float) -
 
 @given(st.datetimes(timezones=st.just(UTC)))
 def test_times_are_cut_to_whole_milliseconds(moment: datetime) -> None:
-    cut = retry.in_whole_milliseconds(moment)
+    cut = milliseconds.cut(moment)
     assert cut.microsecond % 1000 == 0
     assert timedelta(0) <= moment - cut < timedelta(milliseconds=1)
 

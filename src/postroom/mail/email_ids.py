@@ -1,17 +1,16 @@
 """Email ids: version 7 UUIDs (RFC 9562 §5.7), which begin with the milliseconds of their making and sort by them."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import uuid_utils
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND = timedelta(milliseconds=1)
+from postroom.mail import milliseconds
 
 
 def new() -> tuple[str, datetime]:
     """A new id, ascending within a process, and the time inside it, in whole milliseconds."""
     made = uuid_utils.uuid7()
-    return str(made), datetime.fromtimestamp(made.timestamp / 1000, UTC)
+    return str(made), milliseconds.to_time(made.timestamp)
 
 
 def accepted_at(email_id: str) -> float:
@@ -22,6 +21,6 @@ def accepted_at(email_id: str) -> float:
 def from_time(moment: datetime) -> str:
     """A text that sorts after the ids of all earlier milliseconds, and before those of this one; within a millisecond,
     before those of the next."""
-    milliseconds = -((_EPOCH - moment) // _MILLISECOND)
-    digits = f"{max(milliseconds, 0):012x}"
+    rounded_up = milliseconds.of(moment) + (moment.microsecond % 1000 > 0)
+    digits = f"{max(rounded_up, 0):012x}"
     return f"{digits[:8]}-{digits[8:]}"

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from postroom.mail import milliseconds
+
 Random = Callable[[], float]
 """Returns a float in [0, 1), as `random.random` does."""
 
@@ -26,14 +28,9 @@ def next_attempt(policy: RetryPolicy, attempt: int, *, now: datetime, random: Ra
     """The time of the attempt after number `attempt` (from 1) has had a transient outcome."""
     doublings = min(attempt - 1, 32)  # beyond that any base is above any cap
     delay = min(policy.base * 2**doublings, policy.cap)
-    return in_whole_milliseconds(now + delay * (0.5 + random() / 2))
+    return milliseconds.cut(now + delay * (0.5 + random() / 2))
 
 
 def after_route_trouble(policy: RetryPolicy, *, now: datetime, random: Random) -> datetime:
     """The time to try again when the relay itself was down or refused us."""
-    return in_whole_milliseconds(now + policy.route_delay * (0.5 + random() / 2))
-
-
-def in_whole_milliseconds(moment: datetime) -> datetime:
-    """Cuts a time to the precision that every store keeps."""
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+    return milliseconds.cut(now + policy.route_delay * (0.5 + random() / 2))

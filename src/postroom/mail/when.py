@@ -5,7 +5,7 @@ from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from postroom.errors import InvalidInput
-from postroom.mail.retry import in_whole_milliseconds
+from postroom.mail import milliseconds
 
 _MAX_TEXT = 100  # characters
 _FLAGS = re.ASCII | re.IGNORECASE
@@ -57,7 +57,7 @@ def parse(text: str, *, member: str, now: datetime, furthest: timedelta) -> date
         raise InvalidInput(member, problem)
     if moment - now > furthest:
         raise InvalidInput(member, f"is too far ahead; at most {furthest.total_seconds() / 86_400:g} days are allowed")
-    return in_whole_milliseconds(max(moment, now)).astimezone(UTC)
+    return milliseconds.cut(max(moment, now)).astimezone(UTC)
 
 
 def _understood(text: str, now: datetime) -> datetime | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
-from postroom.store import milliseconds
+from postroom.mail import milliseconds
 from postroom.store.base import Settlement
 from postroom.store.redis import records, scripts
 from postroom.store.redis.session import Session

@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
 
-from postroom.store import milliseconds, unreadable
+from postroom.mail import milliseconds
+from postroom.store import unreadable
 from postroom.store.redis import claims, records
 from postroom.store.redis.records import LIVES, Record
 from postroom.store.redis.session import Session

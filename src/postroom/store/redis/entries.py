@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from postroom.mail import milliseconds
 from postroom.mail.email import Email, Lane, Status
 from postroom.mail.lifecycle import FINAL
-from postroom.store import milliseconds
 from postroom.store.redis import lives, records
 from postroom.store.redis.records import BODIES, LIVES, STATES, SUBMITTED
 from postroom.store.redis.session import Argument, Command

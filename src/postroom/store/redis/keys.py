@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 
 from postroom.errors import StoreError
+from postroom.mail import milliseconds
 from postroom.mail.api_key import ApiKey, Scope
-from postroom.store import milliseconds
 from postroom.store.redis.session import Session
 
 _KEYS, _REVOKED = "postroom:keys", "postroom:revoked"

@@ -4,8 +4,8 @@ from datetime import datetime
 
 import orjson
 
+from postroom.mail import milliseconds
 from postroom.mail.email import Event, Kind, LastError, Life, Recipient, RecipientStatus, Status
-from postroom.store import milliseconds
 
 _KIND = {kind.value: kind for kind in Kind}  # quicker than to call the enum
 _STATUS = {status.value: status for status in RecipientStatus}

@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from postroom.errors import EmailNotFound, StoreUnavailable
+from postroom.mail import milliseconds
 from postroom.mail.email import Email, Life
-from postroom.store import milliseconds
 from postroom.store.redis import reading, records, scripts
 from postroom.store.redis.session import Session
 

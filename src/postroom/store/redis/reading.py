@@ -3,8 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
+from postroom.mail import milliseconds
 from postroom.mail.email import Email, Lane, Status
-from postroom.store import milliseconds, unreadable
+from postroom.store import unreadable
 from postroom.store.base import AccountAndId
 from postroom.store.redis import records, scripts
 from postroom.store.redis.records import BODIES, Record

@@ -8,9 +8,10 @@ from typing import NamedTuple, TypeVar
 
 import orjson
 
+from postroom.mail import milliseconds
 from postroom.mail.email import Address, Attachment, Email, Lane, Life, OnUncertain, Status
 from postroom.mail.lifecycle import CLAIMABLE
-from postroom.store import milliseconds, search_terms, unreadable
+from postroom.store import search_terms, unreadable
 from postroom.store.redis import lives
 from postroom.store.redis.session import Argument
 

@@ -5,10 +5,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from postroom.errors import OutcomeUnknown, StoreError, StoreUnavailable
-from postroom.mail import lifecycle
+from postroom.mail import lifecycle, milliseconds
 from postroom.mail.api_key import ApiKey
 from postroom.mail.email import Email, Lane, Life, Status
-from postroom.store import milliseconds
 from postroom.store.base import (
     AccountAndId,
     Added,

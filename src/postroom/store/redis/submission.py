@@ -6,8 +6,8 @@ from datetime import datetime
 from redis.exceptions import ResponseError
 
 from postroom.errors import KeyBusy, StoreError
+from postroom.mail import milliseconds
 from postroom.mail.email import Email
-from postroom.store import milliseconds
 from postroom.store.base import Added, IdempotencyKey, KeyReused, Submission
 from postroom.store.redis import faults
 from postroom.store.redis.entries import entries

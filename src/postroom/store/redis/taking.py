@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from postroom.errors import OutcomeUnknown, StoreError
+from postroom.mail import milliseconds
 from postroom.mail.email import Email, Lane
-from postroom.store import milliseconds, unreadable
+from postroom.store import unreadable
 from postroom.store.base import Claim
 from postroom.store.redis import claims, records, scripts
 from postroom.store.redis.connections import Connections

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal, TypeAlias, TypeVar
 
-from postroom.mail import lifecycle
+from postroom.mail import lifecycle, milliseconds
 from postroom.mail.email import Lane, Life
-from postroom.store import milliseconds, unreadable
+from postroom.store import unreadable
 from postroom.store.redis import records, scripts
 from postroom.store.redis.records import Record
 from postroom.store.redis.session import Argument, Session

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from postroom.mail import milliseconds
 from postroom.mail.email import Email, Lane
-from postroom.store import milliseconds, unreadable
+from postroom.store import unreadable
 from postroom.store.base import Settlement
 from postroom.store.sqlite import decoding, encoding, rows
 from postroom.store.sqlite.operation import Operation

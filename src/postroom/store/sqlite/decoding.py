@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from postroom.mail import milliseconds
 from postroom.mail.email import (
     Address,
     Attachment,
@@ -19,7 +20,7 @@ from postroom.mail.email import (
     RecipientStatus,
     Status,
 )
-from postroom.store import milliseconds, search_terms
+from postroom.store import search_terms
 from postroom.store.sqlite.rows import LANES, Row
 
 _STATUS = {status.value: status for status in Status}  # an enum's own look-up takes ten times as long

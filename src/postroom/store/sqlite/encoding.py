@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
+from postroom.mail import milliseconds
 from postroom.mail.email import Email, Life
 from postroom.mail.lifecycle import CLAIMABLE, FINAL
-from postroom.store import milliseconds
 from postroom.store.sqlite.rows import LANES, Value, to_json
 
 _PLACE = {lane: place for place, lane in enumerate(LANES)}

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
+from postroom.mail import milliseconds
 from postroom.mail.api_key import ApiKey, Scope
-from postroom.store import milliseconds
 from postroom.store.sqlite import rows
 from postroom.store.sqlite.operation import Operation
 

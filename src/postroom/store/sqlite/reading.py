@@ -6,8 +6,9 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from postroom.mail import milliseconds
 from postroom.mail.email import Email, Lane, Status
-from postroom.store import milliseconds, unreadable
+from postroom.store import unreadable
 from postroom.store.base import AccountAndId
 from postroom.store.sqlite import decoding, rows
 from postroom.store.sqlite.operation import Operation

@@ -6,10 +6,9 @@ from functools import partial
 from pathlib import Path
 
 from postroom.errors import StoreError, StoreUnavailable
-from postroom.mail import lifecycle
+from postroom.mail import lifecycle, milliseconds
 from postroom.mail.api_key import ApiKey
 from postroom.mail.email import Email, Lane, Status
-from postroom.store import milliseconds
 from postroom.store.base import (
     AccountAndId,
     Added,

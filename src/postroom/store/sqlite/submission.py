@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
 
+from postroom.mail import milliseconds
 from postroom.mail.email import Email
-from postroom.store import milliseconds, search_terms
+from postroom.store import search_terms
 from postroom.store.base import Added, IdempotencyKey, KeyReused, Submission
 from postroom.store.sqlite import encoding, rows
 from postroom.store.sqlite.operation import Operation

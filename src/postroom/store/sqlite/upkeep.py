@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import TypeAlias, TypeVar
 
-from postroom.mail import lifecycle
+from postroom.mail import lifecycle, milliseconds
 from postroom.mail.email import Lane, Life, OnUncertain, Status
-from postroom.store import milliseconds, unreadable
+from postroom.store import unreadable
 from postroom.store.sqlite import decoding, encoding, rows
 from postroom.store.sqlite.operation import Operation
 from postroom.store.sqlite.rows import LANES, Row, Value

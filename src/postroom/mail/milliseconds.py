@@ -1,4 +1,4 @@
-"""Times as SQLite and Redis keep them: milliseconds since 1970."""
+"""Whole milliseconds: the precision of all our times, the form in which ids, SQLite and Redis have them."""
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -16,6 +16,11 @@ def of(moment: datetime) -> int:
 def to_time(milliseconds: int) -> datetime:
     """The aware UTC time of these milliseconds since 1970."""
     return _EPOCH + milliseconds * _MILLISECOND
+
+
+def cut(moment: datetime) -> datetime:
+    """The time without what is finer."""
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def of_or_none(moment: datetime | None) -> int | None:
