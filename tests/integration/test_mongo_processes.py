@@ -17,7 +17,7 @@ from pymongo.errors import AutoReconnect
 from postroom.mail.email import Status
 from postroom.store.base import Added, KeyReused, Submission
 from postroom.store.mongo import MongoStore
-from postroom.store.mongo.clock import ServerClock
+from postroom.store.mongo.clock import AskingClock
 from tests import make
 from tests.make import HOUR, LEASE, SECOND
 
@@ -159,7 +159,7 @@ def soon(condition: Callable[[], bool]) -> None:
 
 def test_clock_is_the_servers_and_is_seldom_looked_at() -> None:
     server = Server()
-    clock = ServerClock(server, sync_seconds=60)
+    clock = AskingClock(server, sync_seconds=60)
     times = [clock() for _ in range(100)]
     assert server.looks == 1
     assert times == sorted(times)
@@ -169,7 +169,7 @@ def test_clock_is_the_servers_and_is_seldom_looked_at() -> None:
 
 def test_clock_never_goes_back_when_the_servers_does() -> None:
     server = Server()
-    clock = ServerClock(server, sync_seconds=0)
+    clock = AskingClock(server, sync_seconds=0)
     first = clock()
     server.time -= HOUR
     assert clock() >= first
@@ -179,7 +179,7 @@ def test_clock_never_goes_back_when_the_servers_does() -> None:
 
 def test_claims_lapse_by_the_clock_as_it_was_set_back() -> None:
     server = Server()
-    clock = ServerClock(server, sync_seconds=0)
+    clock = AskingClock(server, sync_seconds=0)
     first = clock()
     assert clock.as_set() - first < SECOND
     server.time -= HOUR
@@ -190,7 +190,7 @@ def test_claims_lapse_by_the_clock_as_it_was_set_back() -> None:
 def test_clock_goes_on_without_the_server_once_it_was_reached() -> None:
     server = Server()
     server.down = True
-    clock = ServerClock(server, sync_seconds=0)
+    clock = AskingClock(server, sync_seconds=0)
     with pytest.raises(AutoReconnect):
         clock()
     server.down = False
@@ -201,7 +201,7 @@ def test_clock_goes_on_without_the_server_once_it_was_reached() -> None:
 
 def test_clock_that_was_told_waits_for_nobody() -> None:
     server = Server()
-    clock = ServerClock(server, sync_seconds=0)
+    clock = AskingClock(server, sync_seconds=0)
     first = clock()
     server.gate.clear()
     assert clock() >= first
@@ -217,7 +217,7 @@ def test_clock_that_was_told_waits_for_nobody() -> None:
 @pytest.mark.parametrize(("before", "after"), [(60, 0), (0, 60)])
 def test_clock_of_a_process_that_was_stopped_while_it_asked_stays_right(before: float, after: float) -> None:
     server = StoppedWhileAsking(before=before, after=after)
-    clock = ServerClock(server, sync_seconds=10, monotonic=lambda: server.monotonic)
+    clock = AskingClock(server, sync_seconds=10, monotonic=lambda: server.monotonic)
     assert clock() == server.time
     server.monotonic += 20
     clock()

@@ -18,7 +18,7 @@ from pymongo.uri_parser import parse_uri
 
 from postroom.errors import StoreUnavailable
 from postroom.store.mongo import faults, layout
-from postroom.store.mongo.clock import ServerClock
+from postroom.store.mongo.clock import AskingClock
 from postroom.store.mongo.document import Document
 from postroom.store.mongo.ended import Ended
 from postroom.store.unreadable import PassedOver
@@ -65,7 +65,7 @@ class Connection:
         self.leases_quickly = self.leases.with_options(write_concern=QUICK)
         self.api_keys = self.database["api_keys"]
         self.meta = self.database["meta"]
-        self.clock = ServerClock(self._server_time, sync_seconds=clock_sync_seconds)
+        self.clock = AskingClock(self._server_time, sync_seconds=clock_sync_seconds)
         self.ended = Ended()
         self.to_give_back: deque[tuple[Sequence[Document], str]] = deque(maxlen=_MOST_TO_GIVE_BACK)
         self.lost_leases_looked_for_at = time.monotonic()

@@ -15,10 +15,10 @@ from redis.exceptions import RedisError, ResponseError
 
 from postroom.errors import StoreError, StoreUnavailable
 from postroom.store.redis import faults, server
-from postroom.store.redis.clock import ServerClock
 from postroom.store.redis.server import Durability, Server
 from postroom.store.redis.session import Command, Session
 from postroom.store.redis.wire import DriverConnection, Wire
+from postroom.store.server_clock import ServerClock
 
 SOCKET_SECONDS = 1.5  # for each step of making a connection, and for sending
 PROBE_SECONDS = 1.2

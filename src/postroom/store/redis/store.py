@@ -20,10 +20,10 @@ from postroom.store.base import (
     Submission,
 )
 from postroom.store.redis import claims, keys, listing, moves, reading, server, submission, taking, upkeep
-from postroom.store.redis.clock import ServerClock
 from postroom.store.redis.connections import Connections
 from postroom.store.redis.doubts import Doubts
 from postroom.store.redis.server import Durability
+from postroom.store.server_clock import ServerClock
 from postroom.store.taking import Taking
 
 log = logging.getLogger(__name__)

@@ -1,11 +1,11 @@
-"""The server's clock as this process keeps it."""
+"""A server's clock as one process keeps it."""
 
 from datetime import UTC, datetime
 
 import pytest
 
 from postroom.errors import StoreUnavailable
-from postroom.store.redis.clock import GOOD_FOR_SECONDS, ServerClock
+from postroom.store.server_clock import GOOD_FOR_SECONDS, ServerClock
 
 START = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 
@@ -28,13 +28,13 @@ def monotonic() -> Monotonic:
 @pytest.fixture
 def clock(monotonic: Monotonic) -> ServerClock:
     """A clock that has just learnt that it is the beginning of 2026."""
-    clock = ServerClock(monotonic)
+    clock = ServerClock(monotonic=monotonic)
     clock.learn(START, asked_at=monotonic.seconds, answered_at=monotonic.seconds)
     return clock
 
 
 def test_time_is_unknown_before_the_server_was_asked(monotonic: Monotonic) -> None:
-    clock = ServerClock(monotonic)
+    clock = ServerClock(monotonic=monotonic)
     assert clock.stale
     assert not clock.known
     with pytest.raises(StoreUnavailable):
@@ -72,7 +72,7 @@ def test_answer_that_a_stopped_process_takes_in_late_is_not_believed(
 
 
 def test_first_answer_is_believed_however_late_but_only_as_far_as_it_is_sure(monotonic: Monotonic) -> None:
-    clock = ServerClock(monotonic)
+    clock = ServerClock(monotonic=monotonic)
     asked_at = monotonic.seconds
     monotonic.seconds += 60
     clock.learn(START, asked_at=asked_at, answered_at=monotonic.seconds)

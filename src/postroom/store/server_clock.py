@@ -1,4 +1,4 @@
-"""The server's time, kept by the difference to this process's monotonic clock, so that asking costs nothing."""
+"""A server's time, so that leases mean the same on every host: kept by its distance from our monotonic clock."""
 
 import math
 import time
@@ -6,39 +6,46 @@ from collections.abc import Callable
 from datetime import datetime
 
 from postroom.errors import StoreUnavailable
-from postroom.store import measuring
 from postroom.store.non_decreasing import NonDecreasingTime, in_milliseconds
 
 GOOD_FOR_SECONDS = 10.0
+SOON_SECONDS = 1.0  # from question to answer; it takes longer only where this process or the link stood still
 
 
 class ServerClock:
     """UTC in whole milliseconds as the server has it; never goes back in this process, whatever the server's does."""
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, good_for_seconds: float = GOOD_FOR_SECONDS, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._good_for_seconds = good_for_seconds
         self._monotonic = monotonic
-        self._offset: float | None = None
-        self._learned_at = -math.inf
+        self._difference: float | None = None  # seconds since 1970 by the server when the monotonic clock was 0
+        self._good_until = -math.inf
         self._times = NonDecreasingTime()
 
     @property
     def known(self) -> bool:
         """Whether it has learnt the time at all."""
-        return self._offset is not None
+        return self._difference is not None
 
     @property
     def stale(self) -> bool:
-        """Whether the difference should be measured again, in whichever call comes next."""
-        return self._monotonic() - self._learned_at > GOOD_FOR_SECONDS
+        """Whether the difference should be measured again."""
+        return self._monotonic() >= self._good_until
 
     def learn(self, server_seconds: float, *, asked_at: float, answered_at: float) -> None:
         """Takes in what the server's clock showed at some moment between the two monotonic times, if these are close
-        together or nothing better is known."""
-        in_time = measuring.in_time(asked_at=asked_at, answered_at=answered_at)
-        if in_time or self._offset is None:
-            self._offset = measuring.difference(server_seconds, asked_at=asked_at, answered_at=answered_at)
-        if in_time:
-            self._learned_at = answered_at
+        together or nothing better is known.
+
+        The server was asked about the middle. If that took long, nobody knows when, and what is sure is that its clock
+        shows no less by now: too early is mended later, too late is not.
+        """
+        soon = answered_at - asked_at <= SOON_SECONDS
+        if soon:
+            self._good_until = answered_at + self._good_for_seconds
+        if soon or self._difference is None:
+            self._difference = server_seconds - ((asked_at + answered_at) / 2 if soon else answered_at)
 
     def __call__(self) -> datetime:
         """The time now; after the server's clock was set back, a later one that goes on at half its pace. Raises
@@ -52,7 +59,7 @@ class ServerClock:
 
     def _now(self) -> tuple[float, float]:
         """The time by this host's monotonic clock, and the server's, in seconds since 1970."""
-        if self._offset is None:
-            raise StoreUnavailable("Redis has not told the time yet")
+        if self._difference is None:
+            raise StoreUnavailable("the server has not told the time yet")
         monotonic = self._monotonic()
-        return monotonic, monotonic + self._offset
+        return monotonic, monotonic + self._difference
