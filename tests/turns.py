@@ -14,13 +14,12 @@ def turn(
     store: Store,
     transport: Transport,
     *ids: str,
-    refill: bool = False,
     stopping: Callable[[], bool] = lambda: False,
     suspect_place: SuspectPlace | None = None,
     **settings: object,
 ) -> Mapping[str, int]:
-    """Takes a turn with these ids, and with `refill` with whatever else is due; how many recipients had which verdict.
-    `settings` are members of `TurnSettings`."""
+    """Takes a turn with these ids and whatever else is due; how many recipients had which verdict. `settings` are
+    members of `TurnSettings`."""
     return deliver(
         ids,
         store=store,
@@ -29,6 +28,5 @@ def turn(
         worker=Worker(name="w1"),
         random=lambda: 0.5,
         stopping=stopping,
-        refill=refill,
         suspect_place=suspect_place,
     )

@@ -8,7 +8,7 @@ The keys, where they apply: `email_id`, `attempt`, `worker`, `relay`, `lane`, `c
 | started / stopped     | info    | a process begins to serve, or has handed everything back |
 | key created           | info    | an API key was made over the API |
 | key revoked           | info    | an API key was revoked over the API |
-| turn ended            | info    | a worker finished a chunk: counts by verdict |
+| turn ended            | info    | a worker's turn is over, and it had emails: recipients by verdict |
 | email failed          | warning | Postroom stopped trying |
 | email not composed    | error   | the worker lacks memory or files; the email is tried again in five seconds |
 | relay down / relay up | error / info | the circuit breaker opened or closed |

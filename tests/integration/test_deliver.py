@@ -120,16 +120,10 @@ def status(store: SqliteStore, email: Email) -> Status:
     return found.life.status
 
 
-def test_turn_sends_the_emails_of_its_wake_up_and_no_others(store: Flaky) -> None:
-    wanted, other = stored(store, 2)
-    assert turn(store, Scripted(), wanted.id) == {"accepted": 1}
-    assert (status(store, wanted), status(store, other)) == (Status.SENT, Status.QUEUED)
-
-
-def test_refilled_turn_sends_everything_due_at_most_so_many_at_once(store: Flaky) -> None:
+def test_turn_sends_everything_due_at_most_so_many_at_once(store: Flaky) -> None:
     emails = stored(store, 37)
     transport = Scripted(capacity=10, held_for=lambda _: 2)
-    assert turn(store, transport, emails[0].id, refill=True) == {"accepted": 37}
+    assert turn(store, transport, emails[0].id) == {"accepted": 37}
     assert sorted(transport.handed) == sorted(e.id for e in emails)
     assert transport.most_at_once == 10
 
@@ -177,7 +171,7 @@ def test_stop_is_heard_while_the_store_is_away(store: Flaky) -> None:
 def test_email_whose_attachments_cannot_be_read_waits_a_little(store: Flaky) -> None:
     emails = [*stored(store, attachments=(make.attachment(b"content"),)), *stored(store)]
     store.unreadable = True
-    assert turn(store, Scripted(), *(e.id for e in emails), refill=True) == {"released": 1, "accepted": 1}
+    assert turn(store, Scripted(), *(e.id for e in emails)) == {"released": 1, "accepted": 1}
     found = store.get(make.ACCOUNT, emails[0].id)
     assert found
     assert (found.life.status, found.life.attempts, found.life.crash_count) == (Status.QUEUED, 0, 0)
@@ -257,7 +251,7 @@ def test_emails_that_trickle_in_are_claimed_in_company(tmp_path: Path) -> None:
             stored(store)
 
     transport = Scripted(capacity=100, before_reply=submit_one, held_for=lambda _: 3)
-    assert turn(store, transport, refill=True) == {"accepted": 60}
+    assert turn(store, transport) == {"accepted": 60}
     assert len(store.found) < 30
     assert max(store.found) > 3
     store.close()
@@ -277,7 +271,7 @@ def test_urgent_email_overtakes_a_chunk_of_bulk(tmp_path: Path) -> None:
             urgent.extend(stored(store, lane=Lane.URGENT))
 
     transport = Scripted(capacity=1, before_reply=submit_urgent)
-    verdicts = turn(store, transport, *(e.id for e in bulk), refill=True)
+    verdicts = turn(store, transport, *(e.id for e in bulk))
     assert verdicts == {"accepted": 51}
     assert transport.handed.index(urgent[0].id) < 50
     store.close()
@@ -295,6 +289,6 @@ def test_slow_recipient_does_not_hold_back_what_comes_due_later(tmp_path: Path) 
 
     transport = Scripted(held_for=lambda e: 2000 if e.email_id == slow.id else 0, before_reply=submit_later)
     limits = {"turn_limit": timedelta(seconds=1), "turn_pause": timedelta(seconds=0.5), "lease": timedelta(hours=1)}
-    assert turn(store, transport, slow.id, refill=True, **limits) == {"accepted": 3}
+    assert turn(store, transport, slow.id, **limits) == {"accepted": 3}
     assert transport.handed.index(later[0].id) < transport.handed.index(slow.id)
     store.close()

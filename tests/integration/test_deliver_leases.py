@@ -95,7 +95,7 @@ def test_leases_are_renewed_in_time_whichever_is_the_shorter(
 ) -> None:
     ids = stored(store, 1)
     transport = Slow(store, after_the_dot=after_the_dot)
-    turn(store, transport, *ids, refill=True, lease=lease, doubt_lease=doubt_lease)
+    turn(store, transport, *ids, lease=lease, doubt_lease=doubt_lease)
     assert transport.recovered == 0
     assert lives(store, *ids) == {(Status.SENT, 0, False)}
 
@@ -103,7 +103,7 @@ def test_leases_are_renewed_in_time_whichever_is_the_shorter(
 def test_emails_that_wait_behind_others_are_held_for_longer_than_an_attempt_may_take(store: Ahead) -> None:
     ids = stored(store, 5)
     transport = Slow(store)
-    turn(store, transport, *ids, refill=True, attempt_limit=timedelta(seconds=150), turn_age=LONG)
+    turn(store, transport, *ids, attempt_limit=timedelta(seconds=150), turn_age=LONG)
     assert transport.recovered == 0
     assert sorted(transport.handed) == sorted(ids)
     assert lives(store, *ids) == {(Status.SENT, 0, False)}
@@ -112,7 +112,7 @@ def test_emails_that_wait_behind_others_are_held_for_longer_than_an_attempt_may_
 def test_attempt_that_takes_too_long_is_given_up(store: Ahead) -> None:
     ids = stored(store, 1)
     transport = Slow(store)
-    turn(store, transport, *ids, attempt_limit=timedelta(seconds=30))
+    turn(store, transport, *ids, attempt_limit=timedelta(seconds=30), turn_limit=timedelta(0))
     assert (transport.recovered, transport.handed) == (1, [])
     assert lives(store, *ids) == {(Status.QUEUED, 1, False)}
 
@@ -124,7 +124,6 @@ def test_old_turn_hands_back_what_still_waits(store: Ahead) -> None:
         store,
         transport,
         *ids,
-        refill=True,
         claim_size=2,
         turn_age=timedelta(seconds=60),
         turn_limit=timedelta(seconds=60),
@@ -143,7 +142,7 @@ def test_email_whose_claim_lapsed_is_not_sent_again_beside_itself(store: Ahead, 
     ids = stored(store, 4)  # of which two wait, or none
     transport = Slow(store, capacity=capacity, at_tick=lapse)
     for _ in range(2):
-        turn(store, transport, refill=True, turn_age=LONG)
+        turn(store, transport, turn_age=LONG)
         store.ahead += LONG
     assert sorted(transport.handed) == sorted(ids)
     assert {status for status, _, _ in lives(store, *ids)} == {Status.SENT}

@@ -145,9 +145,9 @@ def test_turn_that_crashes_leaves_the_place_to_other_suspects(store: Ahead) -> N
     at = store.clock()
     make.stored(store, at, make.email(at, subject=POISON, life=make.new_life(at, crash_count=2)))
     with pytest.raises(Crash):
-        turn(store, Fragile(), refill=True, suspect_place=place)
+        turn(store, Fragile(), suspect_place=place)
     [other] = make.stored(store, at, _suspect(at))
-    turn(store, Fragile(), refill=True, suspect_place=place)
+    turn(store, Fragile(), suspect_place=place)
     assert _status(store, other) is Status.SENT
     assert place.take()
 
@@ -164,7 +164,7 @@ def test_suspect_is_in_hand_until_its_end_is_written(tmp_path: Path) -> None:
 def _take_turn_and_perhaps_crash(store: Ahead) -> None:
     """What a worker does, and the sweep after its crash."""
     try:
-        turn(store, Fragile(), refill=True)
+        turn(store, Fragile())
     except Crash:
         store.recover(100, now=store.clock(), doubt_delay=timedelta(0), everything=True)
 

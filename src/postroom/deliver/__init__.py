@@ -1,13 +1,15 @@
 """Stage 5, one turn: claim, compose, hand off, settle as outcomes arrive. Called by every kind of worker.
 
-A turn begins with a chunk of ids and, asked to, goes on with whatever else is due, because a relay that takes seconds
-an email must be kept busy with many at once. No store handle is held while the relay talks.
+A turn begins with a chunk of ids and goes on with whatever else is due, because a relay that takes seconds an email
+must be kept busy with many at once. No store handle is held while the relay talks.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 
+from postroom.deliver import events
 from postroom.deliver.suspects import SuspectPlace, Suspects
 from postroom.deliver.turn import Turn
 from postroom.deliver.turn_settings import TurnSettings
@@ -27,17 +29,16 @@ def deliver(
     settings: TurnSettings,
     worker: Worker,
     random: Random,
-    stopping: Callable[[], bool] = lambda: False,
-    refill: bool = False,
+    stopping: Callable[[], bool],
     suspect_place: SuspectPlace | None = None,
 ) -> Mapping[str, int]:
     """Takes one turn and returns how many recipients had which verdict.
 
-    With `refill` the turn goes on with other due emails while it lasts. When `stopping` says so, it takes nothing new,
-    waits `settings.stop_limit` for hand-offs under way, and hands the rest back. Faults of the store do not end it:
-    what is settled late is retried for as long as a claim may last, then the lease brings the email back. Turns that
-    one process takes side by side must share a `suspect_place`.
+    When `stopping` says so, it takes nothing new, waits `settings.stop_limit` for hand-offs under way, and hands the
+    rest back. Faults of the store do not end it: what is settled late is retried for as long as a claim may last, then
+    the lease brings the email back. Turns that one process takes side by side must share a `suspect_place`.
     """
+    began = time.monotonic()
     suspects = Suspects(suspect_place or SuspectPlace())
     turn = Turn(
         store=store,
@@ -46,7 +47,6 @@ def deliver(
         worker=worker,
         random=random,
         stopping=stopping,
-        refill=refill,
         ids=deque(ids),
         suspects=suspects,
     )
@@ -55,6 +55,7 @@ def deliver(
         turn.hand_back()
     finally:
         suspects.leave_unless()
+    events.ended(turn.verdicts, worker=worker.name, seconds=time.monotonic() - began)
     return turn.verdicts
 
 

@@ -1,6 +1,7 @@
 """What a turn logs. When each event happens is said in `telemetry`."""
 
 import logging
+from collections.abc import Mapping
 
 from postroom.errors import StoreError
 from postroom.mail.email import Status
@@ -35,6 +36,12 @@ def written(settlement: Settlement) -> None:
 def refused(settlement: Settlement) -> None:
     """A settlement was not written, because its claim no longer held."""
     log.warning("claim had lapsed", extra=_named(settlement))
+
+
+def ended(verdicts: Mapping[str, int], *, worker: str, seconds: float) -> None:
+    """A turn has ended: worth a line if it had emails."""
+    if verdicts:
+        log.info("turn ended", extra={"worker": worker, "seconds": round(seconds, 3), **verdicts})
 
 
 def _named(settlement: Settlement) -> dict[str, object]:

@@ -40,7 +40,6 @@ class Turn:
     worker: Worker
     random: Random
     stopping: Callable[[], bool]
-    refill: bool
     ids: deque[str]
     suspects: Suspects
     waiting: deque[Claim] = field(default_factory=deque)
@@ -90,7 +89,7 @@ class Turn:
         self.settle(handed_back)
 
     def claim(self, free: int) -> None:
-        """Claims what is urgent, then what the wake-up named, then, if asked to, whatever is due."""
+        """Claims what is urgent, then what the wake-up named, then whatever is due."""
         self._linger()
         now = self.store.clock()
         try:
@@ -115,17 +114,15 @@ class Turn:
     def _linger(self) -> None:
         """While nothing is under way, the next look is waited for, that the turn may go on with what it finds."""
         pause = self.look_at[Lane.BULK] - self.store.clock()
-        if self.refill and self.more_to_come and not (self.held or self.ids) and pause > timedelta(0):
+        if self.more_to_come and not (self.held or self.ids) and pause > timedelta(0):
             time.sleep(pause.total_seconds())
             self.look_at[Lane.BULK] = self.store.clock()
 
     def _may_look(self, lane: Lane, now: datetime) -> bool:
-        """Whether to ask the store for due emails now: if asked to, not too often, and not while the turn may end."""
+        """Whether to ask the store for due emails now: not too often, and not while the turn may end."""
         settings, age = self.settings, now - self.began
-        open_to_more = (
-            age < settings.turn_age and age % (settings.turn_limit + settings.turn_pause) < settings.turn_limit
-        )
-        return self.refill and open_to_more and now >= self.look_at[lane]
+        may_end = age >= settings.turn_age or age % (settings.turn_limit + settings.turn_pause) >= settings.turn_limit
+        return not may_end and now >= self.look_at[lane]
 
     def _claim_due(self, limit: int, lowest: Lane, now: datetime) -> Sequence[Claim]:
         """Claims due emails of this lane and the more urgent ones."""

@@ -11,14 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from postroom import wiring
+from postroom import deliver, wiring
 from postroom.errors import StoreError
 from postroom.mail.settling import Worker
 from postroom.metrics import Numbers
 from postroom.settings import Settings
 from postroom.store.base import Store
 from postroom.transport.base import Transport
-from postroom.worker import alive, turns
+from postroom.worker import alive
 from postroom.worker.alive import BEAT_SECONDS
 from postroom.worker.duties import turn_settings_of
 
@@ -91,13 +91,13 @@ class Child:
     def _take_turn(self, ids: Sequence[str], task: str | None) -> Mapping[str, int]:
         store, transport = self._open()
         self._let_rest(transport)
-        worker = Worker(name=self._name, task=task)
-        verdicts = turns.take(
+        verdicts = deliver.deliver(
             ids,
             store=store,
             transport=transport,
             settings=self._turn_settings,
-            worker=worker,
+            worker=Worker(name=self._name, task=task),
+            random=random.random,
             stopping=self._beat_and_see,
         )
         return dict(verdicts)

@@ -2,17 +2,16 @@
 
 import logging
 import os
+import random
 import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from postroom import sweep
-from postroom.deliver import SuspectPlace
+from postroom import deliver, sweep
 from postroom.mail.settling import Worker
 from postroom.wiring import Postroom
-from postroom.worker import turns
 from postroom.worker.duties import duties_of, turn_settings_of
 
 log = logging.getLogger(__name__)
@@ -28,7 +27,7 @@ class EmbeddedWorker:
         self._stop = threading.Event()
         # Under Celery a turn must end to be acknowledged; here nothing waits for its end.
         self._turn_settings = replace(turn_settings_of(postroom.settings), turn_age=timedelta.max)
-        self._suspect_place = SuspectPlace()
+        self._suspect_place = deliver.SuspectPlace()
         self._threads = [
             threading.Thread(target=self._run, args=(Worker(name=_name(i)),), name=f"worker-{i}", daemon=True)
             for i in range(postroom.settings.worker_threads)
@@ -66,12 +65,13 @@ class EmbeddedWorker:
             return
         wake_up = self._postroom.wake_ups.take(LISTEN_SECONDS)
         ids: Sequence[str] = wake_up[1] if wake_up else ()
-        turns.take(
+        deliver.deliver(
             ids,
             store=self._postroom.store,
             transport=self._postroom.transport,
             settings=self._turn_settings,
             worker=worker,
+            random=random.random,
             stopping=self._stop.is_set,
             suspect_place=self._suspect_place,
         )
