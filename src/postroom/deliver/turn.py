@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from postroom.deliver import events
-from postroom.deliver.held import Held, left, same_for_all, took
+from postroom.deliver.held import Held, left, same_for_all
+from postroom.deliver.looks import Looks
 from postroom.deliver.suspects import Suspects
 from postroom.deliver.turn_settings import TurnSettings
-from postroom.errors import OutcomeUnknown, StoreError, Unreadable
+from postroom.deliver.unwritten import Unwritten
+from postroom.errors import StoreError, Unreadable
 from postroom.mail import mime, settling
 from postroom.mail.email import Email, Lane
 from postroom.mail.outcome import Envelope, HandOff, Phase, Verdict
@@ -25,9 +27,6 @@ log = logging.getLogger(__name__)
 
 SUSPECT_PAUSE = timedelta(milliseconds=250)  # between two suspects that are put off
 COMPOSE_PAUSE = timedelta(seconds=5)  # before an email whose worker could not get hold of all of it
-LOOK_PAUSE = timedelta(milliseconds=100)  # after a look for due emails that found nothing, or one for urgent ones
-# After a look that found less than there was room for: a claim of many emails costs hardly more than a claim of one.
-LINGER = timedelta(milliseconds=50)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,18 +44,17 @@ class Turn:
     waiting: deque[Claim] = field(default_factory=deque)
     held: dict[str, Held] = field(default_factory=dict)  # all claims, waiting or under way
     bytes_under_way: int = 0
-    unwritten: dict[str, tuple[Settlement, HandOff]] = field(default_factory=dict)
-    perhaps_written: set[str] = field(default_factory=set)  # of these; the store did not say
+    unwritten: Unwritten = field(init=False)
     verdicts: Counter[str] = field(default_factory=Counter)
     began: datetime = field(init=False)
     renewed_at: datetime = field(init=False)
-    look_at: dict[Lane, datetime] = field(init=False)  # for due emails of this lane and the more urgent ones
-    more_to_come: bool = False  # whether the last look found some, and the next may find those that came meanwhile
+    looks: Looks = field(init=False)
     stop_began: datetime | None = None
 
     def __post_init__(self) -> None:
         self.began = self.renewed_at = self.store.clock()
-        self.look_at = {Lane.URGENT: self.began + LOOK_PAUSE, Lane.BULK: self.began}
+        self.looks = Looks(self.settings, self.began)
+        self.unwritten = Unwritten(self.store, worker=self.worker.name)
 
     # -- taking -------------------------------------------------------------------------------------------------
 
@@ -93,7 +91,7 @@ class Turn:
         self._linger()
         now = self.store.clock()
         try:
-            if self._may_look(Lane.URGENT, now):
+            if self.looks.is_due(Lane.URGENT, now):
                 self.waiting.extendleft(
                     reversed(self._claim_due(min(free, self.settings.claim_size), Lane.URGENT, now))
                 )
@@ -104,42 +102,30 @@ class Turn:
                 chunk = [self.ids.popleft() for _ in range(min(wanted, len(self.ids)))]
                 claims = self.store.claim(chunk, worker=self.worker.name, now=now, lease=self.settings.lease)
                 if claims:
-                    self._plan_look(len(claims), wanted, now)
+                    self.looks.found(len(claims), wanted, now)
                 self.waiting.extend(self._hold(claims, now))
-            elif self._may_look(Lane.BULK, now):
+            elif self.looks.is_due(Lane.BULK, now):
                 self.waiting.extend(self._claim_due(wanted, Lane.BULK, now))
         except StoreError as error:
             events.store_unavailable(error, worker=self.worker.name)
 
     def _linger(self) -> None:
-        """While nothing is under way, the next look is waited for, that the turn may go on with what it finds."""
-        pause = self.look_at[Lane.BULK] - self.store.clock()
-        if self.more_to_come and not (self.held or self.ids) and pause > timedelta(0):
-            time.sleep(pause.total_seconds())
-            self.look_at[Lane.BULK] = self.store.clock()
-
-    def _may_look(self, lane: Lane, now: datetime) -> bool:
-        """Whether to ask the store for due emails now: not too often, and not while the turn may end."""
-        settings, age = self.settings, now - self.began
-        may_end = age >= settings.turn_age or age % (settings.turn_limit + settings.turn_pause) >= settings.turn_limit
-        return not may_end and now >= self.look_at[lane]
+        """While nothing is in hand, the next look is waited for, that the turn may go on with what it finds."""
+        if self.held or self.ids:
+            return
+        pause = self.looks.seconds_to_wait(self.store.clock())
+        if pause > 0:
+            time.sleep(pause)
+            self.looks.hurry(self.store.clock())
 
     def _claim_due(self, limit: int, lowest: Lane, now: datetime) -> Sequence[Claim]:
         """Claims due emails of this lane and the more urgent ones."""
-        self.look_at[lowest] = now + LOOK_PAUSE
+        self.looks.begin(lowest, now)
         lease = self.settings.lease
         claims = self.store.claim_due(limit, lowest=lowest, worker=self.worker.name, now=now, lease=lease)
         if lowest is Lane.BULK:
-            self._plan_look(len(claims), limit, now)
+            self.looks.found(len(claims), limit, now)
         return self._hold(claims, now)
-
-    def _plan_look(self, found: int, limit: int, now: datetime) -> None:
-        """Whatever is due is looked for at once again where there may be more already."""
-        self.more_to_come = found > 0
-        if found == limit:
-            self.look_at[Lane.BULK] = now
-        elif found:
-            self.look_at[Lane.BULK] = now + LINGER
 
     def _hold(self, claims: Sequence[Claim], now: datetime) -> Sequence[Claim]:
         """Keeps the claims, but for suspects that there is no place for now."""
@@ -245,41 +231,12 @@ class Turn:
         )
         if again_at:
             life = replace(life, next_attempt_at=again_at)
-        self.unwritten[email.id] = (Settlement(email_id=email.id, token=claim.token, life=life), hand_off)
+        self.unwritten.add(Settlement(email_id=email.id, token=claim.token, life=life), hand_off)
 
     def write(self) -> None:
         """Writes the lives, as far as the store takes them."""
-        if self.unwritten:
-            self._write()
+        self.unwritten.write()
         self.suspects.leave_unless(self.held, self.unwritten)
-
-    def _write(self) -> None:
-        """A life whose claim has lapsed is refused; if the relay took the email, it is flagged and written all the same
-        while nobody else has claimed it."""
-        now = self.store.clock()
-        try:
-            self._end(self.store.settle([settlement for settlement, _ in self.unwritten.values()], now=now))
-            late = [
-                replace(settlement, life=replace(settlement.life, possible_duplicate=True))
-                for settlement, hand_off in self.unwritten.values()
-                if took(hand_off)
-            ]
-            if late:
-                self._end(self.store.settle_late(late, now=now))
-        except StoreError as error:
-            events.store_unavailable(error, worker=self.worker.name)
-            if isinstance(error, OutcomeUnknown):
-                self.perhaps_written.update(self.unwritten)
-            return
-        for email_id in self.unwritten.keys() - self.perhaps_written:
-            events.refused(self.unwritten[email_id][0])
-        self.unwritten.clear()
-        self.perhaps_written.clear()
-
-    def _end(self, written: Collection[str]) -> None:
-        for email_id in written:
-            settlement, _ = self.unwritten.pop(email_id)
-            events.written(settlement)
 
     def hand_back(self) -> None:
         """Ends the turn: nothing stays claimed, as far as the store can be told."""
