@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 from postroom.errors import SettingsError
 from postroom.intake import Intake
-from postroom.mail.retry import RetryPolicy
 from postroom.metrics import Numbers
 from postroom.queue.base import Queue
 from postroom.queue.memory import MemoryQueue
@@ -258,13 +257,3 @@ def _open_transport(settings: Settings) -> Transport:
         )
     with _blaming("POSTROOM_RELAY_CA_FILE"):
         return SmtpTransport(relay)
-
-
-def retry_policy(settings: Settings) -> RetryPolicy:
-    """The retry arithmetic's constants."""
-    return RetryPolicy(
-        base=timedelta(seconds=settings.retry_base_seconds),
-        cap=timedelta(seconds=settings.retry_cap_seconds),
-        route_delay=timedelta(seconds=settings.route_delay_seconds),
-        doubt_delay=timedelta(seconds=settings.doubt_delay_seconds),
-    )

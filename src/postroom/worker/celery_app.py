@@ -20,7 +20,7 @@ from postroom.metrics import Numbers
 from postroom.queue.celery.pool import ChildPool
 from postroom.settings import Settings
 from postroom.worker import tasks
-from postroom.worker.child import Children
+from postroom.worker.child import Child, Children
 from postroom.worker.stop import StopFlag
 
 MOST_CHILDREN = 256  # that have numbers of their own
@@ -38,7 +38,7 @@ def build(settings: Settings) -> Any:
     app.set_current()
     stop = StopFlag()
     numbers = Numbers(metrics.OF_WORKER, rows=MOST_CHILDREN) if settings.metrics_address else None
-    children = Children(settings, asked_to_stop=stop.is_set, numbers=numbers)
+    children = Children(lambda: Child(settings, asked_to_stop=stop.is_set, numbers=numbers))
     tasks.register(app, children)
     if numbers:  # first, so that no child counts before it has its row
         signals.worker_init.connect(lambda **_: _show(numbers, settings), weak=False)

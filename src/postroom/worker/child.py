@@ -151,17 +151,12 @@ class Child:
 class Children:
     """The child of the present process, made when it is first asked for; none is carried over a fork."""
 
-    def __init__(
-        self, settings: Settings, *, asked_to_stop: Callable[[], bool], numbers: Numbers | None = None
-    ) -> None:
-        self._settings = settings
-        self._asked_to_stop = asked_to_stop
-        self._numbers = numbers
+    def __init__(self, make: Callable[[], Child]) -> None:
+        self._make = make
         self._made: tuple[int, Child] | None = None
 
     def mine(self) -> Child:
         """This process's child."""
         if self._made is None or self._made[0] != os.getpid():
-            child = Child(self._settings, asked_to_stop=self._asked_to_stop, numbers=self._numbers)
-            self._made = os.getpid(), child
+            self._made = os.getpid(), self._make()
         return self._made[1]

@@ -3,7 +3,8 @@
 from datetime import timedelta
 from functools import partial
 
-from postroom import deliver, sweep, wiring
+from postroom import deliver, sweep
+from postroom.mail.retry import RetryPolicy
 from postroom.queue.base import Queue
 from postroom.settings import Settings
 from postroom.store.base import Store
@@ -13,8 +14,14 @@ PRUNE_SECONDS = 60.0
 
 def turn_settings_of(settings: Settings) -> deliver.TurnSettings:
     """The constants of a turn."""
+    policy = RetryPolicy(
+        base=timedelta(seconds=settings.retry_base_seconds),
+        cap=timedelta(seconds=settings.retry_cap_seconds),
+        route_delay=timedelta(seconds=settings.route_delay_seconds),
+        doubt_delay=timedelta(seconds=settings.doubt_delay_seconds),
+    )
     return deliver.TurnSettings(
-        policy=wiring.retry_policy(settings),
+        policy=policy,
         lease=timedelta(seconds=settings.lease_seconds),
         doubt_lease=timedelta(seconds=settings.doubt_lease_seconds),
         attempt_limit=timedelta(seconds=settings.attempt_seconds),
