@@ -40,6 +40,13 @@ def test_check_knows_the_postroom_that_is_running(start: Start) -> None:
     assert "cannot be listened on" in out
 
 
+def test_check_says_why_a_host_cannot_be_listened_on(tmp_path: Path) -> None:
+    code, out, _ = postroom("check", folder=tmp_path, POSTROOM_HOST="nosuch.invalid")
+    assert code == 1
+    assert "cannot be listened on (" in out
+    assert "Unknown error" not in out
+
+
 def test_check_says_that_the_relay_is_down(tmp_path: Path) -> None:
     code, out, _ = postroom("check", folder=tmp_path, POSTROOM_RELAY_URL="smtp://127.0.0.1:1")
     assert code == 1

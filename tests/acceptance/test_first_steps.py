@@ -88,5 +88,5 @@ def test_port_in_use_is_one_sentence(start: Start) -> None:
         timeout=20,
     )
     assert other.returncode == 1
-    assert f"cannot listen on 127.0.0.1:{port}" in other.stderr
+    assert f"cannot listen on 127.0.0.1:{port} (Address already in use); " in other.stderr
     assert len(other.stderr.strip().splitlines()) == 1

@@ -1,8 +1,6 @@
 """The command that says what is wrong with the configuration, all of it at once."""
 
 import json
-import os
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
@@ -14,8 +12,8 @@ import httpx
 from postroom import settings as settings_module
 from postroom import wiring
 from postroom.api.readiness import NEEDED, OK
+from postroom.cli import listening
 from postroom.cli.output import as_json, clear_errors, say, show
-from postroom.cli.run import address_of
 from postroom.errors import PostroomError, StoreLocked
 from postroom.settings import Settings
 
@@ -39,7 +37,7 @@ def check(as_json: bool) -> None:
     if not wiring.is_embedded(settings):
         parts |= {"broker": _broker, "results": _results}
     found: dict[str, dict[str, Any]] = {}
-    for name, ok, what in _results_of(parts, settings):
+    for name, ok, what in _answers_of(parts, settings):
         found[name] = {"ok": ok, "detail": what}
         if not as_json:
             say(f"{name:<7} {'ok' if ok else 'WRONG':<6} {what}")
@@ -49,7 +47,7 @@ def check(as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _results_of(parts: Mapping[str, Callable[[Settings], str]], settings: Settings) -> Iterator[tuple[str, bool, str]]:
+def _answers_of(parts: Mapping[str, Callable[[Settings], str]], settings: Settings) -> Iterator[tuple[str, bool, str]]:
     """Name, verdict and sentence of each part, as soon as they are known; all are asked at once."""
     with ThreadPoolExecutor(len(parts)) as pool:
         asked = {pool.submit(_try, step, settings): name for name, step in parts.items()}
@@ -125,15 +123,15 @@ def _metrics(settings: Settings) -> str:
 def _cannot_listen(host: str, port: int) -> str:
     """Why not; empty if it can be."""
     try:
-        with socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET):
+        with listening.bound(host, port):
             return ""
     except OSError as error:
-        return os.strerror(error.errno) if error.errno else str(error)  # `strerror` says the address once more
+        return listening.reason(error)
 
 
 def _parts_of_running(settings: Settings) -> Mapping[str, str]:
     """How the parts of the Postroom at this address are; nothing where there is none."""
-    address = address_of(settings.host, settings.port)
+    address = listening.address_of(settings.host, settings.port)
     try:
         if json.loads(_page(f"{address}/livez")) == {"status": OK}:
             return dict(json.loads(_page(f"{address}/readyz"))["parts"])

@@ -13,7 +13,8 @@ from postroom import settings as settings_module
 from postroom.api.app import create_app
 from postroom.api.counted import families
 from postroom.api.server import serve
-from postroom.cli.output import clear_errors, fail
+from postroom.cli.listening import address_of, greeting, listening
+from postroom.cli.output import clear_errors
 from postroom.metrics import Numbers
 from postroom.settings import Settings
 from postroom.worker.embedded import EmbeddedWorker
@@ -74,29 +75,6 @@ def quiet_signals() -> Iterator[None]:
     finally:
         for sig, handler in kept.items():
             signal.signal(sig, handler)
-
-
-def listening(settings: Settings) -> socket.socket:
-    """The listening socket; taken before anything else starts, so that a port in use costs nothing."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        fail(
-            f"cannot listen on {settings.host}:{settings.port} ({reason}); "
-            "is Postroom running already? POSTROOM_PORT and POSTROOM_HOST choose another address"
-        )
-
-
-def address_of(host: str, port: int) -> str:
-    """The address of an API that listens there."""
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def greeting(address: str, settings: Settings) -> str:
-    """Where it serves, for people."""
-    return f"Postroom serves {address}" + (f"   (documentation: {address}/docs)" if settings.docs else "")
 
 
 def _greet(postroom: wiring.Postroom, listener: socket.socket) -> None:

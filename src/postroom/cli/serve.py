@@ -17,8 +17,8 @@ from postroom import settings as settings_module
 from postroom.api.app import create_app
 from postroom.api.counted import families
 from postroom.api.server import serve as serve_until_stopped
+from postroom.cli.listening import address_of, greeting, listening
 from postroom.cli.output import clear_errors
-from postroom.cli.run import address_of, greeting, listening
 from postroom.errors import PostroomError
 from postroom.metrics import Numbers
 from postroom.settings import Settings
