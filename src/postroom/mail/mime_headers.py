@@ -7,6 +7,7 @@ import functools
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from urllib.parse import quote
 
 from postroom.mail import characters, encoded_word, lines
@@ -25,9 +26,6 @@ _DOUBTFUL = re.compile(r"[^A-Za-z0-9 ._()+@,-]")
 _LONGEST_ON_A_LINE = 60  # characters of a name; longer ones become encoded words, which can be folded
 _LEAST_ROOM = 28  # characters for an encoded word after a very long header name
 _PARAMETER_ROOM = 55
-
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def text(name: str, value: str) -> str:
@@ -77,10 +75,7 @@ def date(moment: datetime) -> str:
 @functools.lru_cache(maxsize=64)
 def _date(second: int) -> str:
     """Emails that leave together were mostly accepted together."""
-    utc = datetime.fromtimestamp(second, UTC)
-    iso = utc.isoformat()
-    day, month = _DAYS[utc.weekday()], _MONTHS[utc.month - 1]
-    return f"Date: {day}, {iso[8:10]} {month} {iso[:4]} {iso[11:19]} +0000\r\n"
+    return f"Date: {format_datetime(datetime.fromtimestamp(second, UTC))}\r\n"
 
 
 def message_id(name: str, value: str) -> str:
