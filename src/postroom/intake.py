@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 Result: TypeAlias = Added | KeyReused | Exception
 """What becomes of a submission; a `StoreError` in the place of an answer, or the unexpected."""
 
+_Waiting: TypeAlias = tuple[Submission, Callable[[Result], None]]
+"""A submission, and who takes what becomes of it."""
+
 MOST_IN_A_GROUP = 1000  # emails; bounds how long the last of a group waits for the first
 MOST_BYTES_IN_A_GROUP = 16 * 1024 * 1024  # of bodies and attachments; bounds how long one write takes, and how large
 
@@ -64,7 +67,7 @@ class Intake:
             crowded = len(group) > 1
             self._commit(group)
 
-    def _next_group(self, *, linger: bool) -> "list[_Waiting]":
+    def _next_group(self, *, linger: bool) -> list[_Waiting]:
         """What waits now, and under load what comes in the next moment; empty at the end."""
         one, self._left_over = self._left_over or self._waiting.get(), None
         if linger and one is not None:
@@ -87,7 +90,7 @@ class Intake:
         self._waiting.put(None)  # the end has come: for the next group
         return group
 
-    def _commit(self, group: "list[_Waiting]") -> None:
+    def _commit(self, group: list[_Waiting]) -> None:
         try:
             answers = self._add([submission for submission, _ in group], self._store.clock())
         except KeyBusy as error:
@@ -101,7 +104,7 @@ class Intake:
             for (_, take), answer in zip(group, answers, strict=True):
                 take(answer)
 
-    def _commit_key_by_key(self, group: "list[_Waiting]", error: KeyBusy) -> None:
+    def _commit_key_by_key(self, group: list[_Waiting], error: KeyBusy) -> None:
         """Others are using a key: only the submissions with that key are refused. Those without any stay together."""
         by_key: dict[object, list[_Waiting]] = {}
         for one in group:
@@ -112,7 +115,7 @@ class Intake:
         for apart in by_key.values():
             self._commit(apart)
 
-    def _commit_one_by_one(self, group: "list[_Waiting]", error: Exception) -> None:
+    def _commit_one_by_one(self, group: list[_Waiting], error: Exception) -> None:
         """One of the group cannot be stored at all: it must not take its neighbours with it."""
         if len(group) > 1:
             for one in group:
@@ -123,9 +126,6 @@ class Intake:
 
     def _add(self, submissions: Sequence[Submission], now: datetime) -> list[Added | KeyReused]:
         return self._store.add(submissions, now=now, wake_up_at=now + self._wake_up_after)
-
-
-_Waiting = tuple[Submission, Callable[[Result], None]]
 
 
 def _bytes_of(one: _Waiting) -> int:
