@@ -30,20 +30,11 @@ class Readiness:
         queue: Queue | None,
         relay_is_down: Callable[[], bool] | None = None,
     ) -> None:
-        def ping_store() -> str:
-            try:
-                store.ping()
-            except StoreFull:
-                return "its disk is full: free some space"  # not which disk: anybody may ask
-            except StoreError:
-                return "does not answer, or cannot be written"
-            return OK
-
         self._intake = intake
         self._relay_is_down = relay_is_down
-        self._probes = {"store": _Probe(ping_store)}
+        self._probes = {"store": _Probe(lambda: _ping_store(store))}
         if queue is not None:
-            self._probes["broker"] = _Probe(lambda: _ping(queue))
+            self._probes["broker"] = _Probe(lambda: _ping_broker(queue))
         self._known: Mapping[str, str] = {}
         self._known_at = -FRESH_SECONDS
         self._lock = asyncio.Lock()
@@ -66,7 +57,17 @@ class Readiness:
         return {**parts, "relay": RELAY_DOWN if self._relay_is_down() else OK}
 
 
-def _ping(queue: Queue) -> str:
+def _ping_store(store: Store) -> str:
+    try:
+        store.ping()
+    except StoreFull:
+        return "its disk is full: free some space"  # not which disk: anybody may ask
+    except StoreError:
+        return "does not answer, or cannot be written"
+    return OK
+
+
+def _ping_broker(queue: Queue) -> str:
     try:
         queue.ping()
     except QueueUnavailable:
