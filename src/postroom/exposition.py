@@ -31,11 +31,11 @@ BOOKS_PATIENCE_SECONDS = 2.0  # of who asks for them; what was counted before mu
 BOOKS_SHARE = 0.02  # of the time, at most, that counting them takes: a million emails may take a second
 
 
-def serve(address: str, *collectors: Collector) -> None:
+def serve(address: str, numbers: Numbers, *further: Collector) -> None:
     """Serves `/metrics` at `host:port` from a thread of this process, until it ends; a process that is forked from it
     lets go of the port. Raises `SettingsError` when the address cannot be had."""
     registry = CollectorRegistry(auto_describe=False)
-    for collector in collectors:
+    for collector in (CounterCollector(numbers), *further):
         registry.register(collector)
     parts = urlsplit(f"//{address}")
     try:

@@ -60,9 +60,7 @@ def _numbers(settings: Settings) -> Numbers | None:
 def _show_numbers(postroom: wiring.Postroom) -> None:
     if postroom.numbers and postroom.settings.metrics_address:
         store_collector = exposition.StoreCollector(store=postroom.store, queue=None)
-        exposition.serve(
-            postroom.settings.metrics_address, exposition.CounterCollector(postroom.numbers), store_collector
-        )
+        exposition.serve(postroom.settings.metrics_address, postroom.numbers, store_collector)
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def _shown_numbers(settings: Settings) -> Numbers | None:
     if settings.metrics_address is None:
         return None
     numbers = Numbers([*families(), *metrics.OF_API], rows=settings.api_processes)
-    exposition.serve(settings.metrics_address, exposition.CounterCollector(numbers))
+    exposition.serve(settings.metrics_address, numbers)
     return numbers
 
 

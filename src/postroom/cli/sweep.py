@@ -37,7 +37,7 @@ def run_sweep() -> None:
     with closing(wiring.open_store(settings, numbers)) as store, closing(wiring.open_queue(settings)) as queue:
         if numbers and settings.metrics_address:
             store_collector = exposition.StoreCollector(store=store, queue=queue)
-            exposition.serve(settings.metrics_address, exposition.CounterCollector(numbers), store_collector)
+            exposition.serve(settings.metrics_address, numbers, store_collector)
         _sweep_until(stop, settings, store=store, queue=queue)
     log.info("stopped")
 

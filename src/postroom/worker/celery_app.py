@@ -50,7 +50,7 @@ def build(settings: Settings) -> Any:
 def _show(numbers: Numbers, settings: Settings) -> None:
     """Shows what all child processes count; ends a worker that cannot."""
     try:
-        exposition.serve(settings.metrics_address or "", exposition.CounterCollector(numbers))
+        exposition.serve(settings.metrics_address or "", numbers)
     except SettingsError as error:
         sys.stderr.write(f"postroom: {error}\n")
         sys.exit(2)
