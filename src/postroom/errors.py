@@ -58,7 +58,7 @@ class MissingMember(InvalidInput):
 
 
 class InvalidAttachment(InvalidInput):
-    """An attachment has neither content nor path, cannot be decoded, or is too large."""
+    """An attachment has no content, cannot be decoded, is too large, or is otherwise not what can be attached."""
 
 
 class EmailNotFound(PostroomError):

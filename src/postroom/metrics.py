@@ -69,7 +69,7 @@ OUTCOMES = Family(
 )
 ATTEMPT_SECONDS = Family(
     name="postroom_attempt_duration_seconds",
-    text="How long attempts took, from taking a connection to the relay until the relay's last reply.",
+    text="How long attempts took, a wait for a connection to the relay included, until the relay's last reply.",
     bounds=ATTEMPT_BOUNDS,
 )
 SETTLED = Family(

@@ -200,8 +200,8 @@ class EmailIn(Sent):
     )
     on_uncertain: Literal["resend", "hold"] | None = Field(
         None,
-        description="What to do when a crash leaves unknown whether the email was sent: `resend` (at least once, the"
-        " default) or `hold` (at most once).",
+        description="What to do when a crash, or a relay that stays silent, leaves unknown whether the email was sent:"
+        " `resend` (at least once, the default) or `hold` (at most once).",
     )
     template: Nothing = Field(None, description="Not offered.")
     topic_id: Nothing = Field(None, description="Not offered.")

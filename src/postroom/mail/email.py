@@ -23,7 +23,7 @@ class Status(StrEnum):
     BOUNCED = "bounced"  # every recipient was refused for good
     COMPLAINED = "complained"  # the recipient reported it as unwanted
     FAILED = "failed"  # Postroom stopped trying, for a stated reason
-    UNCERTAIN = "uncertain"  # may have been delivered; held for a decision because its sender chose `hold`
+    UNCERTAIN = "uncertain"  # may have been delivered; held for a decision: sending it again might make a second copy
     CANCELED = "canceled"  # its sender called it back in time
     SUPPRESSED = "suppressed"  # every recipient is on the suppression list
 
@@ -63,7 +63,7 @@ class Lane(StrEnum):
 
 
 class OnUncertain(StrEnum):
-    """What to do when a crash leaves it open whether the relay took the email."""
+    """What to do when a crash, or a relay that stays silent, leaves it open whether the relay took the email."""
 
     RESEND = "resend"  # at least once: try again, flagged `possible_duplicate`
     HOLD = "hold"  # at most once: wait as `uncertain` for a decision
@@ -81,7 +81,7 @@ class Address:
 @quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """One attachment. `size` is in bytes, decoded. `content` is None where a store left it out (listings, claims)."""
+    """One attachment. `size` is in bytes, decoded. `content` is None in what stores return: see `Store.attachments`."""
 
     filename: str | None
     content_type: str

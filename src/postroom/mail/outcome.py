@@ -16,7 +16,7 @@ class Verdict(StrEnum):
     REJECTED = "rejected"  # 5xx to MAIL, DATA, the body or the final dot: the email itself is refused for good
     UNCERTAIN = "uncertain"  # the final dot was written, no certain reply came: it may have been delivered (RFC 1047)
     ROUTE = "route"  # the relay is down, or refuses us: says nothing about the email, costs no attempt
-    RELEASED = "released"  # handed back untried: shutdown, or the fence refused; costs no attempt
+    RELEASED = "released"  # handed back untried, as at a stop, or where the fence refused; costs no attempt
 
 
 NO_ATTEMPT = frozenset({Verdict.ROUTE, Verdict.RELEASED})  # they say nothing about the email

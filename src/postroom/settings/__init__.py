@@ -97,7 +97,11 @@ class Settings(BaseSettings):
     )
     max_backlog: Count = Field(1_000_000, description="Unfinished emails in the store; with more, submissions get 503.")
     header_seconds: Seconds = Field(10, description="How long a client may take to send its request head.")
-    body_seconds: Seconds = Field(15, description="How long a client may pause while it sends a body.")
+    body_seconds: Seconds = Field(
+        15,
+        description="How long a client may pause while it sends a body or reads an answer; less than 1 KiB/s over so"
+        " long counts as a pause.",
+    )
     keep_alive_seconds: Seconds = Field(  # longer than clients and proxies keep theirs: whoever reuses it closes it
         65, description="How long an idle client connection is kept; clients and proxies should close theirs sooner."
     )

@@ -1,8 +1,9 @@
 """The store port: the transitions of an email's life, each one atomic, in the words of the trade.
 
-Every method takes `now` from `clock()`, the store's own clock, so that leases mean the same on every host. Every
-method may raise `StoreUnavailable` (nothing written) or `OutcomeUnknown`, within about three seconds.
-Methods may be called from many threads, and from many processes where the adapter is not an embedded one.
+Every method takes `now` from `clock()`, the store's own clock, so that leases mean the same on every host; only
+`recover` takes it from `lapse_clock()`. Every method may raise `StoreUnavailable` (nothing written) or
+`OutcomeUnknown`, within about three seconds. Methods may be called from many threads, and from many processes where
+the adapter is not an embedded one.
 
 A record that cannot be read (damaged, or of a newer Postroom) is reported as `email unreadable`, left as it is, and
 harms no other: steps and pages that concern many pass over it. Who asks for it alone gets a `StoreError`.
