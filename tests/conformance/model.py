@@ -67,9 +67,13 @@ class Known:
         """Its claim has lapsed."""
         life, token = self.life, self.token if self.fenced else None
         if self.fenced:
-            choice = self.email.on_uncertain
             life = lifecycle.lapse_after_fence(
-                life, now=now, again_at=now + DOUBT_DELAY, worker="w", on_uncertain=choice
+                life,
+                now=now,
+                again_at=now + DOUBT_DELAY,
+                worker="w",
+                on_uncertain=self.email.on_uncertain,
+                max_attempts=self.email.max_attempts,
             )
         else:
             life = lifecycle.lapse_before_fence(life, now=now, again_at=now, worker="w")

@@ -51,7 +51,8 @@ class Play:
         due = self.now + max(number - 3, 0) * HOUR
         lane, choice = LANES[number % 3], list(OnUncertain)[chosen[0] % 2]
         build = make.scheduled(self.now, due) if due > self.now else make.email(self.now)
-        email = make.email(self.now, lane=lane, on_uncertain=choice, life=build.life)
+        most = (1, 2, 25)[number % 3]
+        email = make.email(self.now, lane=lane, on_uncertain=choice, max_attempts=most, life=build.life)
         self.store.add([make.submission(email)], now=self.now, wake_up_at=self.now + PUBLISHED_FOR)
         self.known[email.id] = Known(email, email.life, due if due > self.now else self.now + PUBLISHED_FOR)
 

@@ -171,11 +171,20 @@ def test_claim_that_lapsed_after_the_fence_ends_as_the_email_says(store: Store, 
     late = now + LEASE
     assert store.recover(10, now=late, doubt_delay=DELAY) == 1
     life = lifecycle.lapse_after_fence(
-        claim.email.life, now=late, again_at=late + DELAY, worker="w1", on_uncertain=choice
+        claim.email.life, now=late, again_at=late + DELAY, worker="w1", on_uncertain=choice, max_attempts=25
     )
     assert found(store, email).life == life
     again = store.claim_due(10, worker="w2", now=late + DELAY, lease=LEASE)
     assert len(again) == (choice is OnUncertain.RESEND)
+
+
+def test_last_attempt_that_lapsed_after_the_fence_is_held(store: Store) -> None:
+    now = store.clock()
+    email, claim = claimed(store, now, max_attempts=1)
+    store.fence({email.id: claim.token}, now=now, lease=LEASE)
+    assert store.recover(10, now=now + LEASE, doubt_delay=DELAY) == 1
+    assert found(store, email).life.status is Status.UNCERTAIN
+    assert published(store, now + LEASE + HOUR) == []
 
 
 def test_email_in_doubt_is_not_sent_again_before_its_delay(store: Store) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -206,6 +207,12 @@ def test_last_crash_allowed_makes_it_failed() -> None:
     assert gone.last_error.kind == "poison"
 
 
+def lapsed_after_the_fence(before: Life, *, on_uncertain: OnUncertain = OnUncertain.RESEND) -> Life:
+    return lifecycle.lapse_after_fence(
+        before, now=NOW, again_at=NOW + HOUR, worker="w", on_uncertain=on_uncertain, max_attempts=25
+    )
+
+
 @pytest.mark.parametrize(
     ("choice", "status", "recipient", "again_at"),
     [
@@ -216,9 +223,7 @@ def test_last_crash_allowed_makes_it_failed() -> None:
 def test_lapse_after_the_fence_is_flagged_and_goes_as_its_sender_chose(
     choice: OnUncertain, status: Status, recipient: RecipientStatus, again_at: datetime | None
 ) -> None:
-    doubtful = lifecycle.lapse_after_fence(
-        life(Status.SENDING), now=NOW, again_at=NOW + HOUR, worker="w", on_uncertain=choice
-    )
+    doubtful = lapsed_after_the_fence(life(Status.SENDING), on_uncertain=choice)
     assert (doubtful.possible_duplicate, doubtful.crash_count) == (True, 1)
     assert doubtful.last_error
     assert (doubtful.last_error.kind, doubtful.last_error.permanent) == ("uncertain", False)
@@ -227,8 +232,15 @@ def test_lapse_after_the_fence_is_flagged_and_goes_as_its_sender_chose(
 
 def test_last_crash_allowed_is_not_followed_by_another_copy() -> None:
     worn = life(Status.SENDING, crash_count=lifecycle.CRASHES_ALLOWED - 1)
-    held = lifecycle.lapse_after_fence(worn, now=NOW, again_at=NOW + HOUR, worker="w", on_uncertain=OnUncertain.RESEND)
+    held = lapsed_after_the_fence(worn)
     assert (held.status, states(held), held.next_attempt_at) == (Status.UNCERTAIN, [R.UNCERTAIN], None)
+
+
+@pytest.mark.parametrize("last", [{"attempts": 25}, {"expires_at": NOW + HOUR}], ids=["attempts", "age"])
+def test_last_attempt_that_lapsed_after_the_fence_has_neither_failed_nor_is_followed_by_another(last: Any) -> None:
+    held = lapsed_after_the_fence(life(Status.SENDING, **last))
+    assert (held.status, states(held), held.next_attempt_at) == (Status.UNCERTAIN, [R.UNCERTAIN], None)
+    assert held.possible_duplicate
 
 
 # -- the status of the whole

@@ -44,8 +44,14 @@ def settle(email: Email, now: datetime, random: Random) -> Life:
 def lapse(email: Email, now: datetime, random: Random) -> Life:
     if random.random() < 0.5:
         return lifecycle.lapse_before_fence(email.life, now=now, again_at=now, worker="w")
-    choice = email.on_uncertain
-    return lifecycle.lapse_after_fence(email.life, now=now, again_at=now + SECOND, worker="w", on_uncertain=choice)
+    return lifecycle.lapse_after_fence(
+        email.life,
+        now=now,
+        again_at=now + SECOND,
+        worker="w",
+        on_uncertain=email.on_uncertain,
+        max_attempts=email.max_attempts,
+    )
 
 
 STEPS: dict[Step, frozenset[Status]] = {  # each with the states in which it may be taken

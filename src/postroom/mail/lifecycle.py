@@ -185,10 +185,12 @@ def lapse_before_fence(life: Life, *, now: datetime, again_at: datetime, worker:
     return move(counted, S.QUEUED, next_attempt_at=again_at)
 
 
-def lapse_after_fence(life: Life, *, now: datetime, again_at: datetime, worker: str, on_uncertain: OnUncertain) -> Life:
+def lapse_after_fence(
+    life: Life, *, now: datetime, again_at: datetime, worker: str, on_uncertain: OnUncertain, max_attempts: int
+) -> Life:
     """A claim ran out after the final dot may have been written: flagged, then sent again or held, as its sender
-    chose; held as well after the third crash in a row, or an email that breaks whoever sends it would go out again and
-    again."""
+    chose; held as well where there is no further attempt, and after the third crash in a row, or an email that breaks
+    whoever sends it would go out again and again."""
     crashes = life.crash_count + 1
     error = LastError(
         kind="uncertain",
@@ -200,7 +202,8 @@ def lapse_after_fence(life: Life, *, now: datetime, again_at: datetime, worker: 
     )
     doubtful = replace(life, possible_duplicate=True, crash_count=crashes, last_error=error)
     doubtful = note(doubtful, "outcome_unknown", now, {"worker": worker, "crashes": crashes})
-    if on_uncertain is OnUncertain.RESEND and crashes < CRASHES_ALLOWED:
+    was_last = crashes >= CRASHES_ALLOWED or life.attempts >= max_attempts or again_at >= life.expires_at
+    if on_uncertain is OnUncertain.RESEND and not was_last:
         return move(doubtful, S.QUEUED, next_attempt_at=again_at)
     recipients = _pending_become(doubtful, RecipientStatus.UNCERTAIN, now, message="may have been delivered")
     return move(doubtful, S.UNCERTAIN, recipients=recipients, next_attempt_at=None)

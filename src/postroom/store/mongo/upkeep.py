@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 from operator import itemgetter
+from typing import Any
 
 from pymongo import DeleteMany, UpdateMany, UpdateOne
 from pymongo.client_session import ClientSession
@@ -98,11 +99,21 @@ def _barred(
 
 def _free(connection: Connection, barred: Mapping[str, Lease], now: datetime, doubt_delay: timedelta) -> int:
     """Gives other lives to the emails whose claims have lapsed; returns how many."""
+    found = _still_naming(connection, barred)
+    most = _most_attempts(connection, [d["_id"] for d in found if barred[d["lease"]].lapsed[d["_id"]].fenced])
     freed = reading.readable(
-        _still_naming(connection, barred),
-        lambda d: _unless_changed(d, _after_lapse(d, barred[d["lease"]], now, doubt_delay)),
+        found,
+        lambda d: _unless_changed(d, _after_lapse(d, barred[d["lease"]], now, doubt_delay, most)),
     )
     return _write(connection, [update for _, update in freed])
+
+
+def _most_attempts(connection: Connection, ids: Sequence[str]) -> Mapping[str, Any]:
+    """How many attempts each of these emails may have, as it stands with their contents."""
+    if not ids:
+        return {}
+    found = connection.contents.find({"_id": {"$in": ids}}, {"max_attempts": 1}, batch_size=len(ids) + 1)
+    return {content["_id"]: content.get("max_attempts") for content in found}
 
 
 def _forget(connection: Connection, barred: Mapping[str, Lease], now: datetime) -> None:
@@ -213,7 +224,9 @@ def _unless_changed(document: Document, update: Document) -> UpdateOne:
     return UpdateOne(lives.unchanged(document), update, hint="_id_")
 
 
-def _after_lapse(document: Document, lease: Lease, now: datetime, doubt_delay: timedelta) -> Document:
+def _after_lapse(
+    document: Document, lease: Lease, now: datetime, doubt_delay: timedelta, most_attempts: Mapping[str, Any]
+) -> Document:
     """The update for an email whose claim has lapsed. A fenced one keeps the token, in case its worker comes back."""
     life = lives.life_of(document)
     if lease.worker == leases.UNKNOWN:
@@ -223,9 +236,13 @@ def _after_lapse(document: Document, lease: Lease, now: datetime, doubt_delay: t
     if not lease.lapsed[document["_id"]].fenced:
         life = lifecycle.lapse_before_fence(life, now=now, again_at=now, worker=lease.worker)
         return lives.new_life(life, now=now, last_claim=None)
-    choice = OnUncertain(document["on_uncertain"])
     life = lifecycle.lapse_after_fence(
-        life, now=now, again_at=now + doubt_delay, worker=lease.worker, on_uncertain=choice
+        life,
+        now=now,
+        again_at=now + doubt_delay,
+        worker=lease.worker,
+        on_uncertain=OnUncertain(document["on_uncertain"]),
+        max_attempts=most_attempts[document["_id"]],
     )
     return lives.new_life(life, now=now, last_claim={"token": lease.token, "end": "lapsed"})
 

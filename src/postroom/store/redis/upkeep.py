@@ -128,5 +128,11 @@ def _after_lapse(record: Record, *, now: datetime, doubt_delay: timedelta) -> Li
     worker = held.worker.decode()
     if held.fenced != b"1":
         return lifecycle.lapse_before_fence(email.life, now=now, again_at=now, worker=worker)
-    again_at, choice = now + doubt_delay, email.on_uncertain
-    return lifecycle.lapse_after_fence(email.life, now=now, again_at=again_at, worker=worker, on_uncertain=choice)
+    return lifecycle.lapse_after_fence(
+        email.life,
+        now=now,
+        again_at=now + doubt_delay,
+        worker=worker,
+        on_uncertain=email.on_uncertain,
+        max_attempts=email.max_attempts,
+    )

@@ -189,8 +189,14 @@ def _after_lapse(row: Row, now: datetime, doubt_delay: timedelta) -> Life:
     life, worker = decoding.life_of(row), row.lease_worker
     if not row.fenced:
         return lifecycle.lapse_before_fence(life, now=now, again_at=now, worker=worker)
-    choice = OnUncertain(row.on_uncertain)
-    return lifecycle.lapse_after_fence(life, now=now, again_at=now + doubt_delay, worker=worker, on_uncertain=choice)
+    return lifecycle.lapse_after_fence(
+        life,
+        now=now,
+        again_at=now + doubt_delay,
+        worker=worker,
+        on_uncertain=OnUncertain(row.on_uncertain),
+        max_attempts=row.max_attempts,
+    )
 
 
 def _numbers(listed: Iterable[Row]) -> Value:
