@@ -9,7 +9,6 @@ from postroom.store.base import Settlement
 from tests.make import LEASE, SECOND
 
 DOUBT_DELAY = 60 * SECOND
-LATE_FROM = frozenset({Status.QUEUED, Status.RETRYING, Status.UNCERTAIN})
 
 
 @dataclass(slots=True)
@@ -89,9 +88,12 @@ class Known:
 
     def settle_late(self, settlement: Settlement, now: datetime) -> bool:
         """Somebody comes too late; says whether that still counts."""
-        if self.lapsed_token != settlement.token or self.life.status not in LATE_FROM:
+        if self.lapsed_token != settlement.token:
             return False
-        self.becomes(settlement.life, now)
+        life = lifecycle.succeed_late(self.life, settlement.life)
+        if life is None:
+            return False
+        self.becomes(life, now)
         self.lapsed_token = None
         return True
 

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import pytest
 
+from postroom.mail import lifecycle
 from postroom.mail.email import Email, Life, OnUncertain, Status
 from postroom.store.base import Claim, Settlement, Store
 from tests import make
@@ -141,11 +142,27 @@ def test_email_handed_back_is_published_again_at_once(store: Store) -> None:
 def test_late_success_is_written_while_nobody_else_has_begun(store: Store, choice: OnUncertain, status: Status) -> None:
     now = store.clock()
     email, claim = in_doubt(store, now, on_uncertain=choice)
-    assert life(store, email).status is status
+    lapsed = life(store, email)
+    assert lapsed.status is status
     settlement = make.sent(claim, now)
     assert store.settle_late([settlement], now=now + HOUR) == {email.id}
-    assert life(store, email) == settlement.life
+    assert life(store, email) == lifecycle.succeed_late(lapsed, settlement.life)
     assert store.claim_due(10, worker="w", now=now + 2 * HOUR, lease=LEASE) == []
+
+
+def test_late_success_leaves_what_happened_meanwhile_on_the_timeline(store: Store) -> None:
+    now = store.clock()
+    email, claim = in_doubt(store, now, on_uncertain=OnUncertain.HOLD)
+    store.retry(ACCOUNT, email.id, now=now + HOUR, max_age=100 * HOUR, wake_up_at=now)
+    assert store.settle_late(late(claim, now), now=now + HOUR) == {email.id}
+    assert [line.event for line in life(store, email).timeline] == ["outcome_unknown", "retried_by_hand", "sent"]
+
+
+def test_late_success_of_some_recipients_is_written_and_the_others_are_tried_again(store: Store) -> None:
+    now = store.clock()
+    email, claim = in_doubt(store, now, on_uncertain=OnUncertain.HOLD)
+    assert store.settle_late([make.retrying(claim, now, now + HOUR)], now=now) == {email.id}
+    assert make.claimed(store, now + HOUR, email)
 
 
 def test_late_success_is_written_once(store: Store) -> None:

@@ -100,7 +100,7 @@ def test_delivering_looks_through_nothing(plans: Plans) -> None:
         claims.renew(tokens, now=NOW, lease=LEASE),
         claims.fence(tokens, now=NOW, lease=LEASE),
         claims.settle([make.sent(claim, NOW) for claim in held[:2]], now=NOW),
-        claims.settle([make.sent(claim, NOW) for claim in held[2:]], now=NOW, late=True),
+        claims.settle_late([make.sent(claim, NOW) for claim in held[2:]], now=NOW),
         reading.get_many([(ACCOUNT, held[0].email.id), (ACCOUNT, "unknown")]),
         reading.attachments(held[0].email.id),
     ):

@@ -80,6 +80,11 @@ def test_count_that_is_no_number_begins_anew() -> None:
     assert noted.timeline[-1].detail == {"count": 2}
 
 
+def test_timeline_never_goes_back_in_time() -> None:
+    noted = lifecycle.note(lifecycle.note(life(Status.QUEUED), "queued", NOW + SECOND), "canceled", NOW)
+    assert [line.at for line in noted.timeline] == [NOW + SECOND, NOW + SECOND]
+
+
 def test_long_timeline_keeps_its_first_and_its_newest_events() -> None:
     noted = life(Status.QUEUED)
     for number in range(3 * TIMELINE_LIMIT):
@@ -241,6 +246,23 @@ def test_last_attempt_that_lapsed_after_the_fence_has_neither_failed_nor_is_foll
     held = lapsed_after_the_fence(life(Status.SENDING, **last))
     assert (held.status, states(held), held.next_attempt_at) == (Status.UNCERTAIN, [R.UNCERTAIN], None)
     assert held.possible_duplicate
+
+
+def test_late_success_goes_on_with_the_life_that_began_meanwhile() -> None:
+    before = life(Status.SENDING, attempts=1)
+    late = lifecycle.note(replace(before, status=Status.SENT, next_attempt_at=None), "sent", NOW)
+    lapsed = lapsed_after_the_fence(before, on_uncertain=OnUncertain.HOLD)
+    again = lifecycle.retry(lapsed, now=NOW + HOUR, max_age=HOUR)
+    ended = lifecycle.succeed_late(again, late)
+    assert ended
+    assert (ended.status, ended.possible_duplicate, ended.expires_at) == (Status.SENT, True, again.expires_at)
+    lines = [(line.event, line.at) for line in ended.timeline]
+    assert lines == [("outcome_unknown", NOW), ("retried_by_hand", NOW + HOUR), ("sent", NOW + HOUR)]
+
+
+@pytest.mark.parametrize("status", sorted(set(Status) - lifecycle.LATE_SUCCESS_FROM))
+def test_late_success_comes_too_late_where_others_were_faster(status: Status) -> None:
+    assert lifecycle.succeed_late(life(status), life(Status.SENT)) is None
 
 
 # -- the status of the whole

@@ -1,7 +1,6 @@
 """Lives that a turn knows and the store does not have yet. While the store is away, nobody else knows them."""
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from postroom.deliver import events
 from postroom.deliver.held import took
@@ -31,17 +30,13 @@ class Unwritten:
 
     def write(self) -> None:
         """Writes what the store takes; while it is away, all is kept. A life whose claim has lapsed is refused; if the
-        relay took the email, it is flagged and written all the same while nobody else has claimed it."""
+        relay took the email, it is written all the same, flagged, while nobody else has claimed the email."""
         if not self._kept:
             return
         now = self._store.clock()
         try:
             self._end(self._store.settle([settlement for settlement, _ in self._kept.values()], now=now))
-            late = [
-                replace(settlement, life=replace(settlement.life, possible_duplicate=True))
-                for settlement, hand_off in self._kept.values()
-                if took(hand_off)
-            ]
+            late = [settlement for settlement, hand_off in self._kept.values() if took(hand_off)]
             if late:
                 self._end(self._store.settle_late(late, now=now))
         except StoreError as error:

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import reduce
+from itertools import takewhile
 
 from postroom.errors import WrongState
 from postroom.mail.email import (
@@ -21,7 +23,7 @@ from postroom.mail.quick import changed
 S = Status
 MOVES: Mapping[Status, frozenset[Status]] = {
     S.SCHEDULED: frozenset({S.SCHEDULED, S.QUEUED, S.SENDING, S.CANCELED, S.FAILED}),
-    S.QUEUED: frozenset({S.SENDING, S.CANCELED, S.FAILED, S.SENT, S.UNCERTAIN}),
+    S.QUEUED: frozenset({S.SENDING, S.CANCELED, S.FAILED, S.SENT, S.UNCERTAIN, S.RETRYING}),
     S.SENDING: frozenset({S.QUEUED, S.RETRYING, S.SENT, S.BOUNCED, S.FAILED, S.UNCERTAIN}),
     S.RETRYING: frozenset({S.SENDING, S.CANCELED, S.FAILED, S.SENT, S.UNCERTAIN}),
     S.SENT: frozenset({S.DELIVERED, S.BOUNCED, S.COMPLAINED}),
@@ -29,7 +31,7 @@ MOVES: Mapping[Status, frozenset[Status]] = {
     S.BOUNCED: frozenset({S.DELIVERED}),
     S.COMPLAINED: frozenset(),
     S.FAILED: frozenset({S.QUEUED}),
-    S.UNCERTAIN: frozenset({S.QUEUED, S.SENT}),
+    S.UNCERTAIN: frozenset({S.QUEUED, S.SENT, S.RETRYING, S.UNCERTAIN}),
     S.CANCELED: frozenset({S.QUEUED}),
     S.SUPPRESSED: frozenset(),
 }
@@ -38,6 +40,7 @@ FINAL = frozenset({S.SENT, S.DELIVERED, S.BOUNCED, S.COMPLAINED, S.FAILED, S.CAN
 CLAIMABLE = frozenset({S.SCHEDULED, S.QUEUED, S.RETRYING})
 CANCELABLE = CLAIMABLE
 RETRYABLE = frozenset({S.FAILED, S.UNCERTAIN, S.CANCELED})
+LATE_SUCCESS_FROM = frozenset({S.QUEUED, S.RETRYING, S.UNCERTAIN})
 
 TIMELINE_LIMIT = 50
 CRASHES_ALLOWED = 3
@@ -58,8 +61,10 @@ def note(life: Life, event: str, at: datetime, detail: Mapping[str, Json] | None
 
 
 def lengthened(timeline: tuple[Event, ...], line: Event) -> tuple[Event, ...]:
-    """The timeline with one more event. Equal neighbours fold into one with a `count`; the first and the newest 49 are
-    kept."""
+    """The timeline with one more event, which is not earlier than the last: clocks of hosts differ by a bit. Equal
+    neighbours fold into one with a `count`; the first and the newest 49 are kept."""
+    if timeline and line.at < timeline[-1].at:
+        line = replace(line, at=timeline[-1].at)
     last = timeline[-1] if len(timeline) > 1 else None
     if last is not None and _same(last, line):
         count = last.detail.get("count", 1)
@@ -207,6 +212,23 @@ def lapse_after_fence(
         return move(doubtful, S.QUEUED, next_attempt_at=again_at)
     recipients = _pending_become(doubtful, RecipientStatus.UNCERTAIN, now, message="may have been delivered")
     return move(doubtful, S.UNCERTAIN, recipients=recipients, next_attempt_at=None)
+
+
+def succeed_late(life: Life, late: Life) -> Life | None:
+    """A worker thought dead got a 2xx after its claim had lapsed: what it made of the life that it had claimed, `late`,
+    takes the place of the one that began with the lapse, whose timeline goes on. None where others were faster."""
+    if life.status not in LATE_SUCCESS_FROM:
+        return None
+    told = takewhile(lambda line: line not in life.timeline, reversed(late.timeline))
+    came_to = replace(
+        late,
+        status=life.status,
+        scheduled_at=life.scheduled_at,
+        expires_at=life.expires_at,
+        possible_duplicate=True,
+        timeline=reduce(lengthened, reversed([*told]), life.timeline),
+    )
+    return move(came_to, late.status)
 
 
 def status_of(recipients: tuple[Recipient, ...], otherwise: Status) -> Status:

@@ -157,7 +157,8 @@ class Store(Protocol):
 
     def settle_late(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
         """A worker thought dead got a 2xx after its fenced claim had lapsed. While nobody else has claimed the email
-        since (queued, retrying or uncertain), its life is replaced all the same; returns the ids that were written."""
+        since (queued, retrying or uncertain), its life goes on with that (`lifecycle.succeed_late`); returns the ids
+        that were written."""
 
     def attachments(self, email_id: str) -> list[bytes]:
         """The contents of an email's attachments, in order. Raises `Unreadable` where they make no sense."""

@@ -1,17 +1,16 @@
 """The claims of workers: kept, fenced and settled, many at once. How they are taken: see `taking`."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from pymongo import UpdateMany
+from pymongo import UpdateMany, UpdateOne
 
+from postroom.mail import lifecycle
 from postroom.store.base import Settlement
-from postroom.store.mongo import faults, leases, lives
+from postroom.store.mongo import faults, leases, lives, reading
 from postroom.store.mongo.connection import Connection
 from postroom.store.mongo.document import Document
-
-_NOT_HELD_SINCE = ["queued", "retrying", "uncertain"]
 
 
 def renew(connection: Connection, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
@@ -26,9 +25,8 @@ def fence(connection: Connection, tokens: Mapping[str, str], *, now: datetime, l
     return leases.fence(connection, open_ones, now, lease) if open_ones else set()
 
 
-def settle(connection: Connection, settlements: Sequence[Settlement], *, now: datetime, late: bool = False) -> set[str]:
-    """Writes new lives where the claim still holds; `late`, where it was fenced, has lapsed and was the last. Returns
-    the ids written; should some have been refused, the mark of this call tells which."""
+def settle(connection: Connection, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
+    """Writes new lives where the claim still holds; returns the ids written."""
     if not settlements:
         return set()
     mark = uuid.uuid4().hex
@@ -37,19 +35,43 @@ def settle(connection: Connection, settlements: Sequence[Settlement], *, now: da
         by_token.setdefault(settlement.token, []).append(settlement)
     updates: list[UpdateMany] = []
     for token, some in by_token.items():
-        held = _lapsed(token) if late else {"lease": token}
-        last_claim = {"token": token, "end": "settled", "mark": mark}
+        last_claim = _settled(token, mark)
         fields = {s.email_id: lives.fields_of_new_life(s.life, now=now, last_claim=last_claim) for s in some}
+        held = {"lease": token}
         updates += [UpdateMany({**which, **held}, change, hint="_id_") for which, change in lives.replacing(fields)]
-    written = {s.email_id for s in settlements}
-    if faults.twice(lambda: connection.emails.bulk_write(updates, ordered=False)).matched_count < len(settlements):
-        found = connection.emails.find(
-            {"_id": {"$in": list(written)}, "last_claim.mark": mark}, {"_id": 1}, hint="_id_"
-        )
-        written = {document["_id"] for document in found}
+    written = _written(connection, updates, [s.email_id for s in settlements], mark)
     for token, some in by_token.items():
         connection.ended.add(token, [s.email_id for s in some if s.email_id in written])
     return written
+
+
+def settle_late(connection: Connection, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
+    """Lets lives go on with these where the claim was fenced, has lapsed and was the last; returns the ids written."""
+    mark = uuid.uuid4().hex
+    late = {(s.email_id, s.token): s.life for s in settlements}
+    ids = list({s.email_id for s in settlements})
+    with faults.asking(connection.where):
+        lapsed = {"_id": {"$in": ids}, "last_claim.end": "lapsed"}
+        found = list(connection.emails.find(lapsed, hint="_id_", batch_size=len(ids) + 1))
+    theirs = [document for document in found if _last_claim(document) in late]
+    updates: dict[str, UpdateOne] = {}
+    for document, life in reading.readable(
+        theirs, lambda document: lifecycle.succeed_late(lives.life_of(document), late[_last_claim(document)])
+    ):
+        if life:
+            update = lives.new_life(life, now=now, last_claim=_settled(document["last_claim"]["token"], mark))
+            updates[document["_id"]] = UpdateOne(lives.unchanged(document), update, hint="_id_")
+    return _written(connection, list(updates.values()), list(updates), mark) if updates else set()
+
+
+def _written(
+    connection: Connection, updates: Sequence[UpdateMany | UpdateOne], ids: Collection[str], mark: str
+) -> set[str]:
+    """Carries out these updates; returns the ids of those that were not refused, which have the mark of this call."""
+    if faults.twice(lambda: connection.emails.bulk_write(updates, ordered=False)).matched_count == len(ids):
+        return set(ids)
+    found = connection.emails.find({"_id": {"$in": list(ids)}, "last_claim.mark": mark}, {"_id": 1}, hint="_id_")
+    return {document["_id"] for document in found}
 
 
 def _by_token(tokens: Mapping[str, str]) -> dict[str, list[str]]:
@@ -60,5 +82,9 @@ def _by_token(tokens: Mapping[str, str]) -> dict[str, list[str]]:
     return by_token
 
 
-def _lapsed(token: str) -> Document:
-    return {"last_claim": {"token": token, "end": "lapsed"}, "status": {"$in": _NOT_HELD_SINCE}}
+def _last_claim(document: Document) -> tuple[str, str]:
+    return document["_id"], document["last_claim"]["token"]
+
+
+def _settled(token: str, mark: str) -> Document:
+    return {"token": token, "end": "settled", "mark": mark}

@@ -92,9 +92,9 @@ class MongoStore:
             return claims.settle(connection, settlements, now=now)
 
     def settle_late(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
-        """Replaces lives after a fenced claim has lapsed."""
+        """Writes outcomes after a fenced claim has lapsed."""
         with self._in_time(faults.writing) as connection:
-            return claims.settle(connection, settlements, now=now, late=True)
+            return claims.settle_late(connection, settlements, now=now)
 
     def attachments(self, email_id: str) -> list[bytes]:
         """Reads attachment contents."""

@@ -111,9 +111,9 @@ class RedisStore:
             return claims.settle(session, settlements, now=now)
 
     def settle_late(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
-        """Replaces lives after a fenced claim has lapsed."""
+        """Writes outcomes after a fenced claim has lapsed."""
         with self._connections.session(writing=True) as session:
-            return claims.settle(session, settlements, now=now, proof="lapsed")
+            return claims.settle_late(session, settlements, now=now)
 
     def attachments(self, email_id: str) -> list[bytes]:
         """Reads attachment contents."""

@@ -3,15 +3,16 @@
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
-from postroom.mail import milliseconds
-from postroom.mail.email import Email, Lane
+from postroom.mail import lifecycle, milliseconds
+from postroom.mail.email import Email, Lane, Life
 from postroom.store import unreadable
 from postroom.store.base import Settlement
 from postroom.store.sqlite import decoding, encoding, rows
 from postroom.store.sqlite.operation import Operation
-from postroom.store.sqlite.rows import LANES, Value
+from postroom.store.sqlite.rows import LANES, Row, Value
 from postroom.store.taking import PUT_OFF_AT_ONCE, PUT_OFF_FOR, Taking
 
 
@@ -72,10 +73,8 @@ _SETTLE = f"""
     UPDATE emails SET {_NEW_LIFE}, lease_token = NULL, lease_worker = NULL, lease_until = NULL, fenced = 0
     WHERE id = ? AND lease_token = ?
 """  # noqa: S608  # column names
-_SETTLE_LATE = f"""
-    UPDATE emails SET {_NEW_LIFE}, lapsed_token = NULL
-    WHERE id = ? AND lapsed_token = ? AND status IN ('queued', 'retrying', 'uncertain')
-"""  # noqa: S608  # column names
+_LAPSED = f"SELECT {rows.SELECTED} FROM emails WHERE id = ? AND lapsed_token = ?"  # noqa: S608  # column names
+_SETTLE_LATE = f"UPDATE emails SET {_NEW_LIFE}, lapsed_token = NULL WHERE id = ?"  # noqa: S608  # column names
 
 
 def claim(ids: Sequence[str], taking: Taking) -> Operation[list[Taken]]:
@@ -146,16 +145,41 @@ def fence(tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> Oper
     return lambda connection: {email_id for (email_id,) in connection.execute(_FENCE, values).fetchall()}
 
 
-def settle(settlements: Sequence[Settlement], *, now: datetime, late: bool = False) -> Operation[set[str]]:
-    """Writes new lives where the token still holds; `late` where it was the last to lapse. Brings the ids written."""
-    statement = _SETTLE_LATE if late else _SETTLE
+def settle(settlements: Sequence[Settlement], *, now: datetime) -> Operation[set[str]]:
+    """Writes new lives where the token still holds; brings the ids written."""
     prepared = [(*encoding.life_values(s.life, now=now), s.email_id, s.token) for s in settlements]
 
     def operation(connection: sqlite3.Connection) -> set[str]:
-        written = [connection.execute(statement, values).rowcount for values in prepared]
+        written = [connection.execute(_SETTLE, values).rowcount for values in prepared]
         return {s.email_id for s, count in zip(settlements, written, strict=True) if count}
 
     return operation
+
+
+def settle_late(settlements: Sequence[Settlement], *, now: datetime) -> Operation[set[str]]:
+    """Lets lives go on with these where the token was the last to lapse; brings the ids written."""
+
+    def operation(connection: sqlite3.Connection) -> set[str]:
+        written: set[str] = set()
+        for settlement in settlements:
+            found = connection.execute(_LAPSED, (settlement.email_id, settlement.token)).fetchall()
+            read = partial(_after_late_success, late=settlement.life)
+            for _, life in unreadable.readable(map(Row._make, found), read, rows.id_of):
+                if life:
+                    values = encoding.life_values(life, now=now)
+                    connection.execute(_SETTLE_LATE, (*values, settlement.email_id))
+                    written.add(settlement.email_id)
+        return written
+
+    return operation
+
+
+def _after_late_success(row: Row, late: Life) -> Life | None:
+    return lifecycle.succeed_late(decoding.life_of(row), late)
+
+
+def _found(connection: sqlite3.Connection, statement: str, values: Mapping[str, Value]) -> list[Taken]:
+    return list(map(Taken._make, connection.execute(statement, values)))
 
 
 def _found_due(connection: sqlite3.Connection, rank: int, limit: int, now: datetime) -> list[Taken]:

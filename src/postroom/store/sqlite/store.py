@@ -114,8 +114,8 @@ class SqliteStore:
         return self._writer.run(claims.settle(settlements, now=now))
 
     def settle_late(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
-        """Replaces lives after a fenced claim has lapsed."""
-        return self._writer.run(claims.settle(settlements, now=now, late=True))
+        """Writes outcomes after a fenced claim has lapsed."""
+        return self._writer.run(claims.settle_late(settlements, now=now))
 
     def attachments(self, email_id: str) -> list[bytes]:
         """Reads attachment contents."""

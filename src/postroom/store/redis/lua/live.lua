@@ -1,8 +1,8 @@
 -- Replaces lives, each on one condition, and ends the claims on them.
 -- ARGV: now, the condition, then for each email: id, proof, status, next_attempt_at ('' for none), wake_up_at,
 -- expires_at, life. The condition says what the proof is compared with: 'token' (of the claim that holds), 'lapsed' (the
--- token of the claim that was the last to lapse, while nobody has claimed or ended the email since) or 'unchanged' (the
--- claim as it was read, or the life where there was none). Returns the ids that were written.
+-- token of the claim that was the last to lapse, and the life as it was read, while nobody has claimed or ended the email
+-- since) or 'unchanged' (the claim as it was read, or the life where there was none). Returns the ids that were written.
 
 local now, condition = ARGV[1], ARGV[2]
 local LATE = {queued = true, retrying = true, uncertain = true}
@@ -30,11 +30,12 @@ local function from_rest(id, proof)
     if condition == 'token' or changed[id] then return end
     local status, _, _, size, lane, account = parts(redis.call('HGET', P .. 'states', id) or '')
     if not account then return end  -- missing or damaged
+    local life = redis.call('HGET', P .. 'lives', id)
     if lapsed then
-        if lapsed[id] ~= proof or not LATE[status] then return end
+        if not (lapsed[id] and life and LATE[status]) or joined(lapsed[id], life) ~= proof then return end
         lapsed[id] = false
         change('HDEL', 'lapsed', id)
-    elseif redis.call('HGET', P .. 'lives', id) ~= proof then
+    elseif life ~= proof then
         return
     end
     leave(id, status, lane, account)
