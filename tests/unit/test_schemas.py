@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from postroom.api import drafts
 from postroom.api.errors import InvalidBody, refusal_of
+from postroom.api.problems import shaped
 from postroom.api.schemas import ScheduleIn
 from postroom.errors import InvalidInput, MissingMember
 from postroom.mail.draft import Draft
@@ -127,7 +128,7 @@ def test_missing_members_are_told_together() -> None:
         drafts.draft({}, settings=SETTINGS, now=NOW)
     assert [problem.member for problem in caught.value.problems] == ["from", "to", "subject"]
     with pytest.raises(InvalidBody) as caught:
-        drafts.shaped(ScheduleIn, {})
+        shaped(ScheduleIn, {})
     assert caught.value.message() == "Missing `scheduled_at` field: it is required."
 
 

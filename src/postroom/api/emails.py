@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from postroom import status
-from postroom.api import drafts, paging, render
+from postroom.api import drafts, paging, problems, render
 from postroom.api.auth import check_sender
 from postroom.api.context import Context
 from postroom.api.errors import not_found
@@ -56,7 +56,7 @@ async def reschedule(context: Context, exchange: Exchange) -> Response:
     store = context.postroom.store
     email = await exchange.ask(status.read, key.account, _id(exchange), store=store)
     check_sender(email.sender, key)
-    sent = drafts.shaped(ScheduleIn, await context.read_json(exchange))
+    sent = problems.shaped(ScheduleIn, await context.read_json(exchange))
     now = context.postroom.clock()
     at = drafts.scheduled_at(sent.scheduled_at, context.postroom.settings, now)
     return _changed(await exchange.change(store.reschedule, key.account, email.id, at, now=now))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from postroom import keyring
-from postroom.api import drafts, paging, render
+from postroom.api import paging, problems, render
 from postroom.api.context import Context
 from postroom.api.errors import Name, Refusal, invalid_parameter, not_found
 from postroom.api.exchange import Exchange
@@ -28,7 +28,7 @@ _KEY_ID = re.compile(r"[0-9a-f-]{36}|[0-9a-f]{12}")
 async def create(context: Context, exchange: Exchange) -> Response:
     """Creates a key with at most the rights of the calling key."""
     asking = await context.authenticator.admit(exchange, Scope.KEYS)
-    sent = drafts.shaped(ApiKeyIn, await context.read_json(exchange))
+    sent = problems.shaped(ApiKeyIn, await context.read_json(exchange))
     if sent.domain_id is not None:
         raise InvalidInput("domain_id", "is not offered; name the domains in `domains`")
     made, token = await exchange.change(
