@@ -46,18 +46,18 @@ class Routes:
         method, path = exchange.scope["method"], exchange.scope["path"]
         handler = self._handlers.get((method, path))
         if handler is None:
-            things, slash, rest = path[1:].partition("/")
-            path_id, slash, step = rest.partition("/")
-            handler = self._handlers.get((method, f"/{things}/{{id}}{slash}{step}")) if path_id else None
-            exchange.path_id = path_id
+            path, exchange.path_id = _apart(path)
+            handler = self._handlers.get((method, path)) if exchange.path_id else None
         return handler
 
     def path(self, exchange: Exchange) -> str:
         """The path of its handler as it is documented, whatever the id in it; `NOWHERE` where it has none."""
         method, path = exchange.scope["method"], exchange.scope["path"]
-        if (method, path) in self._handlers:
-            return str(path)
-        things, _, rest = path[1:].partition("/")
-        _, slash, step = rest.partition("/")
-        path = f"/{things}/{{id}}{slash}{step}"
-        return path if (method, path) in self._handlers else NOWHERE
+        return next((one for one in (path, _apart(path)[0]) if (method, one) in self._handlers), NOWHERE)
+
+
+def _apart(path: str) -> tuple[str, str]:
+    """The path with `{id}` in the place of its second part, and that part."""
+    things, _, rest = path[1:].partition("/")
+    path_id, slash, step = rest.partition("/")
+    return f"/{things}/{{id}}{slash}{step}", path_id
