@@ -113,11 +113,10 @@ class _Intent:
 
     async def store(self, emails: tuple[Email, ...], answer: bytes) -> Response:
         """Makes them durable and answers; or answers as when the same request first came."""
-        bound = (
-            self._bound()
-            if self.context.is_small(self.exchange)
-            else await self.context.work(self.exchange, self._bound)
-        )
+        if self.context.is_small(self.exchange):  # as `work`, which costs the many small requests a step more
+            bound = self._bound()
+        else:
+            bound = await self.context.work(self.exchange, self._bound)
         submission = Submission(account=self.key.account, emails=emails, answer=answer.decode(), idempotency=bound)
         added = await self.context.commits.submit(submission, seconds=self.exchange.patience)
         if isinstance(added, KeyReused):
@@ -130,11 +129,7 @@ class _Intent:
     async def replay(self) -> Response | None:
         """The answer when the same request came before and was accepted. It may be refused now because a time in it has
         passed; what its client needs to hear is that the emails are there."""
-        bound = (
-            self._bound()
-            if self.context.is_small(self.exchange)
-            else await self.context.work(self.exchange, self._bound)
-        )
+        bound = await self.context.work(self.exchange, self._bound)
         store = self.context.postroom.store
         answer = await self.exchange.ask(store.replay, self.key.account, bound, now=self.now) if bound else None
         return self._replayed(answer) if answer is not None else None
