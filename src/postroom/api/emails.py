@@ -10,7 +10,7 @@ from postroom.api.errors import not_found
 from postroom.api.exchange import Exchange
 from postroom.api.response import Response, as_json
 from postroom.api.schemas import ScheduleIn
-from postroom.mail import mime
+from postroom.mail import email_ids, mime
 from postroom.mail.api_key import ApiKey, Scope
 from postroom.mail.email import Email
 from postroom.store import attachments
@@ -109,7 +109,7 @@ async def _email(context: Context, exchange: Exchange) -> Email:
 def _id(exchange: Exchange) -> str:
     """The id in the path. One that cannot be an id is as unknown as any other."""
     email_id = exchange.path_id.lower()
-    if not paging.EMAIL_ID.fullmatch(email_id):
+    if not email_ids.is_one(email_id):
         raise not_found("no such email")
     return email_id
 

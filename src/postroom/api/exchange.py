@@ -29,8 +29,8 @@ class Exchange:
     several times the cost."""
 
     __slots__ = (
-        *("added", "cycle", "headers", "held_bytes", "key_id", "path_id", "patience", "receive", "request_id", "scope"),
-    )
+        "added", "cycle", "headers", "held_bytes", "key_id", "path_id", "patience", "receive", "request_id", "scope",
+    )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.scope = scope

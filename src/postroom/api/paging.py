@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from postroom.api.errors import invalid_parameter
 from postroom.errors import InvalidInput
-from postroom.mail import address
+from postroom.mail import address, email_ids
 from postroom.mail.draft import TAG_TEXT
 from postroom.mail.email import Status
 from postroom.store.base import Query
@@ -26,7 +26,6 @@ PARAMETERS = (
     "created_before",
 )
 
-EMAIL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TAG = re.compile(f"{TAG_TEXT}(?::{TAG_TEXT})?")
 
 
@@ -83,7 +82,7 @@ def _cursor(given: Mapping[str, str], name: str) -> str | None:
     if name not in given:
         return None
     cursor = given[name].lower()  # as in a path: some languages write UUIDs in capitals
-    if not EMAIL_ID.fullmatch(cursor):
+    if not email_ids.is_one(cursor):
         raise invalid_parameter(name, "must be the id of an email")
     return cursor
 

@@ -1,16 +1,24 @@
 """Email ids: version 7 UUIDs (RFC 9562 §5.7), which begin with the milliseconds of their making and sort by them."""
 
+import re
 from datetime import datetime
 
 import uuid_utils
 
 from postroom.mail import milliseconds
 
+_FORM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
 
 def new() -> tuple[str, datetime]:
     """A new id, ascending within a process, and the time inside it, in whole milliseconds."""
     made = uuid_utils.uuid7()
     return str(made), milliseconds.to_time(made.timestamp)
+
+
+def is_one(text: str) -> bool:
+    """Whether it has the form of an id."""
+    return _FORM.fullmatch(text) is not None
 
 
 def accepted_at(email_id: str) -> float:
