@@ -89,9 +89,9 @@ def attachments_of(email_id: str) -> Document:
     return {"_id": {"$gt": f"{email_id}/", "$lt": f"{email_id}0"}}  # in ASCII, 0 follows the slash
 
 
-def email_of(document: Document, content: Document) -> Email:
-    """The email of a main document and what was submitted. Raises `Unreadable` when it cannot be read."""
-    return read(document, lambda: _email_of(document, content))
+def known_email_of(document: Document, content: Document) -> Email:
+    """The email that somebody asks for. Raises `Unreadable` when it cannot be read."""
+    return read(document, lambda: email_of(document, content))
 
 
 def read(document: Document, reader: Callable[[], Value]) -> Value:
@@ -105,7 +105,8 @@ def read(document: Document, reader: Callable[[], Value]) -> Value:
     return unreadable.read(document["_id"], reader)
 
 
-def _email_of(document: Document, content: Document) -> Email:
+def email_of(document: Document, content: Document) -> Email:
+    """The email of a main document and what was submitted."""
     return Email(
         id=document["_id"],
         account=document["account"],

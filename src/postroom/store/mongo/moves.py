@@ -28,7 +28,7 @@ def make(
             content = connection.contents.find_one({"_id": email_id}) if document else None
             if document is None or content is None:
                 raise EmailNotFound(email_id)
-            email = documents.email_of(document, content)
+            email = documents.known_email_of(document, content)
         life = step(email.life)
         update = lives.new_life(life, now=now, wake_up_at=wake_up_at)
         if connection.emails.update_one(lives.unchanged(document), update, hint="_id_").matched_count:

@@ -28,7 +28,7 @@ def get(connection: Connection, account: str, email_id: str) -> Email | None:
     """The whole email but for attachment contents."""
     document = find(connection, account, email_id)
     content = connection.contents.find_one({"_id": email_id}) if document else None
-    return documents.email_of(document, content) if document and content else None  # it may just have been pruned
+    return documents.known_email_of(document, content) if document and content else None  # it may just have been pruned
 
 
 def get_many(connection: Connection, wanted: Collection[AccountAndId]) -> Mapping[AccountAndId, Email]:
@@ -38,7 +38,9 @@ def get_many(connection: Connection, wanted: Collection[AccountAndId]) -> Mappin
     found = {(document["account"], document["_id"]): document for document in listed}
     contents = {content["_id"]: content for content in connection.contents.find(which, _FOR_US, batch_size=at_most + 1)}
     return {
-        key: documents.email_of(found[key], contents[key[1]]) for key in wanted if key in found and key[1] in contents
+        key: documents.known_email_of(found[key], contents[key[1]])
+        for key in wanted
+        if key in found and key[1] in contents
     }
 
 

@@ -136,7 +136,7 @@ def readable(found: Iterable[Record], reader: Callable[[Record], Value]) -> Iter
 
 
 def known_email_of(record: Record) -> Email:
-    """The email that somebody asks for. Raises `StoreError` when it cannot be read."""
+    """The email that somebody asks for. Raises `Unreadable` when it cannot be read."""
     return unreadable.read(record.id.decode(), partial(email_of, record))
 
 
@@ -154,7 +154,7 @@ def held(claim: bytes) -> Held:
 
 
 def known_account_of(record: Record) -> str | None:
-    """Whose email it is that somebody asks for; None if there is no such email. Raises `StoreError` when it cannot be
+    """Whose email it is that somebody asks for; None if there is no such email. Raises `Unreadable` when it cannot be
     read."""
     return unreadable.read(record.id.decode(), lambda: account_of(record.state))
 

@@ -21,7 +21,7 @@ def make(
         columns = connection.execute(reading.WHOLE, (email_id, account)).fetchone()
         if columns is None:
             raise EmailNotFound(email_id)
-        email = reading.email_of(columns)
+        email = reading.known_email_of(columns)
         email = replace(email, life=step(email.life))
         upkeep.write_life(connection, Row._make(columns[:-3]), email.life, now=now, wake_up_at=wake_up_at)
         return email

@@ -36,7 +36,7 @@ def get(account: str, email_id: str) -> Operation[Email | None]:
 
     def question(connection: sqlite3.Connection) -> Email | None:
         row = connection.execute(WHOLE, (email_id, account)).fetchone()
-        return None if row is None else email_of(row)
+        return None if row is None else known_email_of(row)
 
     return question
 
@@ -46,14 +46,14 @@ def get_many(wanted: Collection[AccountAndId]) -> Operation[Mapping[AccountAndId
     ids = rows.to_json(list({email_id for _, email_id in wanted}))
 
     def question(connection: sqlite3.Connection) -> Mapping[AccountAndId, Email]:
-        emails = [email_of(row) for row in connection.execute(_MANY, (ids,))]
+        emails = [known_email_of(row) for row in connection.execute(_MANY, (ids,))]
         return {key: email for email in emails if (key := (email.account, email.id)) in wanted}
 
     return question
 
 
-def email_of(columns: tuple[Any, ...]) -> Email:
-    """The email that `WHOLE` brings. Raises `StoreError` when it cannot be read."""
+def known_email_of(columns: tuple[Any, ...]) -> Email:
+    """The email that somebody asks for, from what `WHOLE` brings. Raises `Unreadable` when it cannot be read."""
     return unreadable.read(rows.id_of(columns), partial(decoding.whole_email_of, columns))
 
 
