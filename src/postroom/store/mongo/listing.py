@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from pymongo.collection import Collection
 
 from postroom.errors import EmailNotFound
-from postroom.mail import email_ids
 from postroom.mail.email import Email
-from postroom.store import search_terms
+from postroom.store import bounds, search_terms
 from postroom.store.base import Page, Query
 from postroom.store.mongo import documents, reading
 from postroom.store.mongo.connection import Connection
@@ -104,7 +103,8 @@ def _documents(
 def _found(connection: Connection, query: Query) -> list[str]:
     """The ids of one email more than the page holds, if there are as many, from the cursor on. What one filter leads to
     is looked up by the others, more and more at a time. Which one leads is chosen when the first has not sufficed."""
-    span, look_at, at_most = _span(query), query.limit + 1, query.limit + 1
+    look_at = at_most = query.limit + 1
+    span = _Span(query.account, *bounds.of(query), upwards=bool(query.before))
     filters = _filters(connection, query, span)
     leading, chosen = filters[0], len(filters) == 1
     if chosen and leading.found is not None:
@@ -219,13 +219,3 @@ def _nth(connection: Connection, span: _Span, filter_: _Filter, n: int) -> str |
     passing = {**span.asked, **filter_.asked}
     found = emails.find(passing, {"_id": 1}, sort=span.order, skip=n - 1, limit=1, hint=filter_.index)
     return next((document["_id"] for document in found), None)
-
-
-def _span(query: Query) -> _Span:
-    """The ids between which the page lies. They begin with the time of acceptance (RFC 9562 §5.7)."""
-    above, below = query.before or "", query.after or "g"  # ids are hexadecimal
-    if query.created_after:
-        above = max(above, email_ids.from_time(query.created_after))
-    if query.created_before:
-        below = min(below, email_ids.from_time(query.created_before))
-    return _Span(query.account, above, below, upwards=bool(query.before))

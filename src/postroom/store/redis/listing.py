@@ -9,9 +9,8 @@ from functools import partial
 from itertools import islice
 
 from postroom.errors import EmailNotFound
-from postroom.mail import email_ids
 from postroom.mail.email import Email, Status
-from postroom.store import search_terms, unreadable
+from postroom.store import bounds, search_terms, unreadable
 from postroom.store.base import Page, Query
 from postroom.store.redis import reading, records, scripts
 from postroom.store.redis.records import Record
@@ -114,7 +113,7 @@ def _walked(
 ) -> Iterator[Record]:
     """The records that all leads have, along the first; in the first exchange the cursor is looked up, if that is asked
     for."""
-    above, below = _span(query)
+    above, below = bounds.of(query)
     step, wanted = query.limit + 1, [argument for lead in leads for argument in lead.arguments]
     while True:
         place = ("up" if query.before else "down", above, below, step)
@@ -129,12 +128,10 @@ def _walked(
 
 def _collected(session: Session, query: Query) -> Iterator[Record]:
     """The records that the subject leads to."""
-    above, below = (bound.encode() for bound in _span(query))
+    above, below = (bound.encode() for bound in bounds.of(query))
     members: list[bytes] = session.ask("ZRANGEBYLEX", *_subject_range(query))
-    ids = [member[-_ID_CHARS:] for member in members]
-    if above or below:
-        ids = [one for one in ids if above < one and (not below or one < below)]
-    wanted = sorted(ids, reverse=not query.before)
+    ids = (member[-_ID_CHARS:] for member in members)
+    wanted = sorted([one for one in ids if above < one < below], reverse=not query.before)
     start, step = 0, query.limit + 1
     while start < len(wanted):
         yield from (record for record in reading.read(session, wanted[start : start + step]) if record.state)
@@ -157,13 +154,3 @@ def _passing(query: Query, wanted: set[str], found: Iterable[Record]) -> Iterato
 def _subject_range(query: Query) -> tuple[Argument, ...]:
     beginning = records.subject_term(query.subject or "").encode()
     return f"postroom:terms:{query.account}", b"[" + beginning, b"(" + beginning + b"\xff"
-
-
-def _span(query: Query) -> tuple[str, str]:
-    """The ids between which the page lies, '' for no bound. They begin with the time of acceptance (RFC 9562 §5.7)."""
-    above, below = [query.before or ""], [query.after or ""]
-    if query.created_after:
-        above.append(email_ids.from_time(query.created_after))
-    if query.created_before:
-        below.append(email_ids.from_time(query.created_before))
-    return max(above), min(filter(None, below), default="")

@@ -5,9 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from postroom.errors import EmailNotFound
-from postroom.mail import email_ids
 from postroom.mail.email import Email, Status
-from postroom.store import search_terms, unreadable
+from postroom.store import bounds, search_terms, unreadable
 from postroom.store.base import Page, Query
 from postroom.store.sqlite import decoding, rows
 from postroom.store.sqlite.operation import Operation
@@ -56,7 +55,6 @@ _HAS_SUBJECT = """
 """
 _COUNTED_AT_MOST = 10_000
 _MOST_SUBJECTS = 32
-_BEYOND_ALL_IDS = "g"  # ids are hexadecimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +101,8 @@ def _check_cursor(connection: sqlite3.Connection, query: Query) -> None:
 def _ids(connection: sqlite3.Connection, query: Query) -> list[str]:
     """One id more than the page holds, if there are as many, from the cursor on."""
     filters = _filters(connection, query)
-    values: dict[str, Value] = {"account": query.account, "limit": query.limit + 1, **_span(query)}
+    above, below = bounds.of(query)
+    values: dict[str, Value] = {"account": query.account, "limit": query.limit + 1, "above": above, "below": below}
     for filter_ in filters:
         values.update(filter_.values)
     leading = _rarest(connection, filters, values)
@@ -157,13 +156,3 @@ def _rarest(connection: sqlite3.Connection, filters: list[_Filter], values: Mapp
         return sum(connection.execute(statement, {**values, **run}).fetchone()[0] for run in filter_.runs)
 
     return min(filters, key=size)
-
-
-def _span(query: Query) -> dict[str, Value]:
-    """The ids between which the page lies. They begin with the time of acceptance (RFC 9562 §5.7)."""
-    above, below = query.before or "", query.after or _BEYOND_ALL_IDS
-    if query.created_after:
-        above = max(above, email_ids.from_time(query.created_after))
-    if query.created_before:
-        below = min(below, email_ids.from_time(query.created_before))
-    return {"above": above, "below": below}
