@@ -20,7 +20,7 @@ class CeleryQueue:
 
     def __init__(self, broker_url: str, *, confirm_seconds: float = 2.0, rest_seconds: float = 1.0) -> None:
         self._confirm_seconds = confirm_seconds
-        self._line = Line(broker_url, patience=confirm_seconds, rest=rest_seconds)
+        self._line = Line(broker_url, patience_seconds=confirm_seconds, rest_seconds=rest_seconds)
         self._messages = create_app(broker_url).amqp
 
     def publish(self, ids: Sequence[str], lane: Lane) -> None:

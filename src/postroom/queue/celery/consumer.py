@@ -73,7 +73,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]  # Celery has no types
             waiting.pause(PAUSE_SECONDS, self._wait())
 
     def _tell(self, event: str, error: BaseException, connection: Any) -> None:
-        reason = faults.sentence(error, connection, patience=self.app.conf.broker_connection_timeout)
+        reason = faults.sentence(error, connection, patience_seconds=self.app.conf.broker_connection_timeout)
         log.error(event, extra={"reason": reason})
 
     def _wait(self) -> Iterator[None]:

@@ -18,8 +18,8 @@ def where(connection: Any) -> str:
     return f"the broker at {connection.hostname}:{connection.port or 5672} (CELERY_BROKER_URL)"
 
 
-def sentence(error: BaseException, connection: Any, *, patience: float) -> str:
-    """The fault of a connection that waits `patience` seconds for each answer."""
+def sentence(error: BaseException, connection: Any, *, patience_seconds: float) -> str:
+    """The fault of a connection that waits so long for each answer."""
     broker, text = where(connection), getattr(error, "reply_text", None) or str(error)
     match error:
         case amqp_errors.PreconditionFailed():
@@ -31,7 +31,7 @@ def sentence(error: BaseException, connection: Any, *, patience: float) -> str:
         case amqp_errors.ResourceLocked():
             return f"{broker} has a worker of this name already; give this one another --hostname ({text})"
         case TimeoutError():
-            return f"{broker} did not answer within {patience:g} s; it is frozen, or short of memory or disk"
+            return f"{broker} did not answer within {patience_seconds:g} s; it is frozen, or short of memory or disk"
         case amqp_errors.MessageNacked():
             return f"{broker} took no more wake-ups; is its queue full, or down? A queue that stays down: delete it"
         case OSError() if error.strerror:

@@ -24,20 +24,24 @@ HEARTBEAT_SECONDS = 10
 class Line:
     """A connection that is made when it is needed, for one user at a time.
 
-    Each wait for the broker ends after `patience` seconds. For `rest` seconds after a fault every use is refused at
+    Each wait for the broker ends after `patience_seconds`. For `rest_seconds` after a fault every use is refused at
     once, so that a broker that is down does not cost the full patience each time.
     """
 
-    def __init__(self, url: str, *, patience: float, rest: float) -> None:
+    def __init__(self, url: str, *, patience_seconds: float, rest_seconds: float) -> None:
         self._connection = Connection(
             url,
-            connect_timeout=patience,
+            connect_timeout=patience_seconds,
             heartbeat=HEARTBEAT_SECONDS,
             ssl=tls.options(url),
-            transport_options={"confirm_publish": True, "read_timeout": patience, "write_timeout": patience},
+            transport_options={
+                "confirm_publish": True,
+                "read_timeout": patience_seconds,
+                "write_timeout": patience_seconds,
+            },
         )
-        self._patience = patience
-        self._rest = rest
+        self._patience_seconds = patience_seconds
+        self._rest_seconds = rest_seconds
         self._channel: Any = None
         self._opened_at = 0.0
         self._lock = threading.Lock()
@@ -48,7 +52,7 @@ class Line:
     def use(self, step: Callable[[Any], T]) -> T:
         """Runs the step with the channel. A line that had died unnoticed is replaced, once. Raises
         `QueueUnavailable`."""
-        if not self._lock.acquire(timeout=self._patience):
+        if not self._lock.acquire(timeout=self._patience_seconds):
             raise QueueUnavailable(f"{faults.where(self._connection)} is slow: an earlier request still waits for it")
         try:
             if self._fault and time.monotonic() < self._fault[0]:
@@ -62,15 +66,17 @@ class Line:
         try:
             return step(self._open())
         except MessageNacked as error:  # a clear word on this message alone; still, a new channel may do better
-            if time.monotonic() - self._opened_at > self._rest:
+            if time.monotonic() - self._opened_at > self._rest_seconds:
                 self._drop()
-            raise QueueUnavailable(faults.sentence(error, self._connection, patience=self._patience)) from error
+            raise QueueUnavailable(
+                faults.sentence(error, self._connection, patience_seconds=self._patience_seconds)
+            ) from error
         except Exception as error:  # whatever it was, the channel cannot be trusted any more
             self._drop()
-            if not fresh and time.monotonic() - began < self._patience / 4:
+            if not fresh and time.monotonic() - began < self._patience_seconds / 4:
                 return self._use(step)
-            sentence = faults.sentence(error, self._connection, patience=self._patience)
-            self._fault = (time.monotonic() + self._rest, sentence)
+            sentence = faults.sentence(error, self._connection, patience_seconds=self._patience_seconds)
+            self._fault = (time.monotonic() + self._rest_seconds, sentence)
             raise QueueUnavailable(sentence) from error
 
     def _open(self) -> Any:
