@@ -182,9 +182,9 @@ class Store(Protocol):
         """Fails unheld emails whose deadline has passed. Returns how many."""
 
     def prune(self, limit: int, *, now: datetime, finished_before: datetime) -> int:
-        """Deletes emails that ended before that time, and up to as many expired idempotency keys. Returns how many
-        emails. An email may stay until its key has expired, and an expired key as long as its email. What need not be
-        read for it is deleted though it cannot be read."""
+        """Deletes emails that ended before that time, and idempotency keys that have expired. Returns how many emails.
+        An email may stay until its key has expired, and an expired key as long as its email. What need not be read for
+        it is deleted though it cannot be read."""
 
     # -- reading and the moves by hand ----------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The store port on one SQLite file. Each method names its operation and who runs it: the writer, or a reader."""
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -31,6 +32,8 @@ from postroom.store.taking import Taking
 from postroom.store.unreadable import PassedOver
 
 _PRUNE_SLICE = 10  # emails; each may lead to a dozen pages all over the file, or to 30 MB of attachments
+_KEYS_SLICE = 200  # idempotency keys; each lies on two pages somewhere in the file
+_KEYS_SECONDS = 10.0  # of a minute; more keys go in that time than this store takes in a minute
 _PULSE = "INSERT OR REPLACE INTO pulse (n, at) VALUES (1, ?)"
 
 
@@ -139,8 +142,10 @@ class SqliteStore:
         return self._writer.run(upkeep.expire(limit, now=now, passed_over=self._passed_over))
 
     def prune(self, limit: int, *, now: datetime, finished_before: datetime) -> int:
-        """Deletes what ended long ago: keys at once, emails in slices, between which others write."""
-        self._writer.run(upkeep.prune_keys(limit, now=now))
+        """Deletes what ended long ago, and all keys that have expired, in slices between which others write."""
+        began, more = time.monotonic(), True
+        while more and time.monotonic() - began < _KEYS_SECONDS:
+            more = self._writer.run(upkeep.prune_keys(_KEYS_SLICE, now=now)) == _KEYS_SLICE
         deleted = 0
         while deleted < limit:
             room = min(_PRUNE_SLICE, limit - deleted)

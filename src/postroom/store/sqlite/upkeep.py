@@ -136,11 +136,11 @@ def prune(limit: int, *, finished_before: datetime) -> Operation[int]:
     return operation
 
 
-def prune_keys(limit: int, *, now: datetime) -> Operation[None]:
-    """Deletes expired idempotency keys."""
+def prune_keys(limit: int, *, now: datetime) -> Operation[int]:
+    """Deletes expired idempotency keys. Returns how many."""
 
-    def operation(connection: sqlite3.Connection) -> None:
-        connection.execute(_FORGET_KEYS, (milliseconds.of(now), limit))
+    def operation(connection: sqlite3.Connection) -> int:
+        return connection.execute(_FORGET_KEYS, (milliseconds.of(now), limit)).rowcount
 
     return operation
 
