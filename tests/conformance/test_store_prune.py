@@ -74,6 +74,21 @@ def test_pruned_email_leaves_nothing_behind(store: Store) -> None:
     assert found(store, again).created_at == again.created_at
 
 
+def test_emails_whose_keys_have_not_expired_do_not_keep_others_from_being_deleted(store: Store) -> None:
+    now = store.clock()
+    life = make.new_life(now, status=Status.SUPPRESSED, next_attempt_at=None)
+    keys = [make.idempotency_key(now + 2 * HOUR, key=f"key-{n}") for n in range(15)]
+    with_key = [make.submission(make.email(now, life=life), key=key) for key in keys]
+    store.add(with_key, now=now, wake_up_at=now)
+    without_key = make.stored(store, now + SECOND, *(make.email(now, life=life) for _ in range(5)))
+    for _ in range(3):
+        store.prune(10, now=now + HOUR, finished_before=now + HOUR)
+    assert [store.get(ACCOUNT, email.id) for email in without_key] == [None] * 5
+    for _ in range(3):
+        store.prune(10, now=now + 3 * HOUR, finished_before=now + 3 * HOUR)
+    assert sum(store.counts().values()) == 0
+
+
 def test_expired_keys_are_deleted_and_others_kept(store: Store) -> None:
     now = store.clock()
     kept = make.idempotency_key(now + 2 * HOUR, key="kept")

@@ -250,7 +250,7 @@ def _after_lapse(
 def _prune(
     connection: Connection, limit: int, finished_before: datetime, now: datetime, session: ClientSession
 ) -> tuple[int, bool]:
-    """Returns how many were deleted, and whether some were left for their size."""
+    """Returns how many were deleted, and whether some that were found were not."""
     finished = {"finished_at": {"$lt": finished_before}}
     oldest = connection.emails.find(
         finished, {"_id": 1}, sort=[("finished_at", 1)], limit=limit, batch_size=limit, hint="finished", session=session
@@ -258,15 +258,34 @@ def _prune(
     old = [document["_id"] for document in oldest]
     if not old:
         return 0, False
-    without_key = {"_id": {"$in": old}, "idempotency.expires_at": {"$not": {"$gt": now}}}
-    found = list(connection.contents.find(without_key, {"attachments.size": 1}, hint="_id_", session=session))
-    gone = _within(found, _PRUNED_BYTES)
+    theirs, shown = {"_id": {"$in": old}}, {"attachments.size": 1, "idempotency.expires_at": 1}
+    contents = list(connection.contents.find(theirs, shown, hint="_id_", session=session))
+    kept = _put_off_with_key(connection, contents, finished_before, now, session)
+    gone = _within([content for content in contents if content["_id"] not in kept], _PRUNED_BYTES)
     ids = {"_id": {"$in": [content["_id"] for content in gone]}}
     attachments = [DeleteMany(documents.attachments_of(d["_id"]), hint="_id_") for d in gone if d.get("attachments")]
     if attachments:
         connection.attachments.bulk_write(attachments, session=session)
     connection.contents.delete_many(ids, session=session)
-    return connection.emails.delete_many(ids, session=session).deleted_count, len(gone) < len(found)
+    return connection.emails.delete_many(ids, session=session).deleted_count, len(gone) < len(contents)
+
+
+def _put_off_with_key(
+    connection: Connection,
+    contents: Sequence[Document],
+    finished_before: datetime,
+    now: datetime,
+    session: ClientSession,
+) -> Collection[str]:
+    """Emails whose key has not expired come up again when it has, and are in nobody's way until then; returns their
+    ids."""
+    until = {d["_id"]: d.get("idempotency", {}).get("expires_at") for d in contents}
+    kept = {email_id: at for email_id, at in until.items() if isinstance(at, datetime) and at > now}
+    again_at = {email_id: at - (now - finished_before) for email_id, at in kept.items()}
+    updates = [UpdateOne({"_id": i}, {"$set": {"finished_at": at}}, hint="_id_") for i, at in again_at.items()]
+    if updates:
+        connection.emails.bulk_write(updates, session=session)
+    return kept
 
 
 def _within(contents: Sequence[Document], most_bytes: int) -> list[Document]:
