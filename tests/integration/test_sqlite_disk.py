@@ -18,6 +18,7 @@ from tests.servers.disk import disk_of
 
 DISK_BYTES = 4 * 1024 * 1024
 LARGE_DISK_BYTES = 64 * 1024 * 1024
+RESERVE_BYTES = 32 * 1024 * 1024
 LOG_BYTES = 24 * 1024 * 1024
 CONTENT_BYTES = 17 * 1024 * 1024  # more pages than the first part of the log's index has room for
 MOST = 1000  # emails that no test disk has room for
@@ -41,11 +42,11 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def fill(store: Store) -> tuple[list[Email], Email]:
+def fill(store: Store, text: str = "x" * 20_000) -> tuple[list[Email], Email]:
     """Adds emails until the store refuses one; returns those it acknowledged and the refused one."""
     stored: list[Email] = []
     for _ in range(MOST):
-        email = make.email(store.clock(), text="x" * 20_000)
+        email = make.email(store.clock(), text=text)
         try:
             make.stored(store, store.clock(), email)
         except StoreUnavailable:
@@ -113,6 +114,21 @@ def test_reserve_refuses_submissions_and_lets_accepted_emails_finish(small_disk:
     assert store.counts()[Status.SENT] == len(stored)
     assert store.prune(MOST, now=now + SECOND, finished_before=now + SECOND) == len(stored)
     store.close()
+
+
+def test_deleted_emails_make_room_for_others_on_a_full_disk(tmp_path: Path) -> None:
+    with disk_of(RESERVE_BYTES + LARGE_DISK_BYTES, tmp_path / "disk") as disk:
+        store = SqliteStore(disk / "store.sqlite3", reserve_bytes=RESERVE_BYTES)
+        stored, refused = fill(store, text="x" * 200_000)
+        for email in stored:
+            store.cancel(ACCOUNT, email.id, now=store.clock())
+        with pytest.raises(StoreFull, match="kept to finish accepted emails"):
+            make.stored(store, store.clock(), refused)
+        later = store.clock() + SECOND
+        assert store.prune(MOST, now=later, finished_before=later) == len(stored)
+        again, _ = fill(store, text="x" * 200_000)
+        assert len(again) > len(stored) / 2
+        store.close()
 
 
 def test_failing_disk_leaves_a_submission_in_doubt_and_recovers(tmp_path: Path) -> None:

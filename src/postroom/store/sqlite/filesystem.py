@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from postroom.errors import StoreFull, StoreUnavailable
@@ -34,13 +35,18 @@ def refuse_unmakable(path: Path) -> None:
         raise StoreUnavailable(f"{path} cannot be made: the directory {nearest} may not be written")
 
 
-def refuse_without_room(path: Path, reserve_bytes: int) -> None:
-    """Raises `StoreUnavailable` when less than the reserve is free: what is left is kept to finish accepted emails."""
+def refuse_without_room(path: Path, reserve_bytes: int, *, unused_bytes: Callable[[], int]) -> None:
+    """Raises `StoreUnavailable` when less than the reserve is free: what is left is kept to finish accepted emails.
+
+    Half of that is for the file's log. For the other half, pages of the file will do that deleted emails have left
+    unused: the file gives nothing back to the disk, so otherwise nothing would be accepted once it has filled the disk.
+    """
     try:
         disk = os.statvfs(path.parent)
     except OSError as error:
         raise faults.of_file(path, error) from error
-    if disk.f_bavail * disk.f_frsize < reserve_bytes:
+    short = reserve_bytes - disk.f_bavail * disk.f_frsize
+    if short > 0 and short > min(unused_bytes(), reserve_bytes // 2):
         raise StoreFull(
             f"the disk that holds {path} has less than {reserve_bytes} bytes left, which are kept to finish accepted "
             "emails: free some space and try again"

@@ -86,3 +86,10 @@ def waiting_since(now: datetime) -> Operation[Mapping[Lane, datetime]]:
         return since
 
     return question
+
+
+def unused_bytes(connection: sqlite3.Connection) -> int:
+    """How much room in the file nothing uses."""
+    (pages,) = connection.execute("PRAGMA freelist_count").fetchone()
+    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+    return int(pages * page_bytes)

@@ -52,7 +52,7 @@ class SqliteStore:
         """Opens the file, or makes it. Raises `StoreLocked` when another process has it, else `StoreError`.
 
         A write waits no longer than `patience`. Submissions are refused while less than `reserve_bytes` are free on the
-        disk, so that accepted emails can still be finished. `network_too` permits a network file system.
+        disk or in the file, so that accepted emails can be finished. `network_too` permits a network file system.
         """
         self._path = path.resolve()
         self._clock = clock
@@ -81,7 +81,7 @@ class SqliteStore:
 
     def add(self, submissions: Sequence[Submission], *, now: datetime, wake_up_at: datetime) -> list[Added | KeyReused]:
         """Stores submissions with the emails in them."""
-        filesystem.refuse_without_room(self._path, self._reserve_bytes)
+        self._refuse_without_room()
         return self._writer.run(submission.add(submissions, now=now, wake_up_at=wake_up_at))
 
     def replay(self, account: str, key: IdempotencyKey, *, now: datetime) -> str | None:
@@ -228,13 +228,18 @@ class SqliteStore:
         self._writer.run(lambda connection: connection.execute(_PULSE, (now,)).close())
         if filesystem.identity(self._path) != self._identity:
             raise StoreUnavailable(f"{self._path} was moved or replaced while in use: put it back, or restart Postroom")
-        filesystem.refuse_without_room(self._path, self._reserve_bytes)
+        self._refuse_without_room()
 
     def close(self) -> None:
         """Finishes waiting writes and closes the file."""
         self._readers.close()
         self._writer.close()
         self._lock.release()
+
+    def _refuse_without_room(self) -> None:
+        filesystem.refuse_without_room(
+            self._path, self._reserve_bytes, unused_bytes=lambda: self._readers.run(reading.unused_bytes)
+        )
 
     def _claimed(self, claim: Operation[Sequence[Taken]], taking: Taking) -> Sequence[Claim]:
         """Claims, then reads. A claim that its caller does not learn of would lapse as if its worker had crashed, and
