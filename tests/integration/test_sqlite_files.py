@@ -1,5 +1,6 @@
 """The SQLite store and its file: whatever is wrong with it is said in one sentence, and never as a sqlite3 error."""
 
+import re
 import sqlite3
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from postroom.store.sqlite import SqliteStore, filesystem, schema
 from tests import make
 from tests.make import ACCOUNT, LEASE
 
+ONE_PROCESS = Path(__file__).parents[2] / "docs" / "one-process.md"
 FULL = 2  # an fsync for each commit; https://sqlite.org/pragma.html#pragma_synchronous
 MOUNTS = """\
 /dev/sda1 / ext4 rw 0 0
@@ -194,3 +196,18 @@ def test_network_file_system_is_refused_unless_asked_for(tmp_path: Path) -> None
     assert not path.exists()
     filesystem.prepare(path, network_too=True, mounts=mounts)
     assert path.exists()
+
+
+def test_documented_backup_holds_what_was_accepted_and_ends_beside_writes(tmp_path: Path) -> None:
+    [sql] = re.findall(r'^sqlite3 \S+ "(.*)"', ONE_PROCESS.read_text(), re.MULTILINE)
+    store, copy = SqliteStore(tmp_path / "store.sqlite3"), tmp_path / "copy.sqlite3"
+    now = store.clock()
+    stored = make.stored(store, now, *(make.email(now) for _ in range(20)))
+    other = sqlite3.connect(tmp_path / "store.sqlite3", isolation_level=None)
+    other.set_progress_handler(lambda: store.ping(), 1000)
+    other.execute(re.sub("'.*'", f"'{copy}'", sql))
+    other.close()
+    store.close()
+    restored = SqliteStore(copy)
+    assert [restored.get(ACCOUNT, email.id) for email in stored] == stored
+    restored.close()
