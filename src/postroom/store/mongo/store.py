@@ -21,7 +21,7 @@ from postroom.store.base import (
     Settlement,
     Submission,
 )
-from postroom.store.mongo import claims, faults, keys, listing, moves, reading, submission, taking, upkeep
+from postroom.store.mongo import claims, faults, keys, listing, moves, pruning, reading, submission, taking, upkeep
 from postroom.store.mongo.connection import PATIENCE_SECONDS, Connection, Connections
 
 _PATIENCE_FOR_COUNTS_SECONDS = 10.0  # a million emails take about one; a frozen server is found out in four
@@ -132,7 +132,7 @@ class MongoStore:
     def prune(self, limit: int, *, now: datetime, finished_before: datetime) -> int:
         """Deletes what ended long ago."""
         with self._in_time(faults.writing) as connection:
-            return upkeep.prune(connection, limit, now=now, finished_before=finished_before)
+            return pruning.prune(connection, limit, now=now, finished_before=finished_before)
 
     # -- reading and the moves by hand ----------------------------------------------------------------------------
 
