@@ -6,6 +6,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core.core_schema import WithDefaultSchema
 
 from postroom import __version__
 from postroom.api import keys, paging
@@ -142,11 +144,21 @@ def document(app: FastAPI, settings: Settings) -> Callable[[], Json]:
     return made
 
 
+class _BodySchema(GenerateJsonSchema):
+    """What may be left out is without the default that stands for that: with one, generated clients demand it."""
+
+    def default_schema(self, schema: WithDefaultSchema) -> Json:
+        """A member with a default."""
+        return self.generate_inner(schema["schema"])
+
+
 def _complete(found: Json) -> None:
     components = found.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for model in _BODIES:
-        schema = model.model_json_schema(ref_template=_REFERENCE + "{model}", by_alias=True)
+        schema = model.model_json_schema(
+            ref_template=_REFERENCE + "{model}", by_alias=True, schema_generator=_BodySchema
+        )
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "An API key."}}

@@ -96,6 +96,7 @@ Metadata = Annotated[
             "type": ["object", "null"],
             "propertyNames": {"pattern": f"^{METADATA_NAME}$"},
             "maxProperties": MOST_METADATA,
+            "additionalProperties": True,
             "examples": [{"order": 4711}],
         }
     ),
@@ -154,10 +155,9 @@ class EmailIn(Sent):
 
     model_config = ConfigDict(
         json_schema_extra={
-            "anyOf": [
-                {"required": ["html"], "properties": {"html": {"type": "string"}}},
-                {"required": ["text"], "properties": {"text": {"type": "string"}}},
-            ],
+            # Not `anyOf`: for that, generated clients have a type with no other member beside the two.
+            "if": {"required": ["html"], "properties": {"html": {"type": "string"}}},
+            "else": {"required": ["text"], "properties": {"text": {"type": "string"}}},
             "examples": [
                 {
                     "from": "Shop <shop@example.com>",
