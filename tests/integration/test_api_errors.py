@@ -46,6 +46,7 @@ def test_wrong_method_names_the_right_ones(product: Product, method: str, path: 
     answer = product.request(method, path, json={})
     assert_refused(answer, 405, "method_not_allowed")
     assert answer.headers["allow"] == allow
+    assert answer.json()["message"] == f"this path takes only {allow}"
 
 
 def test_head_has_status_and_headers_only(product: Product) -> None:

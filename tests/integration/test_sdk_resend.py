@@ -1,5 +1,6 @@
 """The resend client for Python, unchanged, against the product: only its address and key are set."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -121,6 +122,23 @@ def test_wrong_key_and_restricted_key(service: Product, monkeypatch: pytest.Monk
 def test_unknown_email(service: Product) -> None:
     with pytest.raises(ResendError) as caught:
         resend.Emails.get("01890000-0000-7000-8000-000000000000")
+    assert (caught.value.code, caught.value.error_type) == (404, "not_found")
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(
+    "ask",
+    [
+        resend.Domains.list,
+        resend.Webhooks.list,
+        resend.Emails.metrics,
+        resend.Emails.Receiving.list,
+        lambda: resend.Emails.share("01890000-0000-7000-8000-000000000000"),
+    ],
+)
+def test_what_is_not_served_says_what_is(service: Product, ask: Callable[[], object]) -> None:
+    with pytest.raises(ResendError, match="of Resend's API, there are /emails, /emails/batch and /api-keys") as caught:
+        ask()
     assert (caught.value.code, caught.value.error_type) == (404, "not_found")
 
 

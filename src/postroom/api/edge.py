@@ -111,9 +111,10 @@ class Edge:
         except Exception as refused:
             return errors.refusal_of(refused) or errors.unexpected()
         if error.status_code == 405:
-            allow = {"allow": ", ".join(self._methods(exchange.scope))}
-            return Refusal(405, Name.METHOD_NOT_ALLOWED, "this path does not take this method", headers=allow)
-        return errors.not_found("there is nothing at this path")
+            methods = ", ".join(self._methods(exchange.scope))
+            message = f"this path takes only {methods}"
+            return Refusal(405, Name.METHOD_NOT_ALLOWED, message, headers={"allow": methods})
+        return errors.not_served()
 
     def _methods(self, scope: Scope) -> list[str]:
         found: set[str] = set()

@@ -6,7 +6,7 @@ from postroom import status
 from postroom.api import drafts, paging, problems, render
 from postroom.api.auth import check_sender
 from postroom.api.context import Context
-from postroom.api.errors import not_found
+from postroom.api.errors import not_found, not_served
 from postroom.api.exchange import Exchange
 from postroom.api.response import Response, as_json
 from postroom.api.schemas import ScheduleIn
@@ -88,7 +88,7 @@ async def retry(context: Context, exchange: Exchange) -> Response:
 async def reserved(context: Context, exchange: Exchange) -> Response:
     """A fixed word beside `/emails/{id}` that this service does not offer."""
     await context.authenticator.admit(exchange)
-    raise not_found("this is not offered")
+    raise not_served()
 
 
 async def _may_change(context: Context, exchange: Exchange) -> ApiKey:

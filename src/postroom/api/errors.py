@@ -120,6 +120,11 @@ def not_found(message: str) -> Refusal:
     return Refusal(404, Name.NOT_FOUND, message)
 
 
+def not_served() -> Refusal:
+    """404 for a path at which there is nothing: clients of Resend have methods for many more than there are here."""
+    return not_found("nothing is served at this path; of Resend's API, there are /emails, /emails/batch and /api-keys")
+
+
 def invalid_parameter(parameter: str, problem: str) -> Refusal:
     """422 for the path or the query."""
     detail = {"member": parameter, "message": problem}
