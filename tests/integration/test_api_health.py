@@ -69,7 +69,9 @@ def test_documentation_is_served_without_a_key(product: Product, path: str) -> N
 @pytest.mark.one_engine
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
 def test_documentation_loads_nothing_from_elsewhere(product: Product, path: str) -> None:
-    page = product.request("GET", path, key="").text
+    shown = product.request("GET", path, key="")
+    assert shown.headers["content-security-policy"].startswith("default-src 'self' ")  # for what the scripts load, too
+    page = shown.text
     loaded = re.findall(r"""(?:src|href|url)=?:?\s*["']([^"']+)["']""", page)
     assert len(loaded) >= 2
     for address in loaded:
@@ -77,6 +79,12 @@ def test_documentation_loads_nothing_from_elsewhere(product: Product, path: str)
         assert (answer.status_code, address[0]) == (200, "/"), address
         assert answer.content
     assert not re.search(r"https?://", page)
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_documentation_names_its_language(product: Product, path: str) -> None:
+    assert '<html lang="en">' in product.request("GET", path, key="").text
 
 
 @pytest.mark.one_engine

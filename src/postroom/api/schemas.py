@@ -175,7 +175,7 @@ class EmailIn(Sent):
     bcc: Addresses = Field(None, description="Named in no header.")
     reply_to: Addresses = None
     subject: Annotated[str, WithJsonSchema({"type": "string", "minLength": 1})]
-    html: str | None = None
+    html: str | None = Field(None, description="This or `text` is needed.")
     text: str | None = Field(None, description="Derived from `html` if absent; send an empty string for no plain text.")
     headers: Headers = Field(None, description="Further headers. Those that Postroom writes itself are ignored.")
     attachments: Attachments | None = Field(None, max_length=1000)
@@ -217,6 +217,8 @@ class ScheduleIn(Sent):
 
 class ApiKeyIn(Sent):
     """A key to make."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "shop", "permission": "sending_access"}]})
 
     name: str = Field(min_length=1, max_length=100, examples=["shop"])
     permission: Literal["full_access", "sending_access"] | None = Field(
