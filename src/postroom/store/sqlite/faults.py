@@ -51,4 +51,4 @@ def of_commit(path: Path, error: Exception) -> StoreError:
 def of_file(path: Path, error: OSError) -> StoreUnavailable:
     """The error to raise when a file or directory of the store cannot be made or opened."""
     kind = StoreFull if error.errno == errno.ENOSPC else StoreUnavailable
-    return kind(f"{path} cannot be used ({error.strerror}): name another file, or mend its directory")
+    return kind(f"{path} cannot be used ({error.strerror}): name another file, or mend its owner or its directory")
