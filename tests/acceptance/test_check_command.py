@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -99,6 +100,13 @@ def test_check_names_the_file_that_cannot_be_read_and_goes_on(tmp_path: Path) ->
 def test_check_knows_addresses_of_both_kinds(tmp_path: Path) -> None:
     code, out, _ = postroom("check", folder=tmp_path, POSTROOM_HOST="::1", POSTROOM_PORT="0")
     assert code == 0, out
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "999.1.1.1"])
+def test_check_knows_addresses_that_are_none(tmp_path: Path, host: str) -> None:
+    code, out, err = postroom("check", folder=tmp_path, POSTROOM_HOST=host)
+    assert (code, err) == (1, "")
+    assert re.search(rf"port    WRONG  {host}:0 cannot be listened on \((.* not known|Temporary failure .*)\)", out)
 
 
 def test_check_makes_nothing_and_says_where_a_new_store_will_be(tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ def test_retention_is_no_longer_than_a_date_can_tell() -> None:
         ("CELERY_BROKER_URL", "amqp://user:hunter2@one//;"),
         ("CELERY_RESULT_BACKEND", "rediss://user:hunter2@[127.0.0.1/0"),
         ("POSTROOM_HOST", ""),
+        ("POSTROOM_HOST", "[::1]"),
         ("POSTROOM_MAX_SCHEDULE_DAYS", "10000000000"),
         ("POSTROOM_MAX_JSON_DEPTH", "2000"),
     ],

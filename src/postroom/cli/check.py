@@ -144,5 +144,5 @@ def _page(url: str) -> str:
     """What is there, with whatever status; empty where nobody answers."""
     try:
         return httpx.get(url, timeout=RUNNING_SECONDS, trust_env=False).text
-    except httpx.HTTPError:
+    except (httpx.HTTPError, httpx.InvalidURL):
         return ""

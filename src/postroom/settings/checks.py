@@ -72,9 +72,11 @@ def known_address(text: str | None) -> str | None:
 
 
 def named_host(text: str) -> str:
-    """Must not be empty, which would be every address of the machine."""
+    """Must not be empty, which would be every address of the machine, nor more than a host."""
     if not text.strip():
         raise ValueError("is empty; for every address of this machine write 0.0.0.0")
+    if set(text) & set("[]/"):
+        raise ValueError("must be an address or a name such as 127.0.0.1 or ::1, without brackets and http://")
     return text
 
 
