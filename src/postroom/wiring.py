@@ -218,7 +218,9 @@ def _blaming(setting: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        sentence = f"needs the package {error.name}; pip install 'postroom[distributed]'"
+        sentence = (
+            f"needs the package {error.name}: install with its extras, pip install '/path/to/checkout[distributed]'"
+        )
         raise SettingsError([f"{setting}: {sentence}"]) from None
     except ValueError as error:
         raise SettingsError([f"{setting}: {error}"]) from None
