@@ -142,7 +142,8 @@ def list_emails(url: str, key: str | None, as_json: bool, limit: int, **filters:
     page = call("GET", "/emails", url=url, key=key, query=query)
     lines = [f"{e['id']}  {e['status']:<10} {e['created_at']}  {', '.join(e['to'])}" for e in page["data"]]
     if page["has_more"]:
-        lines.append(f"more: --after {page['data'][-1]['id']}")
+        newer = filters["before"] is not None
+        lines.append(f"more: {'--before' if newer else '--after'} {page['data'][0 if newer else -1]['id']}")
     show(page, lines, as_json=as_json)
 
 

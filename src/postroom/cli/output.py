@@ -18,9 +18,11 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON inste
 
 
 def show(value: Any, lines: list[str], *, as_json: bool) -> None:
-    """Prints the value as JSON, or the lines."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=_times) if as_json else "\n".join(lines)
-    say(text)
+    """Prints the value as JSON, or the lines, of which there may be none."""
+    if as_json:
+        say(json.dumps(value, indent=2, ensure_ascii=False, default=_times))
+    elif lines:
+        say("\n".join(lines))
 
 
 def say(text: str) -> None:
