@@ -4,10 +4,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
+from pymongo.errors import ServerSelectionTimeoutError
 
 from postroom.errors import StoreError, StoreUnavailable
 from postroom.mail.email import Status
@@ -188,3 +190,21 @@ def test_password_is_in_no_message(url: str) -> None:
         store.ping()
     store.close()
     assert "secret" not in f"{refused.value}{refused.value.__cause__}{refused.value.__context__}"
+
+
+def refused(store: MongoStore) -> BaseException | None:
+    with pytest.raises(StoreUnavailable) as error:
+        store.ping()
+    return error.value.__cause__
+
+
+def test_link_that_was_made_in_the_middle_of_an_election_is_not_kept(own_mongodb: MongoDB) -> None:
+    """For a moment a member is neither primary nor secondary; what it says of itself then, the driver believes for as
+    long as the link lasts."""
+    url = own_mongodb.url(f"faults_{uuid.uuid4().hex[:8]}", "?directConnection=true")
+    with closing(MongoStore(url)) as store:
+        with own_mongodb.between_elections():
+            assert not all(isinstance(refused(store), ServerSelectionTimeoutError) for _ in range(5))
+        with suppress(StoreUnavailable):  # on that link, if nothing has cut it meanwhile
+            make.one(store)
+        assert make.found(store, make.one(store)).life.status is Status.QUEUED

@@ -67,6 +67,10 @@ class MongoDB:
     def start(self) -> None:
         """Starts it and returns when it can be written to."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        assert self._process is not None
         deadline = time.monotonic() + START_SECONDS
         with self.client() as client:
             while time.monotonic() < deadline and self._process.poll() is None:
@@ -121,6 +125,19 @@ class MongoDB:
             yield
         finally:
             self._process.send_signal(signal.SIGCONT)
+
+    @contextmanager
+    def between_elections(self) -> Iterator[None]:
+        """Meanwhile it is neither primary nor secondary, as it is for a moment in each election."""
+        with self.client() as client:
+            client.admin.command("replSetStepDown", 600, force=True)
+            client.admin.command("replSetMaintenance", 1)
+            try:
+                yield
+            finally:
+                client.admin.command("replSetMaintenance", 0)
+                client.admin.command("replSetFreeze", 0)  # it may stand again
+                self._wait_until_ready()
 
     def _wait_until_stopped(self) -> None:
         """A signal takes its time, and an answer given meanwhile would be a surprise."""

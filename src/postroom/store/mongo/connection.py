@@ -2,6 +2,7 @@
 
 import math
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -27,6 +28,9 @@ PATIENCE_SECONDS = 2.0  # for any one call; where the driver looks for a primary
 PATIENCE_WHEN_DOWN_SECONDS = 1.0  # once the driver knows that there is no primary, and looks for one all the time
 _MOST_TO_GIVE_BACK = 20  # claims of many emails each
 CLOCK_PATIENCE_SECONDS = 0.5  # for a look at the server's clock, in the middle of some other call
+_NOT_OPENED = (OSError, PyMongoError, ValueError)  # the first: a certificate file that is gone by now
+_LEAST_SECONDS_OPEN = 1.0  # an election may go on, and a new client has to find all members anew
+_LONGEST_CALL_SECONDS = 15.0  # that for all counts, and a bit
 
 PROMISED = WriteConcern(w="majority", j=True)  # what is told to anybody, or decided for good
 QUICK = WriteConcern(w=1)  # what only costs time when a crash forgets it
@@ -49,11 +53,23 @@ class Connection:
 
     def __init__(self, url: str, where: str, *, clock_sync_seconds: float) -> None:
         self.where = where
-        self.client: MongoClient[Document] = MongoClient(url, **_OPTIONS)
+        self._url = url
+        self._open()
+        self.clock = AskingClock(self._server_time, sync_seconds=clock_sync_seconds)
+        self.ended = Ended()
+        self.to_give_back: deque[tuple[Sequence[Document], str]] = deque(maxlen=_MOST_TO_GIVE_BACK)
+        self.lost_leases_looked_for_at = time.monotonic()
+        self.passed_over = PassedOver()
+        self._prepared = False
+        self._opening = threading.Lock()
+
+    def _open(self) -> None:
+        self._opened_at = time.monotonic()
+        self.client: MongoClient[Document] = MongoClient(self._url, **_OPTIONS)
         # Aware UTC times need no `tzinfo` here; with one the driver converts each anew, a quarter of all decoding.
         codec: CodecOptions[Document] = CodecOptions(tz_aware=True)
         self.database = self.client.get_database(
-            database_name(url), codec, ReadPreference.PRIMARY, PROMISED, ReadConcern("local")
+            database_name(self._url), codec, ReadPreference.PRIMARY, PROMISED, ReadConcern("local")
         )
         self.admin = self.client.get_database("admin", read_preference=ReadPreference.PRIMARY)
         self.emails = self.database["emails"]
@@ -65,12 +81,19 @@ class Connection:
         self.leases_quickly = self.leases.with_options(write_concern=QUICK)
         self.api_keys = self.database["api_keys"]
         self.meta = self.database["meta"]
-        self.clock = AskingClock(self._server_time, sync_seconds=clock_sync_seconds)
-        self.ended = Ended()
-        self.to_give_back: deque[tuple[Sequence[Document], str]] = deque(maxlen=_MOST_TO_GIVE_BACK)
-        self.lost_leases_looked_for_at = time.monotonic()
-        self.passed_over = PassedOver()
-        self._prepared = False
+
+    def reopen(self, seen: MongoClient[Document]) -> None:
+        """Leaves this client, and all its links, for a new one, unless that was done just now."""
+        with self._opening:
+            if seen is not self.client or time.monotonic() - self._opened_at < _LEAST_SECONDS_OPEN:
+                return
+            try:
+                self._open()
+            except _NOT_OPENED:
+                return
+        closing = threading.Timer(_LONGEST_CALL_SECONDS, seen.close)  # others are in the middle of calls
+        closing.daemon = True
+        closing.start()
 
     def ready(self) -> "Connection":
         """This connection, once its server has passed the checks of `layout`. Raises `StoreError`.
@@ -137,7 +160,7 @@ class Connections:
     def _connect(self) -> Connection:
         try:
             made = Connection(self._url, self.where, clock_sync_seconds=self._clock_sync_seconds)
-        except (OSError, PyMongoError, ValueError) as error:  # the first: a certificate file that is gone by now
+        except _NOT_OPENED as error:
             raise StoreUnavailable(f"the options in the store's URL do not suit MongoDB at {self.where}") from error
         kept = self._by_process.setdefault(os.getpid(), made)
         if kept is not made:  # another thread was faster

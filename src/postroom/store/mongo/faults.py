@@ -23,11 +23,12 @@ from postroom.errors import OutcomeUnknown, StoreError, StoreUnavailable
 
 Result = TypeVar("Result")
 
+_NOT_PRIMARY = 10107
 _REFUSALS = {  # by code, https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
     13: "does not let this user read and write the database: grant it the role readWrite",
     18: "refuses the user or the password in the store's URL",
     8000: "refuses the user or the password in the store's URL",
-    10107: "has no primary at the moment: try again",
+    _NOT_PRIMARY: "has no primary at the moment: try again",
     14031: "has no room left on its disk: free some",
 }
 _DUPLICATE = 11000
@@ -72,6 +73,11 @@ def is_duplicate(error: PyMongoError) -> bool:
 def unknown(where: str) -> OutcomeUnknown:
     """For a write whose answer did not come."""
     return OutcomeUnknown(f"MongoDB at {where} did not answer in time: the write may or may not have happened")
+
+
+def no_primary(where: str) -> StoreUnavailable:
+    """For what a member refused because it was none just then."""
+    return StoreUnavailable(f"MongoDB at {where} {_REFUSALS[_NOT_PRIMARY]}")
 
 
 def _may_have_written(error: PyMongoError) -> bool:
