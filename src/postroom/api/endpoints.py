@@ -70,7 +70,8 @@ def _of_one_email() -> Iterator[Route]:
     about = {"tags": ["Emails"]}
     found = refusals(404)
     by_id = openapi.parameters(openapi.EMAIL_ID)
-    message = {200: {"content": {"message/rfc822": {"schema": {"type": "string"}}}, "description": "The message."}}
+    octets = {"type": "string", "format": "binary"}
+    message = {200: {"content": {"message/rfc822": {"schema": octets}}, "description": "The message."}}
     yield _route(
         "GET", "/emails/{id}", emails.read, response_schemas.EmailOut, responses=found, openapi_extra=by_id, **about
     )

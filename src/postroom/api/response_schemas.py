@@ -220,7 +220,7 @@ class RevokedApiKey(TypedDict):
 
     object: Literal["api_key"]
     id: str
-    deleted: Literal[True]
+    deleted: bool
 
 
 class Liveness(TypedDict):

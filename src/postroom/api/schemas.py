@@ -7,6 +7,7 @@ two of tags. Members that nobody knows are ignored. What is absent is None, whic
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
 
 from postroom.mail.draft import METADATA_NAME, MOST_METADATA, TAG_TEXT
 
@@ -120,7 +121,7 @@ Content = Annotated[
         }
     ),
 ]
-Nothing = Annotated[Any, WithJsonSchema({"type": "null"})]
+NotOffered = Annotated[Any, SkipJsonSchema()]  # not documented: there are generators of clients that know no such type
 
 
 class AttachmentIn(Sent):
@@ -143,7 +144,7 @@ class AttachmentIn(Sent):
         validation_alias=AliasChoices("content_id", "inline_content_id"),
         description="What a `cid:` URL in the HTML refers to, without angle brackets.",
     )
-    path: Nothing = Field(None, description="Not offered: no file is fetched from an address.")
+    path: NotOffered = None
 
 
 Attachments = Annotated[list[AttachmentIn], Field(fail_fast=True)]
@@ -151,7 +152,7 @@ Tags = Annotated[list[Tag], Field(fail_fast=True)]
 
 
 class EmailIn(Sent):
-    """An email to send."""
+    """An email to send. `template`, `topic_id` and the `path` of an attachment are not offered, and refused."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -203,8 +204,8 @@ class EmailIn(Sent):
         description="What to do when a crash, or a relay that stays silent, leaves unknown whether the email was sent:"
         " `resend` (at least once, the default) or `hold` (at most once).",
     )
-    template: Nothing = Field(None, description="Not offered.")
-    topic_id: Nothing = Field(None, description="Not offered.")
+    template: NotOffered = None
+    topic_id: NotOffered = None
 
 
 class ScheduleIn(Sent):
@@ -216,7 +217,7 @@ class ScheduleIn(Sent):
 
 
 class ApiKeyIn(Sent):
-    """A key to make."""
+    """A key to make. `domain_id` is not offered, and refused: domains have no ids here."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "shop", "permission": "sending_access"}]})
 
@@ -229,7 +230,7 @@ class ApiKeyIn(Sent):
         max_length=100,
         description="The sender domains whose emails the key may submit and change; any if absent.",
     )
-    domain_id: Nothing = Field(None, description="Not offered; domains have no ids here, see `domains`.")
+    domain_id: NotOffered = None
     expires_at: str | None = Field(
         None, description="When the key expires, written like `scheduled_at`; never if absent."
     )
