@@ -116,6 +116,8 @@ def test_retention_is_no_longer_than_a_date_can_tell() -> None:
         ("CELERY_RESULT_BACKEND", "rediss://user:hunter2@[127.0.0.1/0"),
         ("POSTROOM_HOST", ""),
         ("POSTROOM_HOST", "[::1]"),
+        ("FORWARDED_ALLOW_IPS", "127.0.0.1, 10.0.0.5/24"),
+        ("FORWARDED_ALLOW_IPS", "balancer"),
         ("POSTROOM_MAX_SCHEDULE_DAYS", "10000000000"),
         ("POSTROOM_MAX_JSON_DEPTH", "2000"),
     ],
@@ -134,6 +136,11 @@ def test_urls_of_several_hosts_are_taken() -> None:
             "CELERY_RESULT_BACKEND": "redis://:p@[::1]:6379/1",
         }
     )
+
+
+@pytest.mark.parametrize("proxies", ["", "*", "127.0.0.1", "10.0.0.5, 10.1.0.0/16,fd00::/8", "::1"])
+def test_proxies_are_addresses_or_networks_or_all(proxies: str) -> None:
+    settings.load({"FORWARDED_ALLOW_IPS": proxies})
 
 
 def test_reference_page_matches_the_settings() -> None:

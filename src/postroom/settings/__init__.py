@@ -19,6 +19,7 @@ __all__ = ["CLIENT_VARIABLES", "PREFIX", "SQLITE", "UNPREFIXED", "Settings", "lo
 
 PREFIX = "POSTROOM_"
 UNPREFIXED = frozenset({"CELERY_BROKER_URL", "CELERY_RESULT_BACKEND"})  # Celery and Flower read them by these names
+PROXIES = "FORWARDED_ALLOW_IPS"  # read by the API's HTTP server itself
 CLIENT_VARIABLES = frozenset({"POSTROOM_API_KEY", "POSTROOM_API_URL"})  # read by the command line, not by the service
 
 MiB = 1024 * 1024
@@ -206,6 +207,10 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
         settings = Settings.model_validate(values)
     except ValidationError as error:
         problems += [f"{variable(str(e['loc'][0]))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
+    try:
+        checks.known_proxies(environ.get(PROXIES, ""))
+    except ValueError as error:
+        problems.append(f"{PROXIES}: {error}")
     if settings:
         problems += _contradictions(settings)
     if problems or settings is None:

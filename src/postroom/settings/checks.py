@@ -1,5 +1,6 @@
 """Checks of single values, each with the sentence that says what is wrong. No secret is in it."""
 
+from ipaddress import ip_network
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -78,6 +79,15 @@ def named_host(text: str) -> str:
     if set(text) & set("[]/"):
         raise ValueError("must be an address or a name such as 127.0.0.1 or ::1, without brackets and http://")
     return text
+
+
+def known_proxies(text: str) -> None:
+    """Must be addresses or networks, or all. The HTTP server passes in silence over what is neither."""
+    for one in filter(None, (one.strip() for one in text.split(",") if text != "*")):
+        try:
+            ip_network(one)
+        except ValueError as error:
+            raise ValueError(f"must be addresses or networks with commas between, or *; {error}") from None
 
 
 def known_listen_address(text: str | None) -> str | None:
