@@ -78,6 +78,14 @@ def test_refused_emails_do_not_spoil_the_connection(transport: SmtpTransport) ->
     assert [verdicts(hand_off)[0] for hand_off in hand_offs] == wanted
 
 
+def test_emails_after_one_refused_at_the_dot_arrive(transport: SmtpTransport, next_hop: Smtpd) -> None:
+    emails = [envelope("fussy@example.net") if i % 3 == 0 else envelope() for i in range(30)]
+    hand_offs = send(transport, *emails)
+    wanted = [Verdict.REJECTED if i % 3 == 0 else Verdict.ACCEPTED for i in range(30)]
+    assert [verdicts(hand_off)[0] for hand_off in hand_offs] == wanted
+    arrived(next_hop, {email.email_id for i, email in enumerate(emails) if i % 3})
+
+
 def test_released_email_never_leaves(transport: SmtpTransport, next_hop: Smtpd) -> None:
     released, sent = envelope(), envelope()
     hand_offs = send(transport, released, sent, fence=lambda ids: {sent.email_id} & set(ids))

@@ -51,6 +51,7 @@ smtp_tls_security_level = none
 smtpd_peername_lookup = no
 smtpd_recipient_restrictions =
     check_recipient_access inline:{{ nobody@example.net=REJECT }}, permit_mynetworks, reject
+smtpd_end_of_data_restrictions = check_recipient_access inline:{{ fussy@example.net=REJECT }}
 """
 _STRICT = """\
 smtpd_helo_required = yes
@@ -67,8 +68,9 @@ _KEEPER = '"$@" & server=$!; read -r _; kill "$server"; wait "$server"'
 
 class Postfix:
     """One instance with its own configuration and queue. It takes mail at `port`, all of which goes to `next_port` on
-    this machine; `nobody@example.net` is refused at RCPT, and where it is `strict` each recipient of a client that does
-    not say its full name. It ends with the process that started it."""
+    this machine; `nobody@example.net` is refused at RCPT, an email to `fussy@example.net` at the final dot, and where
+    it is `strict` each recipient of a client that does not say its full name. It ends with the process that started
+    it."""
 
     def __init__(self, folder: Path, next_port: int, *, key_and_chain: Path | None = None, strict: bool = True) -> None:
         self.port = free_port()

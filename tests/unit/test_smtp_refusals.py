@@ -113,12 +113,12 @@ def test_354_with_all_recipients_refused_is_ended_by_a_lone_dot_that_counts_for_
     assert not dialogue.broken
 
 
-def test_354_with_the_sender_refused_is_ended_by_a_lone_dot() -> None:
+def test_354_with_the_sender_refused_is_no_reason_for_a_dot() -> None:
     dialogue = ready(*ALL)
     dialogue.begin(EMAIL)
-    assert dialogue.receive(b"451 later\r\n250 ok\r\n354 go\r\n") == b".\r\n"
-    dialogue.receive(b"554 nothing\r\n")
+    assert dialogue.receive(b"451 later\r\n250 ok\r\n354 go\r\n") == b""
     assert verdicts(dialogue) == [Verdict.TRANSIENT]
+    assert dialogue.broken
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,17 @@ def test_refused_data_spares_recipients_refused_before(reply: bytes, verdict: Ve
 )
 def test_reply_to_the_dot(reply: bytes, verdict: Verdict) -> None:
     dialogue = dotted()
-    dialogue.receive(reply + b"\r\n")
+    if dialogue.receive(reply + b"\r\n"):
+        dialogue.receive(b"250 reset\r\n")
     assert verdicts(dialogue) == [verdict]
+
+
+@pytest.mark.parametrize("reply", [b"451 4.3.0 later\r\n", b"554 5.6.0 spam\r\n"])
+def test_refusal_at_the_dot_is_followed_by_a_reset(reply: bytes) -> None:
+    dialogue = dotted()
+    assert dialogue.receive(reply) == b"RSET\r\n"
+    dialogue.lose("the link broke")
+    assert outcomes(dialogue)[0].reply is not None
 
 
 def test_failed_reset_only_costs_the_connection() -> None:

@@ -69,6 +69,8 @@ class Dialogue:
 
     def follow(self, envelope: Envelope, *, trusted: bool = False) -> bytes:
         """Starts the next email behind the final dot of this one; returns what to write in one piece with it."""
+        assert self.transaction is not None
+        self.transaction.followed = True
         self._following = Transaction(envelope, self._opening.features, early=True, trusted=trusted)
         return self._following.begin()
 

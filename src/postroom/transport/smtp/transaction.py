@@ -26,7 +26,8 @@ _REFUSED = {
 class Transaction:
     """The course of one email. `phase` is how far the dialogue has come; when `is_over`, `outcomes` has all of them.
     `awaits_dot`: the body has been given out to be written, or waits with the dot, and `write_dot` has not been called.
-    `early`: it begins in one piece with the final dot of the email before (RFC 2920 §3.1). `trusted`: see `refusal`.
+    `early`: it begins in one piece with the final dot of the email before (RFC 2920 §3.1); `followed`: the next does so
+    with its own. `trusted`: see `refusal`.
 
     Then `usable` says whether the connection may carry another email, `heard` that the relay answered something about
     this one, and `unheard` that it ended the connection in place of its first reply, or would not have it so early.
@@ -34,7 +35,7 @@ class Transaction:
 
     __slots__ = (
         "_handle", "_held_back", "_open", "_outcomes", "_pipelining", "_plan", "_rcpt", "_sender_taken", "_trusted",
-        "awaits_dot", "early", "envelope", "heard", "is_over", "phase", "unheard", "usable",
+        "awaits_dot", "early", "envelope", "followed", "heard", "is_over", "phase", "unheard", "usable",
     )  # fmt: skip
 
     def __init__(self, envelope: Envelope, features: Features, *, early: bool = False, trusted: bool = False) -> None:
@@ -47,6 +48,7 @@ class Transaction:
         self.unheard = False
         self._handle: Callable[[Transaction, RawReply], bytes] = Transaction._on_mail
         self.early = early
+        self.followed = False
         self._pipelining = features.pipelining
         self._plan = plan.plan(envelope, features)
         self._outcomes: dict[int, Outcome] = self._plan.refused
@@ -148,6 +150,8 @@ class Transaction:
                 return self._plan.body
             self._held_back = self._plan.body
             return b""
+        if raw.code == 354 and not self._sender_taken:  # it means another message, which must not end here
+            return self._break()
         if raw.code == 354:  # though no recipient is left: the end of an empty message (RFC 2920 §3.1)
             self._handle = Transaction._on_empty_dot
             return command.DOT
@@ -166,10 +170,10 @@ class Transaction:
     def _on_dot(self, raw: RawReply) -> bytes:
         if raw.code >= 400:
             self._refuse_rest(raw)
-        elif raw.code >= 300:
+            return self._end() if self.followed else self._forget()
+        if raw.code >= 300:
             return self._nonsense(raw)
-        else:
-            self._settle_rest(Verdict.ACCEPTED, "", replies.of(raw))
+        self._settle_rest(Verdict.ACCEPTED, "", replies.of(raw))
         return self._end()
 
     def _on_empty_dot(self, raw: RawReply) -> bytes:
@@ -187,6 +191,12 @@ class Transaction:
 
     def _next_recipient(self) -> bytes:
         return b"" if self._pipelining else self._plan.commands[self._rcpt + 1]
+
+    def _forget(self) -> bytes:
+        """Some relays (Postfix: `smtpd_end_of_data_restrictions`) keep sender and recipients of a message that they
+        refuse at the dot, against RFC 5321 §4.1.1.4, and then refuse the next sender."""
+        self.phase = Phase.MAIL  # as long as any command may take
+        return self._reset()
 
     def _reset(self) -> bytes:
         self._handle = Transaction._on_reset
