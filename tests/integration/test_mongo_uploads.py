@@ -99,6 +99,16 @@ def test_attachments_whose_emails_never_came_are_cleared_away(
     assert left_over(database) == 0
 
 
+def test_all_abandoned_attachments_are_cleared_away_at_once(
+    store: MongoStore, database: Database[dict[str, Any]]
+) -> None:
+    now = store.clock()
+    database["uploads"].insert_many([{"_id": f"email-{n:02}", "at": now} for n in range(50)])
+    database["attachments"].insert_many([{"_id": f"email-{n:02}/0000/0000", "content": b""} for n in range(50)])
+    store.prune(10, now=now + MINUTES, finished_before=now)
+    assert left_over(database) == 0
+
+
 def test_submission_whose_attachments_were_cleared_away_meanwhile_is_refused_whole(
     link: Link, far_store: MongoStore, store: MongoStore, database: Database[dict[str, Any]]
 ) -> None:

@@ -1,7 +1,7 @@
-"""Deleting finished emails with all that belongs to them, as far as one step of the sweep has time."""
+"""The sweep deletes finished emails with all that belongs to them."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -9,57 +9,61 @@ from pymongo import DeleteMany, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.errors import ConnectionFailure, PyMongoError
 
-from postroom.store.mongo import documents, transaction, uploads
+from postroom.store.mongo import documents, transaction
 from postroom.store.mongo.connection import Connection
 from postroom.store.mongo.document import Document
 
-_MOST_BYTES = 32 * 1024 * 1024  # of attachments, in one transaction
-_MOST_SECONDS = 1.0  # after which the rest is left to the next step
+_AT_FIRST = 20  # emails in one transaction; each may lead to a dozen places on the disk, and all must be done in time
+_QUICK_SECONDS = 0.2  # after which twice as many follow
+_BYTES = 32 * 1024 * 1024  # of attachments, in one transaction
+_SECONDS = 1.0  # after which the rest is left to the next step
+_LOST: Document = {"attachments": [{"size": 0}]}  # contents that are not there: the email may have had some
 
 
 def prune(connection: Connection, limit: int, *, now: datetime, finished_before: datetime) -> int:
-    """Deletes finished emails with all that belongs to them. One with an idempotency key stays until that expires. What
-    has large attachments goes in slices, for the server keeps all of a transaction in its cache."""
-    uploads.clear(connection, now)
-    deleted, began, more = 0, time.monotonic(), True
-    while more and deleted < limit and time.monotonic() - began < _MOST_SECONDS:
-        room = limit - deleted
+    """Deletes finished emails; one with an idempotency key stays until that expires. They go in slices: what is old has
+    to be read from the disk first, and large attachments fill the server's cache until the transaction ends."""
+    deleted, at_once, began, more = 0, _AT_FIRST, time.monotonic(), True
+    while more and deleted < limit and time.monotonic() - began < _SECONDS:
+        slice_began = time.monotonic()
+        room = min(at_once, limit - deleted)
         try:
-            count, more = transaction.run(connection, partial(_prune_some, connection, room, finished_before, now))
+            count, more = transaction.run(connection, partial(_prune, connection, room, finished_before, now))
         except PyMongoError as error:
             if not transaction.lost_race(error) or isinstance(error, ConnectionFailure):
                 raise
             return deleted  # another sweep prunes the same, or a sender retries one of them: the next step will see
         deleted += count
+        if time.monotonic() - slice_began < _QUICK_SECONDS:
+            at_once *= 2
     return deleted
 
 
-def _prune_some(
+def _prune(
     connection: Connection, limit: int, finished_before: datetime, now: datetime, session: ClientSession
 ) -> tuple[int, bool]:
-    """Returns how many were deleted, and whether some that were found were not."""
+    """Returns how many were deleted, and whether there may be more."""
     finished = {"finished_at": {"$lt": finished_before}}
-    oldest = connection.emails.find(
-        finished, {"_id": 1}, sort=[("finished_at", 1)], limit=limit, batch_size=limit, hint="finished", session=session
+    order = [("finished_at", 1)]
+    old = connection.emails.find(
+        finished, {"_id": 1}, sort=order, limit=limit, batch_size=limit, hint="finished", session=session
     )
-    old = [document["_id"] for document in oldest]
-    if not old:
+    ids = [document["_id"] for document in old]
+    if not ids:
         return 0, False
-    theirs, shown = {"_id": {"$in": old}}, {"attachments.size": 1, "idempotency.expires_at": 1}
-    contents = list(connection.contents.find(theirs, shown, hint="_id_", session=session))
+    shown = {"attachments.size": 1, "idempotency.expires_at": 1}
+    found = connection.contents.find({"_id": {"$in": ids}}, shown, hint="_id_", session=session)
+    known = {content["_id"]: content for content in found}
+    contents = [known.get(email_id, {"_id": email_id, **_LOST}) for email_id in ids]
     kept = _put_off_with_key(connection, contents, finished_before, now, session)
-    gone = _within([content for content in contents if content["_id"] not in kept], _MOST_BYTES)
-    ids = {"_id": {"$in": [content["_id"] for content in gone]}}
-    attachments = [DeleteMany(documents.attachments_of(d["_id"]), hint="_id_") for d in gone if d.get("attachments")]
-    if attachments:
-        connection.attachments.bulk_write(attachments, session=session)
-    connection.contents.delete_many(ids, session=session)
-    return connection.emails.delete_many(ids, session=session).deleted_count, len(gone) < len(contents)
+    gone = _within([content for content in contents if content["_id"] not in kept], _BYTES)
+    deleted = _delete(connection, gone, session) if gone else 0
+    return deleted, len(ids) == limit or len(gone) + len(kept) < len(ids)
 
 
 def _put_off_with_key(
     connection: Connection,
-    contents: Sequence[Document],
+    contents: Iterable[Document],
     finished_before: datetime,
     now: datetime,
     session: ClientSession,
@@ -73,6 +77,17 @@ def _put_off_with_key(
     if updates:
         connection.emails.bulk_write(updates, session=session)
     return kept
+
+
+def _delete(connection: Connection, contents: Sequence[Document], session: ClientSession) -> int:
+    """Deletes these with their emails and attachments; returns how many."""
+    ids = {"_id": {"$in": [content["_id"] for content in contents]}}
+    attached = [content["_id"] for content in contents if content.get("attachments")]
+    if attached:
+        deletions = [DeleteMany(documents.attachments_of(email_id), hint="_id_") for email_id in attached]
+        connection.attachments.bulk_write(deletions, session=session)
+    connection.contents.delete_many(ids, session=session)
+    return connection.emails.delete_many(ids, session=session).deleted_count
 
 
 def _within(contents: Sequence[Document], most_bytes: int) -> list[Document]:

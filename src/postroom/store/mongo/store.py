@@ -21,9 +21,22 @@ from postroom.store.base import (
     Settlement,
     Submission,
 )
-from postroom.store.mongo import claims, faults, keys, listing, moves, pruning, reading, submission, taking, upkeep
+from postroom.store.mongo import (
+    claims,
+    faults,
+    keys,
+    listing,
+    moves,
+    pruning,
+    reading,
+    submission,
+    taking,
+    upkeep,
+    uploads,
+)
 from postroom.store.mongo.connection import PATIENCE_SECONDS, Connection, Connections
 
+_CLEARINGS = 20  # of ten abandoned uploads each
 _PATIENCE_FOR_COUNTS_SECONDS = 10.0  # a million emails take about one; a frozen server is found out in four
 
 
@@ -130,7 +143,11 @@ class MongoStore:
             return upkeep.expire(connection, limit, now=now)
 
     def prune(self, limit: int, *, now: datetime, finished_before: datetime) -> int:
-        """Deletes what ended long ago."""
+        """Deletes what ended long ago, and attachments whose emails never came."""
+        for _ in range(_CLEARINGS):
+            with self._in_time(faults.writing) as connection:
+                if not uploads.clear(connection, now):
+                    break
         with self._in_time(faults.writing) as connection:
             return pruning.prune(connection, limit, now=now, finished_before=finished_before)
 

@@ -5,6 +5,7 @@ An upload is a document that says that contents are there without an email. The 
 sweep where no transaction came, with the contents. Whoever is second finds it gone.
 """
 
+import time
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ from postroom.store.mongo.connection import Connection
 _IN_A_TRANSACTION = 8 * 1024 * 1024  # bytes of attachments
 _ABANDONED_AFTER = timedelta(minutes=1)  # no call takes so long, and one that was frozen is told so
 _CLEARED_AT_ONCE = 10
+_CLEARING_SECONDS = 1.0  # after which the rest is left to the next time
 
 
 def too_large(emails: Collection[Email]) -> list[Email]:
@@ -56,15 +58,19 @@ def end(connection: Connection, ids: Collection[str], session: ClientSession) ->
         raise StoreUnavailable("storing the attachments took too long, and they were cleared away: try again")
 
 
-def clear(connection: Connection, now: datetime) -> None:
-    """Deletes contents whose emails never came."""
+def clear(connection: Connection, now: datetime) -> bool:
+    """Deletes contents whose emails never came, some at a time; returns whether there may be more."""
     old = connection.uploads.find({"at": {"$lt": now - _ABANDONED_AFTER}}, {"_id": 1}, hint="by_age")
-    for upload in list(old.limit(_CLEARED_AT_ONCE)):
+    found, began = list(old.limit(_CLEARED_AT_ONCE)), time.monotonic()
+    for upload in found:
+        if time.monotonic() - began > _CLEARING_SECONDS:
+            return True
         try:
             transaction.run(connection, partial(_clear, connection, upload["_id"]))
         except PyMongoError as error:
             if not transaction.lost_race(error) or isinstance(error, ConnectionFailure):
                 raise
+    return len(found) == _CLEARED_AT_ONCE
 
 
 def _clear(connection: Connection, email_id: str, session: ClientSession) -> None:
