@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable
 
-_REMEMBERED = 1000  # leases
+_REMEMBERED = 10_000  # claims, of about 100 bytes each
 
 
 class Ended:
@@ -12,14 +12,18 @@ class Ended:
 
     def __init__(self) -> None:
         self._by_token: dict[str, set[str]] = {}
+        self._count = 0
         self._changing = threading.Lock()
 
     def add(self, token: str, ids: Iterable[str]) -> None:
         """Remembers these."""
         with self._changing:
-            self._by_token.setdefault(token, set()).update(ids)
-            while len(self._by_token) > _REMEMBERED:
-                del self._by_token[next(iter(self._by_token))]
+            ended = self._by_token.setdefault(token, set())
+            before = len(ended)
+            ended.update(ids)
+            self._count += len(ended) - before
+            while self._count > _REMEMBERED:
+                self._count -= len(self._by_token.pop(next(iter(self._by_token))))
 
     def without(self, token: str, ids: Iterable[str]) -> list[str]:
         """Those of the claims that were not settled."""
