@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from postroom.mail import lifecycle
 from postroom.mail.email import Lane, Status
 from postroom.store.base import Claim, Query
 from postroom.store.sqlite import claims, keys, listing, moves, reading, schema, submission, upkeep
@@ -123,7 +122,7 @@ def test_upkeep_looks_through_nothing(plans: Plans) -> None:
     claimed(plans, ids[:2])
     much_later = NOW + 100 * HOUR
     for operation in (
-        upkeep.due(10, now=NOW + 2 * HOUR, wake_up_again_at=NOW + 3 * HOUR, until=NOW + 2 * HOUR),
+        upkeep.due(10, now=NOW + 2 * HOUR, wake_up_again_at=NOW + 3 * HOUR),
         upkeep.recover(1, now=much_later, doubt_delay=SECOND, everything=False),
         upkeep.recover(1, now=NOW, doubt_delay=SECOND, everything=True),
         upkeep.expire(10, now=much_later, passed_over=PassedOver()),
@@ -137,7 +136,7 @@ def test_upkeep_looks_through_nothing(plans: Plans) -> None:
 
 def test_moves_by_hand_look_through_nothing(plans: Plans) -> None:
     first, *_ = added(plans)
-    plans.run(moves.make(ACCOUNT, first, lambda life: lifecycle.cancel(life, now=NOW), now=NOW))
+    plans.run(moves.cancel(ACCOUNT, first, now=NOW))
     assert plans.scans == []
 
 

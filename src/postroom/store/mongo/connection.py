@@ -51,13 +51,14 @@ _OPTIONS: dict[str, Any] = {
 class Connection:
     """The client of one process, and what it leads to. Made without any input or output; `ready` does the first."""
 
-    def __init__(self, url: str, where: str, *, clock_sync_seconds: float) -> None:
+    def __init__(self, url: str, where: str, *, clock_sync_seconds: float, lost_seconds: float) -> None:
         self.where = where
         self._url = url
         self._open()
         self.clock = AskingClock(self._server_time, sync_seconds=clock_sync_seconds)
         self.ended = Ended()
         self.to_give_back: deque[tuple[Sequence[Document], str]] = deque(maxlen=_MOST_TO_GIVE_BACK)
+        self.lost_seconds = lost_seconds
         self.lost_leases_looked_for_at = time.monotonic()
         self.passed_over = PassedOver()
         self._prepared = False
@@ -133,12 +134,13 @@ class Connection:
 class Connections:
     """One connection for each process that uses the store, made when that process first asks."""
 
-    def __init__(self, url: str, *, clock_sync_seconds: float) -> None:
+    def __init__(self, url: str, *, clock_sync_seconds: float, lost_seconds: float) -> None:
         """Raises `ValueError` with one clear sentence when it is no URL of MongoDB."""
         check_url(url)
         self.where = where(url)
         self._url = url
         self._clock_sync_seconds = clock_sync_seconds
+        self._lost_seconds = lost_seconds
         # A forked child keeps its parent's connection here and never touches it: its locks and sockets are not ours.
         self._by_process: dict[int, Connection] = {}
         self._closed = False
@@ -159,7 +161,12 @@ class Connections:
 
     def _connect(self) -> Connection:
         try:
-            made = Connection(self._url, self.where, clock_sync_seconds=self._clock_sync_seconds)
+            made = Connection(
+                self._url,
+                self.where,
+                clock_sync_seconds=self._clock_sync_seconds,
+                lost_seconds=self._lost_seconds,
+            )
         except _NOT_OPENED as error:
             raise StoreUnavailable(f"the options in the store's URL do not suit MongoDB at {self.where}") from error
         kept = self._by_process.setdefault(os.getpid(), made)

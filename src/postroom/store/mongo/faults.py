@@ -4,8 +4,8 @@ What BSON cannot hold is let through as it comes: it is a fault of one email, an
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeAlias, TypeVar
 
 from pymongo.errors import (
     AutoReconnect,
@@ -22,6 +22,9 @@ from pymongo.errors import (
 from postroom.errors import OutcomeUnknown, StoreError, StoreUnavailable
 
 Result = TypeVar("Result")
+
+Guard: TypeAlias = Callable[[str], AbstractContextManager[None]]
+"""Of the steps of one kind; called with the server's name."""
 
 _NOT_PRIMARY = 10107
 _REFUSALS = {  # by code, https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 
 from postroom.errors import EmailNotFound, StoreUnavailable
+from postroom.mail import lifecycle
 from postroom.mail.email import Email, Life
 from postroom.store.mongo import documents, faults, lives, reading
 from postroom.store.mongo.connection import Connection
@@ -12,12 +14,28 @@ from postroom.store.mongo.connection import Connection
 _TRIES = 10  # each time somebody else was faster
 
 
-def make(
+def cancel(connection: Connection, account: str, email_id: str, *, now: datetime) -> Email:
+    """Cancels an email that waits."""
+    return _move(connection, account, email_id, partial(lifecycle.cancel, now=now), now)
+
+
+def reschedule(connection: Connection, account: str, email_id: str, at: datetime, *, now: datetime) -> Email:
+    """Moves a scheduled email to another time."""
+    return _move(connection, account, email_id, partial(lifecycle.reschedule, at=at, now=now), now)
+
+
+def retry(
+    connection: Connection, account: str, email_id: str, *, now: datetime, max_age: timedelta, wake_up_at: datetime
+) -> Email:
+    """Queues an email anew."""
+    return _move(connection, account, email_id, partial(lifecycle.retry, now=now, max_age=max_age), now, wake_up_at)
+
+
+def _move(
     connection: Connection,
     account: str,
     email_id: str,
     step: Callable[[Life], Life],
-    *,
     now: datetime,
     wake_up_at: datetime | None = None,
 ) -> Email:

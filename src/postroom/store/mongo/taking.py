@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
 import pymongo
 from pymongo import UpdateMany, UpdateOne
@@ -73,8 +74,9 @@ class TimedTaking(Taking):
         return Lease(token=self.token, worker=self.worker, held=dict.fromkeys(ids, Hold(self.until)))
 
 
-def claim(connection: Connection, ids: Sequence[str], taking: TimedTaking) -> list[Claim]:
+def claim(connection: Connection, ids: Sequence[str], *, worker: str, now: datetime, lease: timedelta) -> list[Claim]:
     """Claims those of the emails that may be claimed, in the order of `ids`."""
+    taking = TimedTaking(worker=worker, now=now, lease=lease)
     _give_back_earlier(connection)
     wanted = {"_id": {"$in": list(ids)}, **taking.claimable}
     with faults.asking(connection.where):
@@ -84,8 +86,17 @@ def claim(connection: Connection, ids: Sequence[str], taking: TimedTaking) -> li
     return _take(connection, in_order, primary, taking)
 
 
-def claim_due(connection: Connection, limit: int, lowest: Lane, taking: TimedTaking) -> list[Claim]:
+def claim_due(
+    connection: Connection,
+    limit: int,
+    *,
+    lowest: Lane = Lane.BULK,
+    worker: str,
+    now: datetime,
+    lease: timedelta,
+) -> list[Claim]:
     """Claims what is due in these lanes, in the order of service."""
+    taking = TimedTaking(worker=worker, now=now, lease=lease)
     _give_back_earlier(connection)
     lanes = [lane.value for lane in Lane]
     sound = {name: {"$type": "number"} for name in _COUNTED}  # others would stand in front of the index for ever

@@ -27,11 +27,17 @@ _BARRED_FOR = timedelta(days=1)  # a worker that froze before its lease was gran
 
 
 def due(
-    connection: Connection, limit: int, *, now: datetime, wake_up_again_at: datetime, until: datetime
+    connection: Connection,
+    limit: int,
+    *,
+    now: datetime,
+    wake_up_again_at: datetime,
+    published_until: datetime | None = None,
 ) -> Mapping[Lane, list[str]]:
     """Takes what the sweep shall publish now."""
     if limit < 1:  # which MongoDB would take for all
         return {}
+    until = published_until or now
     lanes = {"$in": [lane.value for lane in Lane]}
     unpublished = {"lane": lanes, "wake_up_at": {"$lte": until}, "due_at": {"$lte": now}}
     shown = {"status": 1, "lane": 1, "due_at": 1, "expired": {"$lte": ["$expires_at", now]}}
@@ -52,10 +58,10 @@ def due(
 
 
 def recover(
-    connection: Connection, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool, lost_seconds: float
+    connection: Connection, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool = False
 ) -> int:
-    """Ends lapsed claims, or all. Every `lost_seconds` it also looks for claims whose lease is not there."""
-    if time.monotonic() - connection.lost_leases_looked_for_at >= lost_seconds:
+    """Ends lapsed claims, or all. Now and then it also looks for claims whose lease is not there."""
+    if time.monotonic() - connection.lost_leases_looked_for_at >= connection.lost_seconds:
         leases.bar_missing(connection, now)
         connection.lost_leases_looked_for_at = time.monotonic()
     count = 0

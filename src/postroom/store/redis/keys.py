@@ -26,7 +26,7 @@ def find(session: Session, key_id: str) -> ApiKey | None:
     return _key_of(packed, revoked_at) if packed else None
 
 
-def listed(session: Session, account: str | None) -> Sequence[ApiKey]:
+def listed(session: Session, account: str | None = None) -> Sequence[ApiKey]:
     """All keys of an account, or of all, oldest first."""
     packed, revoked = session.ask_all([("HGETALL", _KEYS), ("HGETALL", _REVOKED)])
     times_revoked = dict(zip(revoked[::2], revoked[1::2], strict=True))

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 
 from postroom.errors import EmailNotFound, StoreUnavailable
-from postroom.mail import milliseconds
+from postroom.mail import lifecycle, milliseconds
 from postroom.mail.email import Email, Life
 from postroom.store.redis import reading, records, scripts
 from postroom.store.redis.session import Session
@@ -13,12 +14,28 @@ from postroom.store.redis.session import Session
 TRIES = 20
 
 
-def make(
+def cancel(session: Session, account: str, email_id: str, *, now: datetime) -> Email:
+    """Cancels an email that waits."""
+    return _move(session, account, email_id, partial(lifecycle.cancel, now=now), now)
+
+
+def reschedule(session: Session, account: str, email_id: str, at: datetime, *, now: datetime) -> Email:
+    """Moves a scheduled email to another time."""
+    return _move(session, account, email_id, partial(lifecycle.reschedule, at=at, now=now), now)
+
+
+def retry(
+    session: Session, account: str, email_id: str, *, now: datetime, max_age: timedelta, wake_up_at: datetime
+) -> Email:
+    """Queues an email anew."""
+    return _move(session, account, email_id, partial(lifecycle.retry, now=now, max_age=max_age), now, wake_up_at)
+
+
+def _move(
     session: Session,
     account: str,
     email_id: str,
     step: Callable[[Life], Life],
-    *,
     now: datetime,
     wake_up_at: datetime | None = None,
 ) -> Email:

@@ -22,6 +22,8 @@ def get(session: Session, account: str, email_id: str) -> Email | None:
 
 def get_many(session: Session, wanted: Collection[AccountAndId]) -> Mapping[AccountAndId, Email]:
     """The whole emails of these that are there."""
+    if not wanted:
+        return {}
     found = zip(wanted, read(session, [email_id for _, email_id in wanted], whole=True), strict=True)
     return {key: records.known_email_of(one) for key, one in found if records.known_account_of(one) == key[0]}
 

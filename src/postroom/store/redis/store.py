@@ -1,32 +1,46 @@
 """The store port on one Redis. Each method names its operation, and whether it changes anything."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 from postroom.errors import OutcomeUnknown, StoreError, StoreUnavailable
-from postroom.mail import lifecycle, milliseconds
-from postroom.mail.api_key import ApiKey
-from postroom.mail.email import Email, Lane, Life, Status
-from postroom.store.base import (
-    AccountAndId,
-    Added,
-    Claim,
-    IdempotencyKey,
-    KeyReused,
-    Page,
-    Query,
-    Settlement,
-    Submission,
-)
+from postroom.mail import milliseconds
+from postroom.mail.email import Lane
+from postroom.store.base import Added, Claim, KeyReused, Submission
 from postroom.store.redis import claims, keys, listing, moves, reading, server, submission, taking, upkeep
 from postroom.store.redis.connections import Connections
 from postroom.store.redis.doubts import Doubts
 from postroom.store.redis.server import Durability
+from postroom.store.redis.session import Session
 from postroom.store.server_clock import ServerClock
 from postroom.store.taking import Taking
 
 log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _reading(step: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate["RedisStore", P], T]:
+    """The method that takes this step, which changes nothing."""
+    return _method(step, writing=False)
+
+
+def _writing(step: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate["RedisStore", P], T]:
+    """The method that takes this step, which changes something, or must know that what it says is on disk."""
+    return _method(step, writing=True)
+
+
+def _method(step: Callable[Concatenate[Session, P], T], *, writing: bool) -> Callable[Concatenate["RedisStore", P], T]:
+    @wraps(step)
+    def method(self: "RedisStore", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._connections.session(writing=writing) as session:
+            return step(session, *args, **kwargs)
+
+    return method
 
 
 class RedisStore:
@@ -75,10 +89,7 @@ class RedisStore:
                 raise
             return list(answers)
 
-    def replay(self, account: str, key: IdempotencyKey, *, now: datetime) -> str | None:
-        """Finds the answer to an earlier submission."""
-        with self._connections.session(writing=True) as session:
-            return submission.replay(session, account, key, now=now)
+    replay = _writing(submission.replay)
 
     # -- delivery -----------------------------------------------------------------------------------------------
 
@@ -100,44 +111,16 @@ class RedisStore:
             if self._doubts:
                 self._doubts.give_back(session, now=now)
 
-    def fence(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> set[str]:
-        """Marks claims as about to write the final dot."""
-        with self._connections.session(writing=True) as session:
-            return claims.fence(session, tokens, now=now, lease=lease)
-
-    def settle(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
-        """Ends claims with new lives."""
-        with self._connections.session(writing=True) as session:
-            return claims.settle(session, settlements, now=now)
-
-    def settle_late(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
-        """Writes outcomes after a fenced claim has lapsed."""
-        with self._connections.session(writing=True) as session:
-            return claims.settle_late(session, settlements, now=now)
-
-    def attachments(self, email_id: str) -> list[bytes]:
-        """Reads attachment contents."""
-        with self._connections.session() as session:
-            return reading.attachments(session, email_id)
+    fence = _writing(claims.fence)
+    settle = _writing(claims.settle)
+    settle_late = _writing(claims.settle_late)
+    attachments = _reading(reading.attachments)
 
     # -- upkeep -------------------------------------------------------------------------------------------------
 
-    def due(
-        self, limit: int, *, now: datetime, wake_up_again_at: datetime, published_until: datetime | None = None
-    ) -> Mapping[Lane, list[str]]:
-        """Takes what is to be published."""
-        with self._connections.session(writing=True) as session:
-            return upkeep.due(session, limit, now=now, wake_up_again_at=wake_up_again_at, until=published_until or now)
-
-    def recover(self, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool = False) -> int:
-        """Ends lapsed claims."""
-        with self._connections.session(writing=True) as session:
-            return upkeep.recover(session, limit, now=now, doubt_delay=doubt_delay, everything=everything)
-
-    def expire(self, limit: int, *, now: datetime) -> int:
-        """Fails what is past its deadline."""
-        with self._connections.session(writing=True) as session:
-            return upkeep.expire(session, limit, now=now)
+    due = _writing(upkeep.due)
+    recover = _writing(upkeep.recover)
+    expire = _writing(upkeep.expire)
 
     def prune(self, limit: int, *, now: datetime, finished_before: datetime) -> int:
         """Deletes what ended long ago."""
@@ -146,73 +129,22 @@ class RedisStore:
 
     # -- reading and the moves by hand ----------------------------------------------------------------------------
 
-    def get(self, account: str, email_id: str) -> Email | None:
-        """Reads one email."""
-        with self._connections.session() as session:
-            return reading.get(session, account, email_id)
-
-    def get_many(self, wanted: Collection[AccountAndId]) -> Mapping[AccountAndId, Email]:
-        """Reads several emails."""
-        if not wanted:
-            return {}
-        with self._connections.session() as session:
-            return reading.get_many(session, wanted)
-
-    def list(self, query: Query) -> Page:
-        """Reads a page of emails."""
-        with self._connections.session() as session:
-            return listing.page(session, query)
-
-    def cancel(self, account: str, email_id: str, *, now: datetime) -> Email:
-        """Cancels an email that waits."""
-        return self._move(account, email_id, lambda life: lifecycle.cancel(life, now=now), now)
-
-    def reschedule(self, account: str, email_id: str, at: datetime, *, now: datetime) -> Email:
-        """Moves a scheduled email to another time."""
-        return self._move(account, email_id, lambda life: lifecycle.reschedule(life, at, now=now), now)
-
-    def retry(self, account: str, email_id: str, *, now: datetime, max_age: timedelta, wake_up_at: datetime) -> Email:
-        """Queues an email anew."""
-        return self._move(
-            account, email_id, lambda life: lifecycle.retry(life, now=now, max_age=max_age), now, wake_up_at
-        )
-
-    def counts(self) -> Mapping[Status, int]:
-        """Counts all emails by status."""
-        with self._connections.session() as session:
-            return reading.counts(session)
-
-    def backlog(self) -> int:
-        """Counts unfinished emails."""
-        with self._connections.session() as session:
-            return reading.backlog(session)
-
-    def waiting_since(self, now: datetime) -> Mapping[Lane, datetime]:
-        """Looks for the email of each lane that is due longest."""
-        with self._connections.session() as session:
-            return reading.waiting_since(session, now)
+    get = _reading(reading.get)
+    get_many = _reading(reading.get_many)
+    list = _reading(listing.page)
+    cancel = _writing(moves.cancel)
+    reschedule = _writing(moves.reschedule)
+    retry = _writing(moves.retry)
+    counts = _reading(reading.counts)
+    backlog = _reading(reading.backlog)
+    waiting_since = _reading(reading.waiting_since)
 
     # -- keys ------------------------------------------------------------------------------------------------------
 
-    def add_key(self, key: ApiKey) -> None:
-        """Stores an API key."""
-        with self._connections.session(writing=True) as session:
-            keys.add(session, key)
-
-    def find_key(self, key_id: str) -> ApiKey | None:
-        """Reads one API key."""
-        with self._connections.session() as session:
-            return keys.find(session, key_id)
-
-    def list_keys(self, account: str | None = None) -> Sequence[ApiKey]:
-        """Reads API keys."""
-        with self._connections.session() as session:
-            return keys.listed(session, account)
-
-    def revoke_key(self, key_id: str, *, now: datetime) -> bool:
-        """Revokes an API key."""
-        with self._connections.session(writing=True) as session:
-            return keys.revoke(session, key_id, now=now)
+    add_key = _writing(keys.add)
+    find_key = _reading(keys.find)
+    list_keys = _reading(keys.listed)
+    revoke_key = _writing(keys.revoke)
 
     # -- housekeeping ------------------------------------------------------------------------------------------------
 
@@ -229,17 +161,6 @@ class RedisStore:
         if not self._clock.known:
             with self._connections.session():
                 pass
-
-    def _move(
-        self,
-        account: str,
-        email_id: str,
-        step: Callable[[Life], Life],
-        now: datetime,
-        wake_up_at: datetime | None = None,
-    ) -> Email:
-        with self._connections.session(writing=True) as session:
-            return moves.make(session, account, email_id, step, now=now, wake_up_at=wake_up_at)
 
     def _look_up(
         self, submissions: Sequence[Submission], now: datetime, deadline: float

@@ -25,11 +25,15 @@ NewLife: TypeAlias = tuple[Record, Life]
 
 
 def due(
-    session: Session, limit: int, *, now: datetime, wake_up_again_at: datetime, until: datetime
+    session: Session, limit: int, *, now: datetime, wake_up_again_at: datetime, published_until: datetime | None = None
 ) -> Mapping[Lane, list[str]]:
     """Takes what the sweep shall publish now."""
     lanes = session.run(
-        scripts.DUE, milliseconds.of(now), milliseconds.of(wake_up_again_at), limit, milliseconds.of(until)
+        scripts.DUE,
+        milliseconds.of(now),
+        milliseconds.of(wake_up_again_at),
+        limit,
+        milliseconds.of(published_until or now),
     )
     scheduled = [Record(*record) for _, waiting, _ in lanes for record in waiting]
     released = records.readable(scheduled, lambda record: lifecycle.release(records.life_of(record), now=now))
@@ -41,7 +45,7 @@ def due(
     }
 
 
-def recover(session: Session, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool) -> int:
+def recover(session: Session, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool = False) -> int:
     """Ends lapsed claims, or all."""
     lapsed = _Those("leases", "+inf" if everything else milliseconds.of(now), again_at=now + unreadable.PAUSE)
     reader = partial(_after_lapse, now=now, doubt_delay=doubt_delay)

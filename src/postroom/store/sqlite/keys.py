@@ -49,7 +49,7 @@ def find(key_id: str) -> Operation[ApiKey | None]:
     return question
 
 
-def listed(account: str | None) -> Operation[Sequence[ApiKey]]:
+def listed(account: str | None = None) -> Operation[Sequence[ApiKey]]:
     """All keys of an account, or of all."""
     return lambda connection: [_key_of(row) for row in connection.execute(_LIST, {"account": account})]
 

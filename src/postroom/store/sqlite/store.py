@@ -1,26 +1,16 @@
 """The store port on one SQLite file. Each method names its operation and who runs it: the writer, or a reader."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 from postroom.errors import StoreError, StoreUnavailable
-from postroom.mail import lifecycle, milliseconds
-from postroom.mail.api_key import ApiKey
+from postroom.mail import milliseconds
 from postroom.mail.email import Email, Lane, Status
-from postroom.store.base import (
-    AccountAndId,
-    Added,
-    Claim,
-    IdempotencyKey,
-    KeyReused,
-    Page,
-    Query,
-    Settlement,
-    Submission,
-)
+from postroom.store.base import Added, Claim, KeyReused, Submission
 from postroom.store.sqlite import claims, filesystem, keys, listing, moves, reading, schema, submission, upkeep
 from postroom.store.sqlite.claims import Taken
 from postroom.store.sqlite.clock import system_clock
@@ -35,6 +25,30 @@ _PRUNE_SLICE = 10  # emails; each may lead to a dozen pages all over the file, o
 _KEYS_SLICE = 200  # idempotency keys; each lies on two pages somewhere in the file
 _KEYS_SECONDS = 10.0  # of a minute; more keys go in that time than this store takes in a minute
 _PULSE = "INSERT OR REPLACE INTO pulse (n, at) VALUES (1, ?)"
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _written(step: Callable[P, Operation[T]]) -> Callable[Concatenate["SqliteStore", P], T]:
+    """The method that has the writer run this step."""
+
+    @wraps(step)
+    def method(self: "SqliteStore", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._writer.run(step(*args, **kwargs))
+
+    return method
+
+
+def _read(step: Callable[P, Operation[T]]) -> Callable[Concatenate["SqliteStore", P], T]:
+    """The method that has a reader run this step."""
+
+    @wraps(step)
+    def method(self: "SqliteStore", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._readers.run(step(*args, **kwargs))
+
+    return method
 
 
 class SqliteStore:
@@ -84,9 +98,7 @@ class SqliteStore:
         self._refuse_without_room()
         return self._writer.run(submission.add(submissions, now=now, wake_up_at=wake_up_at))
 
-    def replay(self, account: str, key: IdempotencyKey, *, now: datetime) -> str | None:
-        """Finds the answer to an earlier submission."""
-        return self._readers.run(submission.replay(account, key, now=now))
+    replay = _read(submission.replay)
 
     # -- delivery -----------------------------------------------------------------------------------------------
 
@@ -104,38 +116,16 @@ class SqliteStore:
         taking = Taking(worker=worker, now=now, lease=lease)
         return list(self._claimed(claims.claim_due(limit, lowest, taking), taking))
 
-    def renew(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> None:
-        """Extends leases."""
-        self._writer.run(claims.renew(tokens, now=now, lease=lease))
-
-    def fence(self, tokens: Mapping[str, str], *, now: datetime, lease: timedelta) -> set[str]:
-        """Marks claims as about to write the final dot."""
-        return self._writer.run(claims.fence(tokens, now=now, lease=lease))
-
-    def settle(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
-        """Ends claims with new lives."""
-        return self._writer.run(claims.settle(settlements, now=now))
-
-    def settle_late(self, settlements: Sequence[Settlement], *, now: datetime) -> set[str]:
-        """Writes outcomes after a fenced claim has lapsed."""
-        return self._writer.run(claims.settle_late(settlements, now=now))
-
-    def attachments(self, email_id: str) -> list[bytes]:
-        """Reads attachment contents."""
-        return self._readers.run(reading.attachments(email_id))
+    renew = _written(claims.renew)
+    fence = _written(claims.fence)
+    settle = _written(claims.settle)
+    settle_late = _written(claims.settle_late)
+    attachments = _read(reading.attachments)
 
     # -- upkeep -------------------------------------------------------------------------------------------------
 
-    def due(
-        self, limit: int, *, now: datetime, wake_up_again_at: datetime, published_until: datetime | None = None
-    ) -> Mapping[Lane, list[str]]:
-        """Takes what is to be published."""
-        until = published_until or now
-        return self._writer.run(upkeep.due(limit, now=now, wake_up_again_at=wake_up_again_at, until=until))
-
-    def recover(self, limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool = False) -> int:
-        """Ends lapsed claims."""
-        return self._writer.run(upkeep.recover(limit, now=now, doubt_delay=doubt_delay, everything=everything))
+    due = _written(upkeep.due)
+    recover = _written(upkeep.recover)
 
     def expire(self, limit: int, *, now: datetime) -> int:
         """Fails what is past its deadline."""
@@ -157,38 +147,12 @@ class SqliteStore:
 
     # -- reading and the moves by hand ----------------------------------------------------------------------------
 
-    def get(self, account: str, email_id: str) -> Email | None:
-        """Reads one email."""
-        return self._readers.run(reading.get(account, email_id))
-
-    def get_many(self, wanted: Collection[AccountAndId]) -> Mapping[AccountAndId, Email]:
-        """Reads several emails."""
-        return self._readers.run(reading.get_many(wanted))
-
-    def list(self, query: Query) -> Page:
-        """Reads a page of emails."""
-        return self._readers.run(listing.page(query))
-
-    def cancel(self, account: str, email_id: str, *, now: datetime) -> Email:
-        """Cancels an email that waits."""
-        return self._writer.run(moves.make(account, email_id, lambda life: lifecycle.cancel(life, now=now), now=now))
-
-    def reschedule(self, account: str, email_id: str, at: datetime, *, now: datetime) -> Email:
-        """Moves a scheduled email to another time."""
-        return self._writer.run(
-            moves.make(account, email_id, lambda life: lifecycle.reschedule(life, at, now=now), now=now)
-        )
-
-    def retry(self, account: str, email_id: str, *, now: datetime, max_age: timedelta, wake_up_at: datetime) -> Email:
-        """Queues an email anew."""
-        again = moves.make(
-            account,
-            email_id,
-            lambda life: lifecycle.retry(life, now=now, max_age=max_age),
-            now=now,
-            wake_up_at=wake_up_at,
-        )
-        return self._writer.run(again)
+    get = _read(reading.get)
+    get_many = _read(reading.get_many)
+    list = _read(listing.page)
+    cancel = _written(moves.cancel)
+    reschedule = _written(moves.reschedule)
+    retry = _written(moves.retry)
 
     def counts(self) -> Mapping[Status, int]:
         """Counts all emails by status."""
@@ -198,27 +162,14 @@ class SqliteStore:
         """Counts unfinished emails."""
         return self._readers.run(reading.backlog)
 
-    def waiting_since(self, now: datetime) -> Mapping[Lane, datetime]:
-        """Looks for the email of each lane that is due longest."""
-        return self._readers.run(reading.waiting_since(now))
+    waiting_since = _read(reading.waiting_since)
 
     # -- keys ------------------------------------------------------------------------------------------------------
 
-    def add_key(self, key: ApiKey) -> None:
-        """Stores an API key."""
-        self._writer.run(keys.add(key))
-
-    def find_key(self, key_id: str) -> ApiKey | None:
-        """Reads one API key."""
-        return self._readers.run(keys.find(key_id))
-
-    def list_keys(self, account: str | None = None) -> Sequence[ApiKey]:
-        """Reads API keys."""
-        return self._readers.run(keys.listed(account))
-
-    def revoke_key(self, key_id: str, *, now: datetime) -> bool:
-        """Revokes an API key."""
-        return self._writer.run(keys.revoke(key_id, now=now))
+    add_key = _written(keys.add)
+    find_key = _read(keys.find)
+    list_keys = _read(keys.listed)
+    revoke_key = _written(keys.revoke)
 
     # -- housekeeping ------------------------------------------------------------------------------------------------
 
@@ -247,7 +198,7 @@ class SqliteStore:
         give_back = partial(claims.give_back, token=taking.token)
         taken = self._writer.run(claim, undo=give_back)
         try:
-            emails = self._read(claims.claimed(taken, taking.token)) if taken else {}
+            emails = self._read_claimed(claims.claimed(taken, taking.token)) if taken else {}
         except StoreError:
             self._writer.run_later(give_back(taken))
             raise
@@ -255,7 +206,7 @@ class SqliteStore:
             self._writer.run_later(claims.put_off(unread, taking))
         return [Claim(email=email, token=taking.token) for email in emails.values()]
 
-    def _read(self, question: Operation[Mapping[int, Email]]) -> Mapping[int, Email]:
+    def _read_claimed(self, question: Operation[Mapping[int, Email]]) -> Mapping[int, Email]:
         try:
             return self._readers.run(question)
         except StoreUnavailable:  # too many open files, say; the writer needs no new one

@@ -67,15 +67,15 @@ def write_life(
 
 
 def due(
-    limit: int, *, now: datetime, wake_up_again_at: datetime, until: datetime
+    limit: int, *, now: datetime, wake_up_again_at: datetime, published_until: datetime | None = None
 ) -> Operation[Mapping[Lane, list[str]]]:
     """Takes what the sweep shall publish now."""
 
     def operation(connection: sqlite3.Connection) -> Mapping[Lane, list[str]]:
         found: dict[Lane, list[str]] = {}
-        room = limit
+        until, room = milliseconds.of(published_until or now), limit
         for rank, lane in enumerate(LANES):
-            waiting = _select(connection, _UNPUBLISHED, rank, milliseconds.of(until), milliseconds.of(now), room)
+            waiting = _select(connection, _UNPUBLISHED, rank, until, milliseconds.of(now), room)
             in_time = _put_off_expired(connection, waiting, now)
             _publish(connection, in_time, now, wake_up_again_at)
             if waiting:
@@ -86,7 +86,7 @@ def due(
     return operation
 
 
-def recover(limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool) -> Operation[int]:
+def recover(limit: int, *, now: datetime, doubt_delay: timedelta, everything: bool = False) -> Operation[int]:
     """Ends lapsed claims, or all. Those that cannot be read are looked at again after a pause."""
 
     def operation(connection: sqlite3.Connection) -> int:
