@@ -160,7 +160,7 @@ def test_claim_that_arrives_after_we_have_looked_for_it_is_given_back(
     assert found(store, email) == email
     [lost] = far_store._doubts._open
     with store._connections.session(writing=True) as session:
-        taking._mark(session, store._doubts, ["normal"], 10, lost)
+        taking._mark(session, ["normal"], 10, lost)
     assert found(store, email).life.status is Status.SENDING
     assert claimed_ids(far_store, now + SECOND) == [email.id]
 

@@ -68,7 +68,7 @@ def test_claim_in_doubt_is_given_back_though_its_email_cannot_be_read(store: Red
     now = store.clock()
     mine, doubts = Taking(worker="w", now=now, lease=LEASE), Doubts()
     with store._connections.session(writing=True) as session:
-        taking._mark(session, doubts, [damaged.id, sound.id], 0, mine)
+        taking._mark(session, [damaged.id, sound.id], 0, mine)
         damage(store, damaged)
         doubts.add(mine)
         doubts.give_back(session, now=now)

@@ -5,9 +5,11 @@ among the claims whose leases end when its own does.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 
+from postroom.errors import StoreError
 from postroom.mail import milliseconds
 from postroom.store import unreadable
 from postroom.store.redis import claims, records
@@ -31,6 +33,15 @@ class Doubts:
     def add(self, taking: Taking) -> None:
         """Notes that this was asked for, and that nobody works on what it claims."""
         self._open.append(taking)
+
+    @contextmanager
+    def added(self, taking: Taking, *, after: type[StoreError]) -> Iterator[None]:
+        """Notes the same, should such an error come up meanwhile."""
+        try:
+            yield
+        except after:
+            self.add(taking)
+            raise
 
     def give_back(self, session: Session, *, now: datetime) -> None:
         """Gives back what was claimed. Redis may get a request after we have given it up: so what is not found is kept

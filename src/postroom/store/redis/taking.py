@@ -60,9 +60,11 @@ def _claim(connections: Connections, doubts: Doubts, named: Sequence[str], limit
     while named and size < _MOST_BYTES and deadline - time.monotonic() > _LAST_STEP_SECONDS:
         try:
             with connections.session(writing=True, deadline=deadline - _GIVING_BACK_SECONDS) as session:
-                marked, named = _mark(session, doubts, named, limit - len(found) if limit else 0, taking)
-                read = _read(session, doubts, marked, taking)
-                emails = _understood(session, doubts, read, taking)
+                with doubts.added(taking, after=OutcomeUnknown):
+                    marked, named = _mark(session, named, limit - len(found) if limit else 0, taking)
+                with doubts.added(taking, after=StoreError):
+                    read = _read(session, marked)
+                    emails = _understood(session, read, taking)
         except StoreError:
             if doubts:
                 with suppress(StoreError):
@@ -78,42 +80,28 @@ def _claim(connections: Connections, doubts: Doubts, named: Sequence[str], limit
     return found
 
 
-def _mark(
-    session: Session, doubts: Doubts, named: Sequence[str], limit: int, taking: Taking
-) -> tuple[_Marked, Sequence[str]]:
+def _mark(session: Session, named: Sequence[str], limit: int, taking: Taking) -> tuple[_Marked, Sequence[str]]:
     """Brings also the ids or lanes that are left for another step."""
     who = milliseconds.of(taking.now), milliseconds.of(taking.until), taking.token, taking.worker
-    try:
-        done, *pairs = session.run(scripts.CLAIM, *who, limit, len(named), *named)
-    except OutcomeUnknown:
-        doubts.add(taking)
-        raise
+    done, *pairs = session.run(scripts.CLAIM, *who, limit, len(named), *named)
     return _Marked(pairs[::2], pairs[1::2]), named[done:]
 
 
-def _read(session: Session, doubts: Doubts, marked: _Marked, taking: Taking) -> list[Record]:
+def _read(session: Session, marked: _Marked) -> list[Record]:
     """The records of emails that nobody else changes now."""
     if not marked.ids:
         return []
-    try:
-        fields = session.ask_all([("HMGET", key, *marked.ids) for key in (LIVES, SUBMITTED, BODIES)])
-    except StoreError:
-        doubts.add(taking)
-        raise
+    fields = session.ask_all([("HMGET", key, *marked.ids) for key in (LIVES, SUBMITTED, BODIES)])
     return list(map(Record, marked.ids, marked.claims, marked.states, *fields))
 
 
-def _understood(session: Session, doubts: Doubts, read: Sequence[Record], taking: Taking) -> list[Email]:
+def _understood(session: Session, read: Sequence[Record], taking: Taking) -> list[Email]:
     """The emails of these records. Those that cannot be read are given back."""
     emails = {record.id: email for record, email in records.readable(read, records.email_of)}
     again_at = milliseconds.of(taking.now + unreadable.PAUSE)
     put_off = {record.id: again_at for record in read if record.claim and record.id not in emails}
     if put_off:
-        try:
-            claims.give_back(session, put_off, taking.token)
-        except StoreError:
-            doubts.add(taking)
-            raise
+        claims.give_back(session, put_off, taking.token)
     return list(emails.values())
 
 
