@@ -71,9 +71,10 @@ def recover(
         with faults.asking(connection.where):
             found, seen = leases.to_look_at(connection, limit - count, None if everything else now)
         barred = _barred(connection, found, limit - count, now, everything)
-        count += _free(connection, barred, now, doubt_delay)
+        freed = _free(connection, barred, now, doubt_delay)
         _forget(connection, barred, now)
-        if not seen:
+        count += freed
+        if not seen or (everything and barred and not freed):  # what cannot be read is among all again and again
             break
     return count
 
