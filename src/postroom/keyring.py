@@ -75,6 +75,6 @@ def domain(written: str, member: str) -> str:
 
 def create_first(*, store: Store) -> str | None:
     """Makes a full-access key when the store has none at all; returns its token, else None."""
-    if store.list_keys():
+    if store.list_keys() or store.list_keys(revoked_too=True):
         return None
     return create(DEFAULT_ACCOUNT, "first key", scopes=api_key.FULL_ACCESS, store=store)[1]

@@ -55,6 +55,18 @@ def test_keys_are_listed_oldest_first_by_account_or_all(store: Store) -> None:
     assert list(store.list_keys("nobody")) == []
 
 
+def test_revoked_keys_are_listed_only_if_asked_for(store: Store) -> None:
+    now = store.clock()
+    valid = make.api_key("000000000001", created_at=now)
+    revoked = make.api_key("000000000002", created_at=now + SECOND)
+    revoked_before = make.api_key("000000000003", created_at=now + HOUR, revoked_at=now)
+    for key in (valid, revoked, revoked_before):
+        store.add_key(key)
+    store.revoke_key(revoked.id, now=now)
+    assert list(store.list_keys()) == list(store.list_keys(ACCOUNT)) == [valid]
+    assert [key.id for key in store.list_keys(revoked_too=True)] == [valid.id, revoked.id, revoked_before.id]
+
+
 def test_revoked_key_is_found_and_keeps_its_first_time(store: Store) -> None:
     now = store.clock()
     store.add_key(make.api_key())

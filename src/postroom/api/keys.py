@@ -48,8 +48,8 @@ async def list_all(context: Context, exchange: Exchange) -> Response:
     """The keys of the account, oldest first, without their secrets; those that were revoked only if asked for."""
     asking = await context.authenticator.admit(exchange, Scope.KEYS)
     revoked_too = _revoked_too(exchange.scope["query_string"])
-    keys = await exchange.ask(context.postroom.store.list_keys, asking.account)
-    data = [render.key(one) for one in keys if revoked_too or one.revoked_at is None]
+    keys = await exchange.ask(context.postroom.store.list_keys, asking.account, revoked_too=revoked_too)
+    data = [render.key(one) for one in keys]
     return as_json({"object": "list", "has_more": False, "data": data})
 
 

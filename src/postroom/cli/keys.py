@@ -146,9 +146,7 @@ def list_keys(revoked: bool, url: str, key: str | None, as_json: bool) -> None:
     """List API keys, without their secrets."""
     with _store_unless_asked(url, key) as store:
         if store:
-            found: list[dict[str, Any]] = [
-                dict(render.key(one)) for one in store.list_keys() if revoked or one.revoked_at is None
-            ]
+            found: list[dict[str, Any]] = [dict(render.key(one)) for one in store.list_keys(revoked_too=revoked)]
         else:
             found = _ask("GET", f"/api-keys?revoked={str(revoked).lower()}", url=url, key=key)["data"]
     now = datetime.now(UTC)

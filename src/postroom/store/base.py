@@ -226,8 +226,8 @@ class Store(Protocol):
     def find_key(self, key_id: str) -> ApiKey | None:
         """The key with this id, also when revoked or expired."""
 
-    def list_keys(self, account: str | None = None) -> Sequence[ApiKey]:
-        """All keys of an account, or of all, oldest first."""
+    def list_keys(self, account: str | None = None, *, revoked_too: bool = False) -> Sequence[ApiKey]:
+        """The keys of an account, or of all, oldest first. Of those that were revoked there may be very many."""
 
     def revoke_key(self, key_id: str, *, now: datetime) -> bool:
         """Revokes it for good; False when there is no such key. Revoking twice keeps the first time."""

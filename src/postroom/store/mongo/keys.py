@@ -34,9 +34,12 @@ def find(connection: Connection, key_id: str) -> ApiKey | None:
     return _key_of(document) if document else None
 
 
-def listed(connection: Connection, account: str | None = None) -> Sequence[ApiKey]:
-    """All keys of an account, or of all."""
-    which, index = ({}, "by_age") if account is None else ({"account": account}, "by_account")
+def listed(connection: Connection, account: str | None = None, *, revoked_too: bool = False) -> Sequence[ApiKey]:
+    """The keys of an account, or of all."""
+    which: Document = {} if revoked_too else {"revoked_at": None}
+    index = "by_age"
+    if account is not None:
+        which, index = {**which, "account": account}, "by_account"
     return [_key_of(d) for d in connection.api_keys.find(which, sort=[("created_at", 1), ("_id", 1)], hint=index)]
 
 

@@ -26,12 +26,14 @@ def find(session: Session, key_id: str) -> ApiKey | None:
     return _key_of(packed, revoked_at) if packed else None
 
 
-def listed(session: Session, account: str | None = None) -> Sequence[ApiKey]:
-    """All keys of an account, or of all, oldest first."""
-    packed, revoked = session.ask_all([("HGETALL", _KEYS), ("HGETALL", _REVOKED)])
+def listed(session: Session, account: str | None = None, *, revoked_too: bool = False) -> Sequence[ApiKey]:
+    """The keys of an account, or of all, oldest first."""
+    ids, revoked = session.ask_all([("HKEYS", _KEYS), ("HGETALL", _REVOKED)])
     times_revoked = dict(zip(revoked[::2], revoked[1::2], strict=True))
-    found = [_key_of(one, times_revoked.get(key_id)) for key_id, one in zip(packed[::2], packed[1::2], strict=True)]
-    wanted = [key for key in found if account is None or key.account == account]
+    asked = ids if revoked_too else [key_id for key_id in ids if key_id not in times_revoked]
+    packed = session.ask("HMGET", _KEYS, *asked) if asked else []
+    found = [_key_of(one, times_revoked.get(key_id)) for key_id, one in zip(asked, packed, strict=True)]
+    wanted = [key for key in found if account in (None, key.account) and (revoked_too or key.revoked_at is None)]
     return sorted(wanted, key=lambda key: (key.created_at, key.id))
 
 

@@ -15,7 +15,10 @@ from postroom.store.sqlite.operation import Operation
 _COLUMNS = "id, account, name, scopes, domains, secret_hash, created_at, expires_at, revoked_at"
 _ADD = f"INSERT INTO api_keys ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # column names
 _FIND = f"SELECT {_COLUMNS} FROM api_keys WHERE id = ?"  # noqa: S608  # column names
-_LIST = f"SELECT {_COLUMNS} FROM api_keys WHERE :account IS NULL OR account = :account ORDER BY created_at, id"  # noqa: S608  # column names
+_LIST = f"""
+    SELECT {_COLUMNS} FROM api_keys
+    WHERE (:account IS NULL OR account = :account) AND (:revoked_too OR revoked_at IS NULL) ORDER BY created_at, id
+"""  # noqa: S608  # column names
 _REVOKE = "UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ?"
 
 
@@ -49,9 +52,10 @@ def find(key_id: str) -> Operation[ApiKey | None]:
     return question
 
 
-def listed(account: str | None = None) -> Operation[Sequence[ApiKey]]:
-    """All keys of an account, or of all."""
-    return lambda connection: [_key_of(row) for row in connection.execute(_LIST, {"account": account})]
+def listed(account: str | None = None, *, revoked_too: bool = False) -> Operation[Sequence[ApiKey]]:
+    """The keys of an account, or of all."""
+    values = {"account": account, "revoked_too": revoked_too}
+    return lambda connection: [_key_of(row) for row in connection.execute(_LIST, values)]
 
 
 def revoke(key_id: str, *, now: datetime) -> Operation[bool]:
