@@ -71,6 +71,18 @@ def test_structured_header_is_refused_where_it_would_have_to_be_encoded(name: st
     assert caught.value.member == f"headers.{name}"
 
 
+@pytest.mark.parametrize("name", STRUCTURED)
+def test_structured_header_is_refused_where_a_bracket_holds_more_than_ascii(name: str) -> None:
+    assert clean((name, "für <https://example.org/%C3%BC>"))
+    for value in (
+        "<https://exämple.org>",
+        "<a@example.org> <ü@example.org>",
+        "<mailto:a@example.org?subject=für>, <b>",
+    ):
+        with pytest.raises(InvalidInput, match="percent-encode"):
+            clean((name, value))
+
+
 def test_at_most_fifty_headers_are_kept_and_ignored_ones_do_not_count() -> None:
     fifty = [(f"X-{n}", "") for n in range(50)]
     assert len(clean(*fifty, ("To", "x"), ("Content-Type", "x"))) == 50

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from postroom.mail import mime
+from postroom.mail import mime, mime_headers
 from tests import corpus
 
 
@@ -23,6 +23,24 @@ def test_id_in_angle_brackets_behind_a_name_is_not_encoded(value: str, written: 
     message = mime.compose(email, [])
     assert f"\r\nList-Id: {written}\r\n".encode() in message
     corpus.same(email, [], message)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (
+            "<mailto:off@example.org>, <https://example.org/off> (nur für Mitglieder)",
+            "<mailto:off@example.org>, <https://example.org/off>\r\n =?utf-8?b?KG51ciBmw7xyIE1pdGdsaWVkZXIp?=",
+        ),
+        (
+            "Zoë <zoe@example.org>, Bob <bob@example.org>",
+            "=?utf-8?q?Zo=C3=AB?= <zoe@example.org>, =?utf-8?q?Bob?=\r\n <bob@example.org>",
+        ),
+        (" <a@example.org> é", "=?utf-8?b?IDxhQGV4YW1wbGUub3JnPiDDqQ==?="),
+    ],
+)
+def test_no_address_in_angle_brackets_is_encoded_whatever_stands_around_it(value: str, written: str) -> None:
+    assert mime_headers.text("X-Off", value) == f"X-Off: {written}\r\n"
 
 
 def test_scheduled_email_has_the_date_for_which_it_was_scheduled() -> None:

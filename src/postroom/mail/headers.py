@@ -25,6 +25,8 @@ _STRUCTURED = re.compile(  # addresses and ids in angle brackets, in which nothi
     "list-.*|references|in-reply-to|.*-message-id|archived-at", re.IGNORECASE
 )
 
+_BRACKETED = re.compile("<[^<>]*>")
+
 
 def clean(pairs: Iterable[tuple[str, str]], *, member: str) -> tuple[tuple[str, str], ...]:
     """Checks custom headers and leaves out, silently, those that Postroom writes itself.
@@ -76,7 +78,14 @@ def _value(name: str, value: str, member: str) -> str:
     text = check_text(value, member=member, limit=MAX_VALUE).strip(" \t")
     if len(text.encode()) > MAX_VALUE:
         raise InvalidInput(member, f"is longer than {MAX_VALUE} octets")
-    if _STRUCTURED.fullmatch(name) and not mime_headers.fits(name, text):
+    if _STRUCTURED.fullmatch(name):
+        _check_structured(name, text, member)
+    return text
+
+
+def _check_structured(name: str, text: str, member: str) -> None:
+    if not mime_headers.fits(name, text):
         problem = f"has a part without spaces that does not fit on a line of {lines.LONGEST} octets: shorten it"
         raise InvalidInput(member, problem)
-    return text
+    if not "".join(_BRACKETED.findall(text)).isascii():
+        raise InvalidInput(member, "has characters other than ASCII in angle brackets: percent-encode them")

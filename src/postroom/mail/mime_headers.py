@@ -4,6 +4,7 @@ Every value is checked once more: what could start another field raises `ValueEr
 """
 
 import functools
+import itertools
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ FOLD_ENCODED_AT = 76  # lines with an encoded word (RFC 2047 §2: must)
 _ADDR = re.compile(r'[^\x00-\x20\x7f-\xa0()<>\[\]:;,\\"@\ud800-\udfff]+@[A-Za-z0-9.-]+')
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _MESSAGE_ID = re.compile(r"<[!-;=?-~]+>")
-_ANGLED = re.compile(r"<[!-;=?-~]{1,900}>")
+_ANGLED = re.compile(r"(?:<[!-;=?-~]{1,900}>,?)+")
 _LONE_SPACE = re.compile(r"(?<![ \t]) (?![ \t])")  # the only places where folding changes nothing for any reader
 _SURE_FILENAME = re.compile(r"[A-Za-z0-9 ._()+@,-]{1,255}")  # what every parser reads alike inside quotation marks
 _DOUBTFUL = re.compile(r"[^A-Za-z0-9 ._()+@,-]")
@@ -113,12 +114,19 @@ def _must_encode(value: str) -> bool:
 
 
 def _encoded(value: str, *, room: int) -> list[str]:
-    """As encoded words, but for an id or address in angle brackets at the end, for which the readers of List-Id and the
-    like look (RFC 2919 §3, RFC 2047 §5)."""
-    phrase, _, last = value.rpartition(" ")
-    if phrase.rstrip() == phrase != "" and _ANGLED.fullmatch(last) and not encoded_word.looks_encoded(last):
-        return [*encoded_word.encode(phrase, room=room), last]
-    return encoded_word.encode(value, room=room)
+    """As encoded words, but for ids and addresses in angle brackets, for which the readers of List-Id and the like look
+    (RFC 2919 §3, RFC 2047 §5)."""
+    if value.strip(" ") != value:
+        return encoded_word.encode(value, room=room)
+    words: list[str] = []
+    for is_angled, group in itertools.groupby(_LONE_SPACE.split(value), _is_angled):
+        run = " ".join(group)
+        words += run.split(" ") if is_angled else encoded_word.encode(run, room=room)
+    return words
+
+
+def _is_angled(word: str) -> bool:
+    return len(word) <= lines.LONGEST and bool(_ANGLED.fullmatch(word)) and not encoded_word.looks_encoded(word)
 
 
 def _phrase(name: str) -> list[str]:
