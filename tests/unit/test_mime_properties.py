@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from email import utils
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -220,11 +221,19 @@ def test_blind_copies_never_occur_in_the_message(head: Mapping[str, Any], addrs:
 def test_encoded_words_are_short_whole_and_readable(text: str, room: int) -> None:
     words = encoded_word.encode(text, room=room)
     assert all(len(word) <= room for word in words)
+    assert not [word for word in words[:-1] if word.startswith("=?utf-8?b?") and word.endswith("=?=")]
     for word in words:
         if not encoded_word.looks_encoded(text):
             encoded_word.decode(word)
     if not encoded_word.looks_encoded(text):
         assert encoded_word.decode(" ".join(words)) == text
+
+
+@pytest.mark.parametrize("text", ["Re: " + "件名" * 40, "Ваш заказ № 4711 " * 9, "🎉" * 40, "é日" * 40])
+def test_only_the_last_encoded_word_is_padded(text: str) -> None:
+    *others, last = encoded_word.encode(text, room=60)
+    assert not any(word.endswith("=?=") for word in others)
+    assert encoded_word.decode(" ".join([*others, last])) == text
 
 
 LETTERS = st.text("azéß中🎉", min_size=1, max_size=5)

@@ -3,7 +3,7 @@
 import binascii
 import re
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import AnyStr
 
 _OVERHEAD = len("=?utf-8?q??=")
@@ -23,14 +23,24 @@ _CHARSET = re.compile(  # codecs that turn octets into text and nothing else; `c
 def encode(text: str, *, room: int) -> list[str]:
     """The text as encoded words of at most `room` characters (at least 28, at most 75), none splitting a character.
 
-    B or Q, whichever is shorter; a reader joins the words without the space between them.
+    B or Q, whichever is shorter; a reader joins the words without the space between them. Of B words only the last is
+    padded: some readers (GMime 3.2.13, older postal-mime) join them first, and lose what comes after the padding.
     """
     quoted = [_quote(char) for char in text]
     octets = [char.encode() for char in text]
     if sum(map(len, quoted)) <= (sum(map(len, octets)) + 2) // 3 * 4:
-        return [f"=?utf-8?q?{word}?=" for word in pack(quoted, room - _OVERHEAD)]
-    words = pack(octets, (room - _OVERHEAD) // 4 * 3)
-    return [f"=?utf-8?b?{binascii.b2a_base64(word, newline=False).decode()}?=" for word in words]
+        return [_q(word) for word in pack(quoted, room - _OVERHEAD)]
+    words: list[str] = []
+    start = 0
+    while start < len(octets):
+        end = _end_without_padding(octets, start, (room - _OVERHEAD) // 4 * 3)
+        if end > start:
+            words.append(_b(b"".join(octets[start:end])))
+        else:  # such as the `Re: ` before characters of three octets each
+            end = _end_of_odd(octets, start, start + (room - _OVERHEAD) // len("=F0=9F=98=80"))
+            words.append(_q("".join(quoted[start:end])))
+        start = end
+    return words
 
 
 def decode(text: str) -> str:
@@ -59,6 +69,31 @@ def pack(pieces: Iterable[AnyStr], limit: int) -> list[AnyStr]:
         chunks[-1].append(piece)
         filled += len(piece)
     return [chunk[0][:0].join(chunk) for chunk in chunks if chunk]
+
+
+def _end_without_padding(octets: Sequence[bytes], start: int, limit: int) -> int:
+    """How far a B word may go: to the end, or to the last place where its octets are a multiple of three."""
+    size, best = 0, start
+    for i in range(start, len(octets)):
+        size += len(octets[i])
+        if size > limit:
+            return best
+        if size % 3 == 0:
+            best = i + 1
+    return len(octets)
+
+
+def _end_of_odd(octets: Sequence[bytes], start: int, limit: int) -> int:
+    """The end of those characters, at most up to `limit`, that are not of three octets."""
+    return next((i for i in range(start, min(limit, len(octets))) if len(octets[i]) == 3), min(limit, len(octets)))
+
+
+def _q(payload: str) -> str:
+    return f"=?utf-8?q?{payload}?="
+
+
+def _b(payload: bytes) -> str:
+    return f"=?utf-8?b?{binascii.b2a_base64(payload, newline=False).decode()}?="
 
 
 def _quote(char: str) -> str:
