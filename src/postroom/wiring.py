@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -252,10 +252,12 @@ def _open_transport(settings: Settings) -> Transport:
     with _blaming("POSTROOM_RELAY_URL"):
         relay = Relay.parse(
             url,
-            ehlo_name=settings.relay_ehlo_name,
             connections=settings.relay_connections,
             ca_file=str(settings.relay_ca_file) if settings.relay_ca_file else None,
             timeouts=timeouts,
         )
+    if settings.relay_ehlo_name:
+        with _blaming("POSTROOM_RELAY_EHLO_NAME"):
+            relay = replace(relay, ehlo_name=settings.relay_ehlo_name)
     with _blaming("POSTROOM_RELAY_CA_FILE"):
         return SmtpTransport(relay)

@@ -97,6 +97,13 @@ def test_check_names_the_file_that_cannot_be_read_and_goes_on(tmp_path: Path) ->
     assert "Traceback" not in out + err
 
 
+def test_check_names_the_setting_that_is_wrong(tmp_path: Path) -> None:
+    relay = {"POSTROOM_RELAY_URL": "smtps://127.0.0.1:1", "POSTROOM_RELAY_EHLO_NAME": "our host"}
+    code, out, _ = postroom("check", folder=tmp_path, **relay)
+    assert code == 1
+    assert "relay   WRONG  POSTROOM_RELAY_EHLO_NAME: the EHLO name is neither" in out
+
+
 def test_check_knows_addresses_of_both_kinds(tmp_path: Path) -> None:
     code, out, _ = postroom("check", folder=tmp_path, POSTROOM_HOST="::1", POSTROOM_PORT="0")
     assert code == 0, out
