@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable
 
-_REMEMBERED = 10_000  # claims, of about 100 bytes each
+_REMEMBERED = 10_000  # claims, of 100 to 500 bytes each
 
 
 class Ended:
