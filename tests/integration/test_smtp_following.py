@@ -53,3 +53,32 @@ def test_relay_that_dies_at_the_dot_casts_no_doubt_on_the_email_that_follows(ser
     assert [verdicts(hand_off) for hand_off in hand_offs] == [OK, OK, [Verdict.UNCERTAIN], OK]
     assert server.followed == 2
     assert len(server.received) == 4
+
+
+def test_relay_that_dies_over_the_first_email_that_follows_is_not_tried_so_again(
+    server: Smtpd, opened: OpenSmtp
+) -> None:
+    transport = opened(server.url, connections=1)
+    server.script.on("dot", Accept(), Cut(), only="doubtful@")
+    first, doubtful, following = envelope(), envelope("doubtful@example.com"), envelope()
+    hand_offs = send(transport, first, doubtful, following)
+    assert [verdicts(hand_off) for hand_off in hand_offs] == [OK, [Verdict.UNCERTAIN], OK]
+    assert all(verdicts(hand_off) == OK for hand_off in send(transport, *[envelope() for _ in range(EMAILS)]))
+    assert server.followed == 1
+
+
+def test_one_email_alone_follows_until_the_relay_has_taken_it_well(server: Smtpd, opened: OpenSmtp) -> None:
+    over = threading.Event()
+    transport = opened(server.url, connections=3)
+    server.script.on("early", Hold(over), Say("250 2.1.0 Ok"), times=1)
+    caller = Caller(transport, *[envelope() for _ in range(EMAILS)])
+    seen: list[int] = []
+
+    def look() -> None:
+        seen.append(server.followed)
+        if len(caller.hand_offs) >= EMAILS - 1:
+            over.set()
+
+    caller.on_yield = look
+    assert all(verdicts(hand_off) == OK for hand_off in caller.run().values())
+    assert max(seen[:-1]) <= 1

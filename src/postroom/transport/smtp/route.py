@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 EMAILS_PER_CONNECTION = 100
 TRUSTED_SECONDS = 600.0  # after it took an email, the relay is known to take mail from us
 UNENCRYPTED_SECONDS = 300.0  # before encryption that did not work is tried again
+UNPROVEN_SECONDS = 60.0  # before another email follows behind a dot, while none is known to have done so well
+UNFOLLOWED_SECONDS = 86_400.0  # and after the first to do so has left the email before in doubt
 
 
 class Route:
@@ -33,6 +35,8 @@ class Route:
         self._unencrypted = replace(relay, tls=Tls.NONE) if relay.may_go_unencrypted else relay
         self._unencrypted_until = 0.0
         self._trusted_until = 0.0
+        self._follows = False
+        self._follow_at = 0.0
         self._limits = limits(relay.timeouts)
         self._lock = threading.Lock()
         self._idle: list[tuple[float, Connection]] = []  # since when; the newest last
@@ -52,6 +56,28 @@ class Route:
     def is_trusted(self, now: float) -> bool:
         """Whether the relay is known to take mail from us; see `refusal`."""
         return now < self._trusted_until
+
+    # Following needs no lock, either: a lost race costs one more try.
+
+    def may_follow(self, now: float) -> bool:
+        """Whether an email may begin with the final dot of the one before."""
+        return now >= self._follow_at
+
+    def follow(self, now: float) -> None:
+        """One begins so. Until one is known to have done so well, it is the only one: there are relays that crash over
+        it (Dovecot 2.3's submission service), and leave in doubt the email before."""
+        if not self._follows:
+            self._follow_at = now + UNPROVEN_SECONDS
+
+    def has_followed(self) -> None:
+        """The relay took it well."""
+        self._follows = True
+        self._follow_at = 0.0
+
+    def has_not_followed(self, now: float) -> None:
+        """No clear reply came to the dot that was followed. Where it had gone well before, that may be chance."""
+        self._follow_at = now + (UNPROVEN_SECONDS if self._follows else UNFOLLOWED_SECONDS)
+        self._follows = False
 
     def goes_unencrypted(self, trouble: RouteTrouble, now: float) -> bool:
         """Whether to connect once more after this trouble: encryption was opportunistic and did not work. The relay is

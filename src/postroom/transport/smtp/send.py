@@ -148,6 +148,8 @@ class SendLoop:
         else:
             if connection.is_parked:
                 self._parked[connection] = under_way
+                if transaction.early:
+                    self._route.has_followed()
             self._pool.watch(connection)
 
     def _finish(self, connection: Connection, under_way: _UnderWay, now: float) -> None:
@@ -161,6 +163,8 @@ class SendLoop:
             self._end(under_way, outcomes, now)
             if transaction.heard:
                 self._tell_breaker(outcomes, now)
+            if transaction.followed and any(outcome.verdict is Verdict.UNCERTAIN for outcome in outcomes):
+                self._route.has_not_followed(now)
         if following := self._following.pop(connection, None):
             self._busy[connection] = following
             return self._attend(connection, now)
@@ -186,7 +190,8 @@ class SendLoop:
         for connection, under_way in still_there:
             if under_way.envelope.email_id not in allowed:
                 connection.dialogue.release()
-            elif self._waiting and self._may_be_followed(connection):
+            elif self._waiting and self._may_be_followed(connection, now):
+                self._route.follow(now)
                 self._following[connection] = following = self._waiting.popleft()
                 connection.write_dot(following.envelope, now, trusted=trusted)
             else:
@@ -195,13 +200,15 @@ class SendLoop:
 
     # -- following ---------------------------------------------------------------------------------------------------
 
-    def _may_be_followed(self, connection: Connection) -> bool:
-        return connection.may_be_followed and self._may_follow and connection.emails + 1 < EMAILS_PER_CONNECTION
+    def _may_be_followed(self, connection: Connection, now: float) -> bool:
+        if not (connection.may_be_followed and self._may_follow and self._route.may_follow(now)):
+            return False
+        return connection.emails + 1 < EMAILS_PER_CONNECTION
 
     def _look_ahead(self) -> None:
         """Asks for emails that may follow those parked: one piece to send for each in place of two."""
         now = self._clock()
-        wanted = sum(map(self._may_be_followed, self._parked)) - len(self._waiting)
+        wanted = sum(self._may_be_followed(connection, now) for connection in self._parked) - len(self._waiting)
         if wanted > 0 and now >= self._ask_at:
             self._ask(wanted, now)
 
