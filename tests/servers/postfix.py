@@ -104,10 +104,13 @@ class Postfix:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Ends it with all its processes."""
+        """Ends it with all its processes, which share its socket: one that still lives would answer for the next."""
         if self._process is not None:
             self._process.communicate(timeout=20)
             self._process = None
+            deadline = time.monotonic() + START_SECONDS
+            while self._greets() and time.monotonic() < deadline:
+                time.sleep(0.05)
 
     @property
     def pid(self) -> int:
