@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from postroom.mail.outcome import Envelope, Outcome, Verdict
 from postroom.transport.smtp.dialogue import Dialogue
-from postroom.transport.smtp.relay import Relay, Tls
+from postroom.transport.smtp.relay import Relay
+from tests import sending
 
-RELAY = Relay(host="127.0.0.1", port=25, tls=Tls.NONE, ehlo_name="client.example")
+RELAY = sending.relay(ehlo_name="client.example")
 ALL = ("PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 1000000")
 STEPWISE = ("8BITMIME",)
 EMAIL = Envelope(

@@ -7,9 +7,11 @@ from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
 
+from postroom.deliver import TurnSettings
 from postroom.mail import lifecycle, milliseconds
 from postroom.mail.api_key import FULL_ACCESS, ApiKey
 from postroom.mail.email import Address, Attachment, Email, Kind, Life, Recipient, RecipientStatus, Status
+from postroom.mail.retry import RetryPolicy
 from postroom.store.base import Claim, IdempotencyKey, Settlement, Store, Submission
 
 ACCOUNT = "default"
@@ -103,6 +105,25 @@ def api_key(key_id: str = "0123456789ab", **changes: Any) -> ApiKey:
         "created_at": now(),
     }
     return ApiKey(**{**fields, **changes})
+
+
+def retry_policy(**changes: timedelta) -> RetryPolicy:
+    """A policy that waits for a minute after the first transient outcome."""
+    fields = {"base": 60 * SECOND, "cap": 4 * HOUR, "route_delay": 10 * SECOND, "doubt_delay": 60 * SECOND}
+    return RetryPolicy(**{**fields, **changes})
+
+
+def turn_settings(**changes: Any) -> TurnSettings:
+    """The constants of a turn whose claims last for `LEASE`."""
+    fields: dict[str, Any] = {
+        "policy": retry_policy(),
+        "lease": LEASE,
+        "doubt_lease": 4 * LEASE,
+        "attempt_limit": 30 * LEASE,
+        "stop_limit": 10 * SECOND,
+        "claim_size": 100,
+    }
+    return TurnSettings(**{**fields, **changes})
 
 
 def stored(store: Store, at: datetime, *emails: Email) -> list[Email]:

@@ -11,7 +11,7 @@ from typing import Any
 from postroom.mail.outcome import Envelope, HandOff, Verdict
 from postroom.transport.base import Fence, Transport
 from postroom.transport.smtp import SmtpTransport
-from postroom.transport.smtp.relay import Relay, Timeouts
+from postroom.transport.smtp.relay import Relay, Timeouts, Tls
 
 PATIENT = Timeouts(connect=10, greeting=10, command=10, starttls=10, auth=10, body=10, dot=10)
 QUICK = Timeouts(connect=0.7, greeting=0.7, command=0.7, starttls=0.7, auth=0.7, body=0.7, dot=0.7)
@@ -20,6 +20,17 @@ OpenSmtp = Callable[..., SmtpTransport]
 
 _serial = count(1)
 SENDER = "sender@example.org"
+
+
+def relay(port: int = 25, *, tls: Tls = Tls.NONE, **changes: Any) -> Relay:
+    """The relay on that port of this machine."""
+    fields: dict[str, Any] = {"host": "127.0.0.1", "connections": 5, "timeouts": PATIENT}
+    return Relay(port=port, tls=tls, **{**fields, **changes})
+
+
+def relay_at(url: str, *, connections: int = 5, timeouts: Timeouts = PATIENT, **options: Any) -> Relay:
+    """The relay of that URL; the options are those of `Relay.parse`."""
+    return Relay.parse(url, connections=connections, timeouts=timeouts, **options)
 
 
 def envelope(*recipients: str, mail_from: str = SENDER, size: int = 0, attempt: int = 1) -> Envelope:
@@ -54,12 +65,11 @@ class Clock:
 
 @contextmanager
 def transports(clock: Clock | None = None) -> Iterator[OpenSmtp]:
-    """A function that makes SMTP transports from a URL and options of `Relay.parse`; all are closed in the end."""
+    """A function that makes SMTP transports from a URL and options of `relay_at`; all are closed in the end."""
     with ExitStack() as stack:
 
-        def make(url: str, *, timeouts: Timeouts = PATIENT, connections: int = 4, **options: Any) -> SmtpTransport:
-            relay = Relay.parse(url, timeouts=timeouts, connections=connections, **options)
-            transport = SmtpTransport(relay, clock=clock or time.monotonic, random=lambda: 0.5)
+        def make(url: str, **options: Any) -> SmtpTransport:
+            transport = SmtpTransport(relay_at(url, **options), clock=clock or time.monotonic, random=lambda: 0.5)
             stack.callback(transport.close)
             return transport
 

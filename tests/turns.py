@@ -1,13 +1,12 @@
 """One turn of a worker, with the settings that a test wants changed."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
-from postroom.deliver import SuspectPlace, TurnSettings, deliver
-from postroom.mail.retry import RetryPolicy
+from postroom.deliver import SuspectPlace, deliver
 from postroom.mail.settling import Worker
 from postroom.store.base import Store
 from postroom.transport.base import Transport
+from tests import make
 
 
 def turn(
@@ -24,7 +23,7 @@ def turn(
         ids,
         store=store,
         transport=transport,
-        settings=replace(TurnSettings(policy=RetryPolicy()), **settings),  # type: ignore[arg-type]
+        settings=make.turn_settings(**settings),
         worker=Worker(name="w1"),
         random=lambda: 0.5,
         stopping=stopping,

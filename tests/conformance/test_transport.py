@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -12,8 +12,7 @@ from postroom.mail.outcome import Verdict
 from postroom.transport.base import Transport
 from postroom.transport.simulated import SimulatedTransport
 from postroom.transport.smtp import SmtpTransport
-from postroom.transport.smtp.relay import Relay, Timeouts
-from tests.sending import Caller, envelope, in_threads, send, subject, verdicts
+from tests.sending import PATIENT, Caller, envelope, in_threads, relay_at, send, subject, verdicts
 from tests.smtpd import Accept, Cut, Hold, Say, Silence, Smtpd
 
 CAPACITY = 4
@@ -50,8 +49,8 @@ def smtp() -> Iterator[Rig]:
         server.script.on("rcpt", Hold(over, seconds=2), Say("250 2.1.5 Ok"), only="<slow-2@")
         server.script.on("dot", Say("554 5.6.0 No"), only="reject@")
         server.script.on("dot", Accept(), Cut(), only="uncertain@")
-        timeouts = Timeouts(connect=5, greeting=5, command=3, body=5, dot=5)
-        transport = SmtpTransport(Relay.parse(server.url, connections=CAPACITY, timeouts=timeouts))
+        timeouts = replace(PATIENT, command=3)
+        transport = SmtpTransport(relay_at(server.url, connections=CAPACITY, timeouts=timeouts))
         try:
             yield Rig(transport=transport, delivered=lambda: [subject(m.data) for m in list(server.received)])
         finally:

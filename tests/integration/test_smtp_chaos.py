@@ -4,17 +4,17 @@ took. The seed is the test's parameter, so that a run can be repeated as far as 
 import random
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import replace
 
 import pytest
 
 from postroom.mail.outcome import Verdict
-from postroom.transport.smtp.relay import Timeouts
-from tests.sending import Caller, Clock, envelope, subject, transports, verdicts
+from tests.sending import QUICK, Caller, Clock, envelope, subject, transports, verdicts
 from tests.smtpd import Accept, Action, Cut, Offer, Phase, Raw, Say, Script, Silence, Smtpd
 
 ROUNDS = 60
 EMAILS = 120
-TIMEOUTS = Timeouts(connect=5, greeting=0.5, command=0.5, body=0.5, dot=0.5)
+TIMEOUTS = replace(QUICK, connect=5)
 ANYWHERE: list[tuple[Action, ...]] = [
     (Cut(),),
     (Cut(reset=True),),

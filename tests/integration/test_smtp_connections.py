@@ -4,12 +4,12 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 
 from postroom.mail.outcome import Phase, Verdict
-from postroom.transport.smtp.relay import Timeouts
-from tests.sending import QUICK, Caller, Clock, OpenSmtp, envelope, send, subject, verdicts
+from tests.sending import PATIENT, QUICK, Caller, Clock, OpenSmtp, envelope, send, subject, verdicts
 from tests.smtpd import Accept, Cut, Hold, Offer, Say, Silence, Smtpd
 
 OK = [Verdict.ACCEPTED]
@@ -67,10 +67,9 @@ def test_connections_are_opened_as_far_as_emails_wait(server: Smtpd, opened: Ope
 def test_forked_child_leaves_the_parents_connection_alone(server: Smtpd) -> None:
     program = f"""
 import os
-from postroom.transport.smtp.relay import Relay
 from postroom.transport.smtp import SmtpTransport
-from tests.sending import envelope, send
-transport = SmtpTransport(Relay.parse("{server.url}"))
+from tests.sending import envelope, relay_at, send
+transport = SmtpTransport(relay_at("{server.url}"))
 def deliver(who):
     hand_off, = send(transport, envelope(who + "@example.com"))
     assert hand_off.outcomes[0].verdict == "accepted", hand_off
@@ -180,7 +179,7 @@ def test_ping_says_what_is_wrong(server: Smtpd, opened: OpenSmtp) -> None:
 
 def test_ping_gives_up_in_time(server: Smtpd, opened: OpenSmtp) -> None:
     server.script.on("connect", Silence())
-    transport = opened(server.url, timeouts=Timeouts(connect=0.3, greeting=0.3))
+    transport = opened(server.url, timeouts=replace(PATIENT, connect=0.3, greeting=0.3))
     with pytest.raises(ConnectionError, match="no answer from the relay at GREETING"):
         transport.ping()
 

@@ -7,8 +7,8 @@ import pytest
 from postroom.mail import mime
 from postroom.mail.outcome import Verdict
 from postroom.transport.smtp import SmtpTransport
-from postroom.transport.smtp.relay import Relay, Tls
-from tests import certificates, corpus
+from postroom.transport.smtp.relay import Tls
+from tests import certificates, corpus, sending
 from tests.sending import send, verdicts
 from tests.servers.postfix import postfix
 from tests.smtpd import Smtpd
@@ -26,9 +26,7 @@ def next_hop() -> Iterator[Smtpd]:
 def transport(next_hop: Smtpd, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmtpTransport]:
     trusted = certificates.make(tmp_path_factory.mktemp("certificates"))
     with postfix(next_hop.port, key_and_chain=trusted.key_and_chain) as relay:
-        transport = SmtpTransport(
-            Relay(host="127.0.0.1", port=relay.port, tls=Tls.STARTTLS, ca_file=trusted.ca_file, connections=5)
-        )
+        transport = SmtpTransport(sending.relay(relay.port, tls=Tls.STARTTLS, ca_file=trusted.ca_file))
         yield transport
         transport.close()
 

@@ -18,7 +18,7 @@ from postroom.transport.smtp.send import SendLoop
 from postroom.transport.smtp.wire import tls_context
 from tests import certificates
 from tests.certificates import Certificates
-from tests.sending import PATIENT, OpenSmtp, envelope, pass_all, send, verdicts
+from tests.sending import OpenSmtp, envelope, pass_all, relay_at, send, verdicts
 from tests.smtpd import Cut, Hold, Offer, Say, Smtpd
 
 STARTTLS = Offer(starttls=True)
@@ -164,7 +164,7 @@ def test_unexpected_error_ends_one_connection_and_its_email_alone(
 
 
 def relay(server: Smtpd, tls: str, *, ca_file: str | None = None) -> Relay:
-    return Relay.parse(f"{server.url}?tls={tls}", ca_file=ca_file, connections=4, timeouts=PATIENT)
+    return relay_at(f"{server.url}?tls={tls}", ca_file=ca_file)
 
 
 def send_over(route: Route, *envelopes: Envelope) -> list[HandOff]:

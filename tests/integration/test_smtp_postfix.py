@@ -8,8 +8,8 @@ import pytest
 
 from postroom.mail.outcome import Verdict
 from postroom.transport.smtp import SmtpTransport
-from postroom.transport.smtp.relay import Relay, Tls
-from tests import certificates
+from postroom.transport.smtp.relay import Tls
+from tests import certificates, sending
 from tests.sending import Caller, envelope, send, subject, verdicts
 from tests.servers.postfix import Postfix, postfix
 from tests.smtpd import Smtpd
@@ -34,9 +34,7 @@ def relay(next_hop: Smtpd, trusted: certificates.Certificates) -> Iterator[Postf
 
 @pytest.fixture
 def transport(relay: Postfix, trusted: certificates.Certificates) -> Iterator[SmtpTransport]:
-    transport = SmtpTransport(
-        Relay(host="127.0.0.1", port=relay.port, tls=Tls.STARTTLS, ca_file=trusted.ca_file, connections=5)
-    )
+    transport = SmtpTransport(sending.relay(relay.port, tls=Tls.STARTTLS, ca_file=trusted.ca_file))
     yield transport
     transport.close()
 

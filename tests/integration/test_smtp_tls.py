@@ -15,11 +15,10 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from postroom.mail import mime
 from postroom.mail.outcome import Outcome, Phase, Verdict
 from postroom.transport.smtp import SmtpTransport
-from postroom.transport.smtp.relay import Relay
 from postroom.transport.smtp.wire import tls_context
 from tests import certificates, corpus
 from tests.certificates import Certificates
-from tests.sending import QUICK, envelope, send, subject, transports, verdicts
+from tests.sending import QUICK, envelope, relay_at, send, subject, transports, verdicts
 from tests.servers import free_port
 from tests.smtpd import BROKEN_HANDSHAKES, Accept, Action, Cut, Offer, Say, Smtpd
 
@@ -149,7 +148,7 @@ def test_link_cut_in_the_encrypted_body_is_transient(tls: Certificates, opened: 
 
 
 def test_old_protocols_are_refused_and_a_missing_authority_file_is_said_at_once(tmp_path: Path) -> None:
-    relay = Relay.parse("smtp://mail.example.com")
+    relay = relay_at("smtp://mail.example.com")
     context = tls_context(relay)
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert context.verify_mode is ssl.CERT_REQUIRED

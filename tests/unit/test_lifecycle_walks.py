@@ -12,7 +12,6 @@ from postroom.mail import lifecycle, settling
 from postroom.mail.email import Email, Life, OnUncertain, Status
 from postroom.mail.lifecycle import CANCELABLE, CLAIMABLE, FINAL, MOVES, RETRYABLE
 from postroom.mail.outcome import HandOff, Outcome, Phase, Reply, Verdict
-from postroom.mail.retry import RetryPolicy
 from postroom.mail.settling import Worker
 from tests import make
 from tests.make import HOUR, SECOND
@@ -38,7 +37,7 @@ def settle(email: Email, now: datetime, random: Random) -> Life:
     ]
     hand_off = HandOff(email_id=email.id, relay="r", seconds=0.1, outcomes=outcomes)
     worker = Worker(name="w")
-    return settling.settle(email, hand_off, worker=worker, policy=RetryPolicy(), now=now, random=random.random)
+    return settling.settle(email, hand_off, worker=worker, policy=make.retry_policy(), now=now, random=random.random)
 
 
 def lapse(email: Email, now: datetime, random: Random) -> Life:

@@ -4,8 +4,10 @@ import pytest
 
 from postroom.mail.outcome import Phase, Reply
 from postroom.transport.smtp.opening import RouteTrouble
-from postroom.transport.smtp.relay import Relay, Tls, address_literal, full_name
+from postroom.transport.smtp.relay import Tls, address_literal, full_name
 from postroom.transport.smtp.route import Route
+from tests import sending
+from tests.sending import relay_at
 
 
 @pytest.mark.parametrize(
@@ -26,23 +28,23 @@ from postroom.transport.smtp.route import Route
     ],
 )
 def test_relay_url(url: str, host: str, port: int, tls: Tls) -> None:
-    relay = Relay.parse(url)
+    relay = relay_at(url)
     assert (relay.host, relay.port, relay.tls) == (host, port, tls)
 
 
 def test_credentials_are_percent_decoded() -> None:
-    relay = Relay.parse("smtp://us%40er:p%2Fa%3As%25s%23@mail.example.com")
+    relay = relay_at("smtp://us%40er:p%2Fa%3As%25s%23@mail.example.com")
     assert (relay.username, relay.password) == ("us@er", "p/a:s%s#")
 
 
 def test_name_and_repr_never_show_credentials() -> None:
-    relay = Relay.parse("smtps://user:hunter2@mail.example.com")
+    relay = relay_at("smtps://user:hunter2@mail.example.com")
     assert relay.name == "smtps://mail.example.com:465"
     assert "hunter2" not in repr(relay)
 
 
 def test_name_of_an_ipv6_relay_is_a_url_again() -> None:
-    assert Relay.parse(Relay.parse("smtp://[2001:db8::1]:25").name).host == "2001:db8::1"
+    assert relay_at(relay_at("smtp://[2001:db8::1]:25").name).host == "2001:db8::1"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +76,7 @@ def test_name_of_an_ipv6_relay_is_a_url_again() -> None:
 )
 def test_unusable_url_is_refused_without_telling_the_password(url: str) -> None:
     with pytest.raises(ValueError, match="relay") as caught:
-        Relay.parse(url)
+        relay_at(url)
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
@@ -96,7 +98,7 @@ def test_unusable_url_is_refused_without_telling_the_password(url: str) -> None:
 def test_encryption_that_fails_is_left_out_only_where_it_is_opportunistic_and_guards_no_password(
     url: str, may: bool, reply: Reply | None
 ) -> None:
-    route = Route(Relay.parse(url), None, random=lambda: 0.5)
+    route = Route(relay_at(url), None, random=lambda: 0.5)
     trouble = RouteTrouble(Phase.STARTTLS, "the TLS handshake failed", reply=reply)
     assert route.goes_unencrypted(trouble, now=1.0) is (may and reply is None)
 
@@ -104,7 +106,7 @@ def test_encryption_that_fails_is_left_out_only_where_it_is_opportunistic_and_gu
 @pytest.mark.parametrize("name", ["", "a b", "a\r\nMAIL", "ä.example", "-x", "[127.0.0.1"])
 def test_ehlo_name_must_be_a_host_name_or_address_literal(name: str) -> None:
     with pytest.raises(ValueError, match="EHLO name"):
-        Relay(host="relay.example", port=25, tls=Tls.NONE, ehlo_name=name)
+        sending.relay(ehlo_name=name)
 
 
 @pytest.mark.parametrize("name", ["mail.example.com", "post-1.example.co.uk", "localhost.localdomain"])
@@ -144,4 +146,4 @@ def test_address_literal(address: str, literal: str) -> None:
     ],
 )
 def test_certificate_is_verified_wherever_it_protects_something(url: str, verifies: bool) -> None:
-    assert Relay.parse(url).verifies_certificate is verifies
+    assert relay_at(url).verifies_certificate is verifies

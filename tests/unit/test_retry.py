@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from postroom.mail import milliseconds, retry
-from postroom.mail.retry import RetryPolicy
+from tests import make
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-POLICY = RetryPolicy(base=timedelta(seconds=60), cap=timedelta(hours=4))
+POLICY = make.retry_policy()
 
 
 @pytest.mark.parametrize(("attempt", "seconds"), [(1, 60), (2, 120), (3, 240), (8, 7680), (9, 14_400), (1000, 14_400)])

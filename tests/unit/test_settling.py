@@ -17,11 +17,11 @@ from postroom.mail.email import (
     Status,
 )
 from postroom.mail.outcome import HandOff, Outcome, Phase, Reply, Verdict
-from postroom.mail.retry import RetryPolicy
 from postroom.mail.settling import Worker
+from tests import make
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
-POLICY = RetryPolicy()
+POLICY = make.retry_policy()
 A, B = "a@example.com", "b@example.com"
 
 

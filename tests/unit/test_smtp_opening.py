@@ -9,8 +9,9 @@ from postroom.mail.outcome import Phase
 from postroom.transport.smtp.dialogue import Dialogue
 from postroom.transport.smtp.opening import RouteTrouble
 from postroom.transport.smtp.relay import Relay, Tls
+from tests import sending
 
-PLAIN = Relay(host="relay.example", port=25, tls=Tls.NONE, ehlo_name="client.example")
+PLAIN = sending.relay(host="relay.example", ehlo_name="client.example")
 STARTTLS = replace(PLAIN, tls=Tls.STARTTLS)
 LOGIN = replace(STARTTLS, username="user", password="s3cret-pass")
 EHLO = b"EHLO client.example\r\n"

@@ -19,13 +19,13 @@ class TurnSettings:
     """
 
     policy: RetryPolicy
-    lease: timedelta = timedelta(seconds=30)
-    doubt_lease: timedelta = timedelta(seconds=120)
-    attempt_limit: timedelta = timedelta(minutes=15)
+    lease: timedelta
+    doubt_lease: timedelta
+    attempt_limit: timedelta
     turn_limit: timedelta = timedelta(seconds=60)
     turn_pause: timedelta = timedelta(seconds=5)
     turn_age: timedelta = timedelta(minutes=10)
-    stop_limit: timedelta = timedelta(seconds=10)
-    claim_size: int = 100
+    stop_limit: timedelta
+    claim_size: int
     bytes_under_way: int = 64 * 1024 * 1024
     return_path: str | None = None

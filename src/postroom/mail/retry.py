@@ -18,10 +18,10 @@ class RetryPolicy:
     email that may have been delivered is sent again.
     """
 
-    base: timedelta = timedelta(seconds=60)
-    cap: timedelta = timedelta(hours=4)
-    route_delay: timedelta = timedelta(seconds=10)
-    doubt_delay: timedelta = timedelta(seconds=60)
+    base: timedelta
+    cap: timedelta
+    route_delay: timedelta
+    doubt_delay: timedelta
 
 
 def next_attempt(policy: RetryPolicy, attempt: int, *, now: datetime, random: Random) -> datetime:

@@ -28,16 +28,16 @@ class Tls(StrEnum):
 class Timeouts:
     """How many seconds the relay may take over each phase; `body` is the time without any progress.
 
-    RFC 5321 §4.5.3.2 grants minutes. A short time for the final dot makes duplicates, so that one is the RFC's.
+    RFC 5321 §4.5.3.2 grants minutes. A short time for the final dot makes duplicates.
     """
 
-    connect: float = 15.0
-    greeting: float = 60.0
-    command: float = 60.0
-    starttls: float = 60.0
-    auth: float = 60.0
-    body: float = 180.0
-    dot: float = 600.0
+    connect: float
+    greeting: float
+    command: float
+    starttls: float
+    auth: float
+    body: float
+    dot: float
 
 
 def own_name() -> str | None:
@@ -69,22 +69,15 @@ class Relay:
     host: str
     port: int
     tls: Tls
+    connections: int
+    timeouts: Timeouts
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     ehlo_name: str | None = field(default_factory=own_name)
-    connections: int = 20
     ca_file: str | None = None
-    timeouts: Timeouts = field(default_factory=Timeouts)
 
     @classmethod
-    def parse(
-        cls,
-        url: str,
-        *,
-        connections: int = 20,
-        ca_file: str | None = None,
-        timeouts: Timeouts | None = None,
-    ) -> "Relay":
+    def parse(cls, url: str, *, connections: int, timeouts: Timeouts, ca_file: str | None = None) -> "Relay":
         """Reads `smtp://user:password@host:587?tls=starttls` or `smtps://…`; user, password and query are
         percent-decoded.
 
@@ -102,7 +95,7 @@ class Relay:
             password=password,
             connections=connections,
             ca_file=ca_file,
-            timeouts=timeouts or Timeouts(),
+            timeouts=timeouts,
         )
 
     def __post_init__(self) -> None:
