@@ -1,6 +1,6 @@
 """Dialogues with the relay at the points where tests begin, without sockets."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from postroom.mail.outcome import Envelope, Outcome, Verdict
 from postroom.transport.smtp.dialogue import Dialogue

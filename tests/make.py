@@ -1,11 +1,12 @@
 """Builders of test data: sensible emails, claims and keys, each with what a test wants changed."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
+
+from msgspec.structs import replace
 
 from postroom.deliver import TurnSettings
 from postroom.mail import lifecycle, milliseconds

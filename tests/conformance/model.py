@@ -1,7 +1,9 @@
 """What a store must hold after a series of steps, told as simply as possible: the second opinion of the model test."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from postroom.mail import lifecycle
 from postroom.mail.email import Email, Lane, Life, Status

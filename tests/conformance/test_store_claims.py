@@ -1,10 +1,10 @@
 """Every store: an email goes to one worker at a time, and the fence and the lease say how long."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from threading import Barrier
 
 import pytest
+from msgspec.structs import replace
 
 from postroom.mail.email import Lane, Status
 from postroom.store.base import Claim, Store

@@ -1,6 +1,6 @@
 """Every store: the sweep deletes emails that ended long ago, with all that belongs to them, and nothing else."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from postroom.mail.email import OnUncertain, Status
 from postroom.store.base import Store

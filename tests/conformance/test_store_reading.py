@@ -1,11 +1,11 @@
 """Every store: one email, pages of them by every filter, and the books."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
 
 import pytest
+from msgspec.structs import replace
 
 from postroom.errors import EmailNotFound
 from postroom.mail.email import Email, Kind, Lane, Recipient, Status

@@ -1,10 +1,10 @@
 """Every store: the end of a claim is written once, by its holder, or late while nobody else has begun."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 
 import pytest
+from msgspec.structs import replace
 
 from postroom.mail import lifecycle
 from postroom.mail.email import Email, Life, OnUncertain, Status

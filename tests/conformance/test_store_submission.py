@@ -1,10 +1,10 @@
 """Every store: submissions become durable whole, and one idempotency key stands for one submission."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from threading import Barrier
 
 import pytest
+from msgspec.structs import replace
 
 from postroom.errors import StoreError
 from postroom.mail.email import (

@@ -1,11 +1,11 @@
 """Every store: the sweep publishes what is due, brings back what was lost and ends what is too old."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Barrier
 
 import pytest
+from msgspec.structs import replace
 
 from postroom.mail import lifecycle
 from postroom.mail.email import Email, Lane, OnUncertain, RecipientStatus, Status

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from postroom.mail.outcome import Phase, Verdict
 from tests.sending import QUICK, OpenSmtp, envelope, send, subject, verdicts

@@ -2,9 +2,9 @@
 
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from postroom.mail.outcome import Verdict
 from postroom.transport.smtp import SmtpTransport

@@ -1,11 +1,11 @@
 """The moves of an email's life, one by one, and what holds after any series of them."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from postroom.errors import WrongState
 from postroom.mail import lifecycle

@@ -1,12 +1,12 @@
 """What holds for every life, however it goes: random walks of senders, workers, crashes and clocks."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from postroom.mail import lifecycle, settling
 from postroom.mail.email import Email, Life, OnUncertain, Status

@@ -1,10 +1,10 @@
 """Messages: their exact form where it matters, and what must never be in them."""
 
-from dataclasses import replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
 import pytest
+from msgspec.structs import replace
 
 from postroom.mail import mime
 from postroom.mail.email import Address, Email, Recipient, RecipientStatus

@@ -1,9 +1,9 @@
 """Header fields that programs read: what they look for stays as it is."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from postroom.mail import mime, mime_headers
 from tests import corpus

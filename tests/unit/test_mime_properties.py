@@ -4,7 +4,6 @@ The strategies leave out what validation refuses, and where a comment says so, w
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from email import utils
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from postroom.mail import address, encoded_word, mime
 from postroom.mail.email import Address, Attachment, Email

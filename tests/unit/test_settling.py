@@ -1,9 +1,9 @@
 """What each verdict makes of a recipient and of its email."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from postroom.mail import settling
 from postroom.mail.email import (

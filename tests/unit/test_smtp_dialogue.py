@@ -1,11 +1,11 @@
 """The dialogue with the relay, byte by byte, without sockets: what is written when all goes well, or cannot begin."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from postroom.mail.address import parse
 from postroom.mail.outcome import Outcome, Phase, Reply, Verdict

@@ -1,8 +1,7 @@
 """An email that begins in one piece with the final dot of the one before, byte by byte, without sockets."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from postroom.mail.outcome import Verdict
 from postroom.transport.smtp.dialogue import Dialogue

@@ -1,10 +1,9 @@
 """What the relay refuses, breaks off or garbles, byte by byte, without sockets: which outcome follows from what."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from postroom.mail.outcome import Phase, Reply, Verdict
 from tests.dialogue import ALL, EMAIL, GO, STEPWISE, TWO, dot, dotted, outcomes, parked, ready, verdicts

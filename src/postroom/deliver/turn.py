@@ -4,8 +4,10 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from msgspec.structs import replace
 
 from postroom.deliver import events
 from postroom.deliver.held import Held, left, same_for_all

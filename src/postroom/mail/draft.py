@@ -1,8 +1,9 @@
 """A draft: one email as a client wrote it, checked but not accepted yet. Accepting gives it an id and a life."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from msgspec import Struct, field
 
 from postroom.mail import email_ids
 from postroom.mail.address import domain_of
@@ -19,16 +20,13 @@ from postroom.mail.email import (
     Recipient,
     Status,
 )
-from postroom.mail.quick import quick
 
 TAG_TEXT = "[A-Za-z0-9_-]{1,256}"  # regular expressions: of a tag's name and of its value,
 METADATA_NAME = "[A-Za-z0-9_-]{1,64}"  # and of each name in the metadata, at whatever depth
 MOST_METADATA = 50  # members
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class Draft(Struct, frozen=True, kw_only=True):
     """Every member checked: addresses parsed, headers cleaned, attachments decoded, times in UTC milliseconds."""
 
     sender: Address

@@ -1,12 +1,11 @@
 """An email: what a client submitted, and its life. Values only; the moves of a life are in `lifecycle`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 
-from postroom.mail.quick import quick
+from msgspec import Struct, field
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -69,18 +68,14 @@ class OnUncertain(StrEnum):
     HOLD = "hold"  # at most once: wait as `uncertain` for a decision
 
 
-@quick
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """One mailbox: `addr` as SMTP is told it (domain in A-label form, lower case), `name` decoded, '' when absent."""
 
     addr: str
     name: str = ""
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attachment:
+class Attachment(Struct, frozen=True, kw_only=True):
     """One attachment. `size` is in bytes, decoded. `content` is None in what stores return: see `Store.attachments`."""
 
     filename: str | None
@@ -90,9 +85,7 @@ class Attachment:
     content: bytes | None
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipient:
+class Recipient(Struct, frozen=True, kw_only=True):
     """One address of an email, with its own state; `smtp_code` and `message` are from its last attempt."""
 
     address: str
@@ -104,9 +97,7 @@ class Recipient:
     at: datetime | None = None
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """One line of an email's timeline. `detail` is flat and small."""
 
     event: str
@@ -115,9 +106,7 @@ class Event:
     detail: Mapping[str, Json] = field(default_factory=dict)
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastError:
+class LastError(Struct, frozen=True, kw_only=True):
     """Why the email is not sent (yet). `kind` is one word, such as `transient`, `expired`, `poison`."""
 
     kind: str
@@ -128,9 +117,7 @@ class LastError:
     at: datetime
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Life:
+class Life(Struct, frozen=True, kw_only=True):
     """All of an email that changes. Times are aware, UTC, in whole milliseconds.
 
     `attempts` counts since the last retry by hand, crashes included; `crash_count` consecutive crashes.
@@ -155,9 +142,7 @@ class Life:
         return tuple([r for r in self.recipients if r.status in PENDING])
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Email:
+class Email(Struct, frozen=True, kw_only=True):
     """What a client submitted, which never changes, and its `life`, which does.
 
     `id` is a canonical lower-case UUID, version 7, so that ids sort by acceptance. `message_id` is the Message-ID with

@@ -1,10 +1,11 @@
 """The moves of an email's life, as data, and the moves that people and the sweep make. `settling` has the workers'."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import reduce
 from itertools import takewhile
+
+from msgspec.structs import replace
 
 from postroom.errors import WrongState
 from postroom.mail.email import (
@@ -18,7 +19,6 @@ from postroom.mail.email import (
     RecipientStatus,
     Status,
 )
-from postroom.mail.quick import changed
 
 S = Status
 MOVES: Mapping[Status, frozenset[Status]] = {
@@ -51,7 +51,7 @@ def move(life: Life, to: Status, /, **changes: object) -> Life:
     if to not in MOVES[life.status]:
         raise WrongState(f"make {to}", life.status)
     changes["status"] = to
-    return changed(life, changes)
+    return replace(life, **changes)
 
 
 def note(life: Life, event: str, at: datetime, detail: Mapping[str, Json] | None = None) -> Life:

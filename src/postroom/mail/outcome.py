@@ -1,10 +1,9 @@
 """What one attempt did to one recipient, as the transport saw it. What follows from it is decided in `settling`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 
-from postroom.mail.quick import quick
+from msgspec import Struct
 
 
 class Verdict(StrEnum):
@@ -37,9 +36,7 @@ class Phase(StrEnum):
     DOT = "dot"
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
+class Reply(Struct, frozen=True, kw_only=True):
     """The relay's words: three-digit code, enhanced code (RFC 3463, such as `5.1.1`, or None), text (at most 500
     characters, control characters removed)."""
 
@@ -48,9 +45,7 @@ class Reply:
     text: str
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """One recipient's result in one attempt. `message` is for people; it never holds addresses of others."""
 
     recipient: str
@@ -60,9 +55,7 @@ class Outcome:
     reply: Reply | None = None
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandOff:
+class HandOff(Struct, frozen=True, kw_only=True):
     """One email's results in one attempt: an outcome per envelope recipient."""
 
     email_id: str
@@ -71,9 +64,7 @@ class HandOff:
     outcomes: Sequence[Outcome]
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope:
+class Envelope(Struct, frozen=True, kw_only=True):
     """What a transport is handed: the sender and recipients that SMTP is told, and the message as bytes.
 
     `data` has CRLF line ends, lines of at most 998 octets, no bare CR, LF or NUL, and is not dot-stuffed. `smtputf8`

@@ -2,9 +2,11 @@
 again. Pure; `deliver` writes the result."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+
+from msgspec.structs import replace
 
 from postroom.mail import lifecycle, retry
 from postroom.mail.email import (
@@ -20,7 +22,6 @@ from postroom.mail.email import (
     Status,
 )
 from postroom.mail.outcome import NO_ATTEMPT, HandOff, Outcome, Verdict
-from postroom.mail.quick import changed
 from postroom.mail.retry import Random, RetryPolicy
 
 _STATUS = {
@@ -59,7 +60,7 @@ def settle(
     changes["recipients"] = recipients
     status = lifecycle.status_of(recipients, life.status)
     if status is life.status:
-        return _again(email, changed(life, changes), outcomes, policy, now, random)
+        return _again(email, replace(life, **changes), outcomes, policy, now, random)
     ending = Event(event=str(status), at=now, attempt=life.attempts)
     changes["timeline"] = lifecycle.lengthened(changes["timeline"], ending)
     changes["next_attempt_at"] = None

@@ -14,17 +14,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol, TypeAlias
 
+from msgspec import Struct
+
 from postroom.mail.api_key import ApiKey
 from postroom.mail.email import Email, Lane, Life, Status
-from postroom.mail.quick import quick
 
 AccountAndId: TypeAlias = tuple[str, str]
 """Which email, asked for by whom."""
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdempotencyKey:
+class IdempotencyKey(Struct, frozen=True, kw_only=True):
     """The client's word for "same request". `fingerprint` is a hash of the payload; scope is account and endpoint."""
 
     endpoint: str
@@ -33,9 +32,7 @@ class IdempotencyKey:
     expires_at: datetime
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
+class Submission(Struct, frozen=True, kw_only=True):
     """One request's emails (one, or a client's batch), stored all or not at all; `answer` is replayed for its key."""
 
     account: str
@@ -44,9 +41,7 @@ class Submission:
     idempotency: IdempotencyKey | None = None
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Added:
+class Added(Struct, frozen=True, kw_only=True):
     """The submission is durable; or, if `replayed`, an earlier one with its key was, and this is its answer."""
 
     answer: str
@@ -58,9 +53,7 @@ class KeyReused:
     """Nothing was stored: the idempotency key was used with another payload."""
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(Struct, frozen=True, kw_only=True):
     """The right to work on an email until its lease ends; `token` proves it. `email.life` already counts this attempt
     and is `sending`."""
 
@@ -68,9 +61,7 @@ class Claim:
     token: str
 
 
-@quick
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
+class Settlement(Struct, frozen=True, kw_only=True):
     """What a claim ended with: the email's new life, written only if the claim still holds."""
 
     email_id: str

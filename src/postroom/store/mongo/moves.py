@@ -1,9 +1,10 @@
 """What senders ask of a stored email: cancel, reschedule, retry. Claims and these exclude each other."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+
+from msgspec.structs import replace
 
 from postroom.errors import EmailNotFound, StoreUnavailable
 from postroom.mail import lifecycle

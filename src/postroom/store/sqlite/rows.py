@@ -4,6 +4,7 @@ from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
 import orjson
+from msgspec.structs import asdict
 
 from postroom.mail.email import Lane
 
@@ -82,5 +83,5 @@ SELECTED = ", ".join(f"emails.{column}" for column in Row._fields)
 
 
 def to_json(value: object) -> str:
-    """Dataclasses become objects, times RFC 3339 strings."""
-    return orjson.dumps(value).decode()
+    """Structs become objects, times RFC 3339 strings."""
+    return orjson.dumps(value, default=asdict).decode()

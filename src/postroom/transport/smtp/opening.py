@@ -3,7 +3,9 @@
 A relay that does not know EHLO is told HELO (RFC 5321 §3.2) and taken to offer nothing.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from postroom.mail.outcome import Phase, Reply
 from postroom.transport.smtp import command, replies

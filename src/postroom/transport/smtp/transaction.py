@@ -5,7 +5,8 @@ each piece that is sent wakes up the relay, and sending costs more than all else
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from postroom.mail.outcome import Envelope, Outcome, Phase, Reply, Verdict
 from postroom.transport.smtp import command, plan, refusal, replies
