@@ -56,8 +56,11 @@ class Cycle(RequestResponseCycle):
 class Trailers(list[tuple[bytes, bytes]]):
     """Fields after the body are nobody's (RFC 9110 §6.5.1), least of all the head's."""
 
-    def append(self, _: tuple[bytes, bytes]) -> None:
-        """Forgets it."""
+    def append(self, field: tuple[bytes, bytes]) -> None:
+        """Forgets it; an exception ends the parsing. The parser itself takes notice of `Connection: close` there, and
+        would pass over all further requests; a proxy that lets it pass sends those of others on this connection."""
+        if field[0] in (b"connection", b"proxy-connection"):
+            raise ValueError("what is said of the connection belongs into the head")
 
 
 class Parting:
