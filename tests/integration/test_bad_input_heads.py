@@ -96,6 +96,7 @@ def test_row_11_malformed_heads(product: Product, lines: tuple[str, ...]) -> Non
         "GET /emails HTTP/1.1\nHost: x\n\n",
         "GET /emails HTTP/1.1\r\nHost: x\nX-A: b\r\n\r\n",
         "GET /emails HTTP/1.1\r\nHost: x\r\n\n",
+        "GET /livez\nHost: x\r\n\r\n",
     ],
 )
 def test_row_13_bare_line_feeds_in_the_head(impatient: Product, request_head: str) -> None:

@@ -34,3 +34,50 @@ def test_field_after_a_body_that_nobody_wanted_does_not_silence_the_connection(p
         assert wire.read_answer().status == 404
         wire.send(CHUNKS + b"Connection: close\r\n\r\n", LIVE)
         assert wire.is_closed()
+
+
+@pytest.mark.parametrize("blank", [" ", "\t"])
+@pytest.mark.parametrize("before", [LIVE, b""], ids=["in one piece", "alone"])
+def test_blanks_behind_a_value_are_no_part_of_it_whatever_came_before(
+    product: Product, before: bytes, blank: str
+) -> None:
+    request = head(product, f"Content-Length: {len(BODY)}{blank}", f"X-Request-Id: sane{blank}") + BODY
+    with Wire(product.port) as wire:
+        wire.send(before + request + request)
+        answers = [wire.read_answer() for _ in range(3 if before else 2)][-2:]
+    assert [(one.status, one.headers["x-request-id"]) for one in answers] == [(200, "sane")] * 2
+
+
+def test_heads_may_be_cut_anywhere_after_a_body(product: Product) -> None:
+    first = head(product, SIZED) + BODY
+    for cut in range(1, len(LIVE)):
+        with Wire(product.port) as wire:
+            wire.send(first + LIVE[:cut], LIVE[cut:])
+            assert [wire.read_answer().status for _ in range(2)] == [200, 200]
+
+
+def test_blank_lines_before_a_request_may_be_cut_anywhere(product: Product) -> None:
+    for cut in range(1, 5):
+        with Wire(product.port) as wire:
+            wire.send(*((b"\r\n\r\n" + LIVE)[:cut], (b"\r\n\r\n" + LIVE)[cut:]), pause=0.01)
+            assert wire.read_answer().status == 200
+
+
+def test_requests_before_a_broken_body_are_answered(product: Product) -> None:
+    submission = head(product, SIZED) + BODY
+    broken = head(product, "Transfer-Encoding: chunked") + b"zz\r\n"
+    with Wire(product.port) as wire:
+        wire.send(submission + LIVE + submission + broken + LIVE)
+        assert [wire.read_answer().status for _ in range(3)] == [200] * 3
+        assert wire.is_closed()
+    with Wire(product.port) as wire:
+        wire.send(LIVE + broken + LIVE)
+        assert wire.read_answer().status == 200
+        assert wire.is_closed()
+
+
+def test_client_of_http_1_0_is_not_told_to_continue(product: Product) -> None:
+    request = head(product, SIZED, "Expect: 100-continue").replace(b"HTTP/1.1", b"HTTP/1.0")
+    with Wire(product.port) as wire:
+        wire.send(request, BODY, pause=0.1)
+        assert wire.read_answer().status == 200

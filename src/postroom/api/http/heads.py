@@ -1,4 +1,4 @@
-"""What the parser lets pass in a head: its size, two lengths of one body, lines that others read differently."""
+"""What the parser lets pass in a head: its size, its version, two lengths of one body, blanks behind values."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,13 @@ from postroom.api.http import refusals
 
 MOST_BYTES = 32 * 1024
 MOST_HEADERS = 100
+VERSIONS = ("1.1", "1.0")
 
 
-def problem(size: int, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Refusal | None:
+def problem(version: str, size: int, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Refusal | None:
     """Why not to serve a request with this head. `size` is what has arrived of it, and perhaps of its body."""
+    if version not in VERSIONS:
+        return refusals.malformed("a request is of HTTP/1.1 or HTTP/1.0")
     if size > MOST_BYTES:
         size = len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
     if size > MOST_BYTES or len(headers) > MOST_HEADERS:
@@ -21,29 +24,12 @@ def problem(size: int, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Re
     return None
 
 
-class HeadLines:
-    """Looks at a head as it arrives, piece by piece."""
+def may_have_blanks(data: bytes) -> bool:
+    """Whether this piece of one or more heads may have blanks behind a value, which do not belong to it (RFC 9110
+    §5.5)."""
+    return b" \r" in data or b"\t\r" in data or data.endswith((b" ", b"\t"))
 
-    __slots__ = ("_tail", "blanks")
 
-    def __init__(self) -> None:
-        self._tail = b""
-        self.blanks = False  # whether a value may have blanks behind it, which do not belong to it (RFC 9110 §5.5)
-
-    def take(self, data: bytes, goes_on: bool) -> bool:
-        """Takes the next piece, which begins a head unless it `goes_on`; returns False if a line ends with LF alone."""
-        if not goes_on:
-            self._tail = b""
-        before = len(self._tail)
-        seen = self._tail + data
-        end = seen.find(b"\r\n\r\n")
-        end = len(seen) if end < 0 else end + 4
-        self._tail = seen[-3:]
-        if seen.find(b" \r\n", 0, end) >= 0 or seen.find(b"\t\r\n", 0, end) >= 0:
-            self.blanks = True
-        return seen.count(b"\n", before, end) == seen.count(b"\r\n", max(0, before - 1), end)
-
-    def strip(self, headers: list[tuple[bytes, bytes]]) -> None:
-        """Takes blanks away from behind values."""
-        self.blanks = False
-        headers[:] = [(name, value.rstrip(b" \t")) for name, value in headers]
+def strip(headers: list[tuple[bytes, bytes]]) -> None:
+    """Takes blanks away from behind values."""
+    headers[:] = [(name, value.rstrip(b" \t")) for name, value in headers]

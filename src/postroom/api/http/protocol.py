@@ -19,7 +19,6 @@ from postroom.api import errors
 from postroom.api.errors import Refusal
 from postroom.api.http import crowding, heads, refusals, upgrade
 from postroom.api.http.cycle import Cycle, Parting, Trailers
-from postroom.api.http.heads import HeadLines
 from postroom.api.http.pace import Pace
 from postroom.api.http.slow_reader import SlowReaderGuard
 
@@ -66,7 +65,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refusal: Refusal | None = None
         self._incoming = 0
         self._head_bytes = 0
-        self._head_lines = HeadLines()
+        self._blanks = False  # whether a value of the head that arrives may have blanks behind it
         self._pace: Pace | None = None  # of a body that takes several pieces
         self._discarded = 0
         self._deaf = False
@@ -93,9 +92,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """Feeds the parser, within the limits."""
         if self._deaf or self._parting:
             return
-        if self._phase is not _Phase.BODY and not self._head_lines.take(data, self._phase is _Phase.HEAD):
-            self._refuse(refusals.malformed("lines of a request head must end with CR LF"))
-            return
+        self._blanks = heads.may_have_blanks(data) or (self._blanks and self._phase is _Phase.HEAD)
         self._incoming = len(data)
         body_before = len(self.cycle.body) if self._phase is _Phase.BODY else 0
         self._unset_keepalive_if_required()
@@ -130,6 +127,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Goes on with the next request, unless the connection is being closed."""
         if self._parting:
+            return
+        if self._deaf and not self.pipeline:
+            self.part()
             return
         if self._phase is _Phase.DONE and not self.pipeline:
             self._phase = _Phase.IDLE
@@ -178,9 +178,12 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Checks the head as a whole before anything is done for it; an exception ends the parsing."""
-        if self._head_lines.blanks:
-            self._head_lines.strip(self.headers)
-        self._check_head()
+        if self._blanks:
+            heads.strip(self.headers)
+        version = self.parser.get_http_version()
+        self._check_head(version)
+        if version == "1.0":  # it knows no 100 (RFC 9110 §10.1.1)
+            self.expect_100_continue = False
         super().on_headers_complete()
         self.headers = Trailers()
         self.cycle.__class__ = Cycle  # uvicorn does not ask which
@@ -196,10 +199,10 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._phase = _Phase.IDLE if self.cycle.response_complete else _Phase.DONE
 
-    def _check_head(self) -> None:
+    def _check_head(self, version: str) -> None:
         if len(self.pipeline) >= MOST_PIPELINED:
             raise ValueError("too many requests at once; those before it get their answers")
-        self._refusal = heads.problem(self._head_bytes + self._incoming, self.url, self.headers)
+        self._refusal = heads.problem(version, self._head_bytes + self._incoming, self.url, self.headers)
         if self._refusal:
             raise ValueError("this head is refused")
         if self.parser.should_upgrade():
@@ -267,7 +270,12 @@ class GuardedProtocol(HttpToolsProtocol):
                 cycle.keep_alive = False
                 self._deaf = True
                 return
-            if self.pipeline or cycle.response_started:
+            if self.pipeline:  # so do those before this one, which has not begun
+                self.pipeline.popleft()
+                self._deaf = True
+                self._wait(0, None)
+                return
+            if cycle.response_started:
                 self.transport.close()
                 return
             cycle.disconnected = True
