@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from postroom.api.http.cycle import MOST_DISCARDED_BYTES
+from postroom.api.response import PIECE_BYTES
 from tests.product import EMAIL, Product
 from tests.wire import Wire, assert_wire_refused, head
 
@@ -81,3 +83,30 @@ def test_client_of_http_1_0_is_not_told_to_continue(product: Product) -> None:
     with Wire(product.port) as wire:
         wire.send(request, BODY, pause=0.1)
         assert wire.read_answer().status == 200
+
+
+@pytest.mark.parametrize("framing", [f"Content-Length: {MOST_DISCARDED_BYTES + 1}", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("method", ["POST", "GET"])
+def test_answer_before_a_long_body_says_that_the_connection_closes(product: Product, framing: str, method: str) -> None:
+    with Wire(product.port) as wire:
+        wire.send(head(product, framing, path="/nothing", method=method))
+        answer = wire.read_answer()
+        assert (answer.status, answer.headers["connection"]) == (404, "close")
+        assert wire.is_closed()
+
+
+def test_answer_before_a_short_body_leaves_the_connection_open(product: Product) -> None:
+    with Wire(product.port) as wire:
+        wire.send(head(product, f"Content-Length: {MOST_DISCARDED_BYTES}", path="/nothing"))
+        answer = wire.read_answer()
+        assert (answer.status, answer.headers.get("connection")) == (404, None)
+        wire.send(b" " * MOST_DISCARDED_BYTES, LIVE)
+        assert wire.read_answer().status == 200
+
+
+def test_large_answer_before_a_long_body_says_that_the_connection_closes(product: Product) -> None:
+    large = product.submit(text="a" * (PIECE_BYTES + 1))
+    with Wire(product.port) as wire:
+        wire.send(head(product, "Transfer-Encoding: chunked", path=f"/emails/{large}", method="GET"))
+        answer = wire.read_answer()
+        assert (answer.status, answer.headers["connection"]) == (200, "close")

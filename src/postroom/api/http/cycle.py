@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Callable, Iterable
 
-from uvicorn._types import ASGIReceiveEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+MOST_DISCARDED_BYTES = 1024 * 1024  # of a body that nobody wanted, before the connection is given up
 
 _CLOSE = (b"connection", b"close")
 
@@ -33,6 +35,7 @@ class Cycle(RequestResponseCycle):
             return True
         if self.flow.write_paused:
             return False
+        self._foresee_parting()
         self.transport.write(self._written(status, [*self.default_headers, *headers], body))
         self.response_started = self.response_complete = True
         self.message_event.set()
@@ -40,6 +43,20 @@ class Cycle(RequestResponseCycle):
             self.transport.close()
         self.on_response()
         return True
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """As uvicorn's."""
+        if not self.response_started:
+            self._foresee_parting()
+        await super().send(message)
+
+    def _foresee_parting(self) -> None:
+        """An answer before its body says that the connection will close, if that may be because of the body: a proxy
+        would send the next request on it (RFC 9110 §10.1.1)."""
+        if self.more_body:
+            length = next((value for name, value in self.scope["headers"] if name == b"content-length"), None)
+            if length is None or int(length) > MOST_DISCARDED_BYTES:
+                self.keep_alive = False
 
     def _written(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
         if _CLOSE in headers:

@@ -18,11 +18,10 @@ from uvicorn.server import ServerState
 from postroom.api import errors
 from postroom.api.errors import Refusal
 from postroom.api.http import crowding, heads, refusals, upgrade
-from postroom.api.http.cycle import Cycle, Parting, Trailers
+from postroom.api.http.cycle import MOST_DISCARDED_BYTES, Cycle, Parting, Trailers
 from postroom.api.http.pace import Pace
 from postroom.api.http.slow_reader import SlowReaderGuard
 
-MOST_DISCARDED_BYTES = 1024 * 1024  # of a body that nobody wanted, before the connection is given up
 LINGER_SECONDS = 5.0
 MOST_LINGERING = 500  # connections above the limit that are told so; the rest are cut
 MOST_PIPELINED = 128  # requests of one connection that wait for the answer to one before them
