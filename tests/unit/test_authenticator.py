@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import cast
 
@@ -13,6 +14,8 @@ from postroom.api.exchange import Exchange
 from postroom.mail import api_key
 from postroom.mail.api_key import ApiKey
 from postroom.store.base import Store
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Watched:
@@ -27,19 +30,40 @@ class Watched:
 
     def clock(self) -> datetime:
         self.threads.append(threading.current_thread())
-        return datetime(2026, 1, 1, tzinfo=UTC)
+        return NOW
+
+
+class Pausing:
+    """A store with one key; `read` is set once it was read, and it is handed over after `go_on`."""
+
+    def __init__(self, key: ApiKey) -> None:
+        self.key = key
+        self.read, self.go_on = threading.Event(), threading.Event()
+
+    def find_key(self, _: str) -> ApiKey | None:
+        found = self.key
+        self.read.set()
+        assert self.go_on.wait(10)
+        return found
+
+    def clock(self) -> datetime:
+        return NOW
 
 
 async def _nothing() -> dict[str, object]:
     return {}
 
 
+def coming_with(token: str) -> Exchange:
+    """A request with this key."""
+    headers = [(b"authorization", f"Bearer {token}".encode())]
+    return Exchange({"type": "http", "headers": headers, "client": ("127.0.0.1", 1)}, _nothing)
+
+
 def admit(store: Watched, token: str) -> None:
     """Comes with this key."""
-    headers = [(b"authorization", f"Bearer {token}".encode())]
-    exchange = Exchange({"type": "http", "headers": headers, "client": ("127.0.0.1", 1)}, _nothing)
     with pytest.raises(Refusal, match="the API key is invalid"):
-        asyncio.run(Authenticator(cast(Store, store), rate_limit=0).admit(exchange))
+        asyncio.run(Authenticator(cast(Store, store), rate_limit=0).admit(coming_with(token)))
 
 
 def test_store_is_not_asked_on_the_event_loop() -> None:
@@ -53,3 +77,30 @@ def test_store_is_not_asked_about_what_is_no_key() -> None:
     store = Watched()
     admit(store, "nonsense")
     assert store.threads == []
+
+
+def test_key_that_is_revoked_while_it_is_read_is_not_remembered() -> None:
+    key_id, token, secret_hash = api_key.mint()
+    key = ApiKey(
+        id=key_id,
+        account="default",
+        name="test",
+        scopes=api_key.FULL_ACCESS,
+        domains=frozenset(),
+        secret_hash=secret_hash,
+        created_at=NOW,
+    )
+    store = Pausing(key)
+    authenticator = Authenticator(cast(Store, store), rate_limit=0)
+
+    async def scenario() -> None:
+        first = asyncio.create_task(authenticator.admit(coming_with(token)))
+        assert await asyncio.to_thread(store.read.wait, 10)
+        store.key = replace(key, revoked_at=NOW)
+        authenticator.forget(key_id)
+        store.go_on.set()
+        assert (await first).id == key_id
+        with pytest.raises(Refusal, match="the API key is invalid"):
+            await authenticator.admit(coming_with(token))
+
+    asyncio.run(scenario())

@@ -31,6 +31,7 @@ class Authenticator:
     def __init__(self, store: Store, *, rate_limit: int) -> None:
         self._store = store
         self._known: dict[bytes, _Known] = {}
+        self._revoked = 0  # how many keys, in this process
         self._rates = Buckets(rate=rate_limit, size=rate_limit) if rate_limit else None
         self._failures = Buckets(rate=FAILURES_A_MINUTE / 60, size=FAILURES_A_MINUTE)
 
@@ -48,6 +49,7 @@ class Authenticator:
 
     def forget(self, key_id: str) -> None:
         """The key was revoked here: it stops at once in this process."""
+        self._revoked += 1
         self._known = {digest: known for digest, known in self._known.items() if known.key.id != key_id}
 
     def _recognised(self, exchange: Exchange) -> _Known | None:
@@ -63,23 +65,26 @@ class Authenticator:
         key_id = api_key.key_id_of(text)
         if key_id is None:
             raise await self._wrong(exchange)
+        revoked = self._revoked
         key, now = await exchange.ask(self._find, key_id)
         if not api_key.proves(text, key) or key is None or not key.usable(now):
             raise await self._wrong(exchange)
         left = min(CACHE_SECONDS, (key.expires_at - now).total_seconds() if key.expires_at else CACHE_SECONDS)
-        return self._remember(_digest(exchange), _Known(key, time.monotonic() + left))
+        known = _Known(key, time.monotonic() + left)
+        if revoked == self._revoked:  # else perhaps this one, after it was read
+            self._remember(_digest(exchange), known)
+        return known
 
     def _find(self, key_id: str) -> tuple[ApiKey | None, datetime]:
         """In a thread: whoever asks for the time first may have to wait for the store."""
         return self._store.find_key(key_id), self._store.clock()
 
-    def _remember(self, digest: bytes, known: _Known) -> _Known:
+    def _remember(self, digest: bytes, known: _Known) -> None:
         now = time.monotonic()
         if len(self._known) >= MOST_CACHED:
             self._known = {d: k for d, k in self._known.items() if k.until > now}
             self._known.pop(next(iter(self._known), digest), None)
         self._known[digest] = known
-        return known
 
     async def _wrong(self, exchange: Exchange) -> Refusal:
         """One answer for keys that are unknown, revoked or expired; another only for addresses that try too often."""
