@@ -94,6 +94,15 @@ def test_what_was_published_lately_is_published_again_at_once_and_nothing_that_i
     assert published(store, now + 10 * SECOND) == [scheduled.id]
 
 
+def test_emails_scheduled_soon_do_not_hide_what_was_published_lately(store: Store) -> None:
+    now = store.clock()
+    [waiting] = make.stored(store, now, make.email(now))
+    make.stored(store, now, *(make.scheduled(now, now + 10 * SECOND) for _ in range(3)))
+    until = now + 15 * SECOND
+    found_due = store.due(1, now=now, wake_up_again_at=until + SECOND, published_until=until)
+    assert found_due == {Lane.NORMAL: [waiting.id]}
+
+
 def test_email_scheduled_soon_is_published_at_its_time(store: Store) -> None:
     now = store.clock()
     [email] = make.stored(store, now, make.scheduled(now, now + SECOND))
@@ -216,6 +225,15 @@ def test_claims_that_lapsed_each_by_itself_are_all_recovered_at_once(store: Stor
     for email in make.stored(store, now, *(make.email(now) for _ in range(120))):
         make.claimed(store, now, email)
     assert store.recover(1000, now=now + HOUR, doubt_delay=DELAY) == 120
+
+
+def test_email_that_was_claimed_twice_is_recovered_beside_another(store: Store) -> None:
+    now = store.clock()
+    first, second, third = make.stored(store, now, make.email(now), make.email(now), make.email(now))
+    store.settle([make.sent(make.claimed(store, now, first, second)[0], now)], now=now)
+    store.recover(9, now=now, doubt_delay=DELAY, everything=True)
+    make.claimed(store, now, second, third)
+    assert store.recover(2, now=now + HOUR, doubt_delay=DELAY) == 2
 
 
 def test_email_that_crashes_its_worker_every_time_fails_in_the_end(store: Store) -> None:

@@ -6,25 +6,30 @@
 
 local now, again_at, room, wake_up_until = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 
+-- What does not wait, or is due later, is passed over, and what is behind it is looked at, too.
 local function take(lane)
-    local ids = redis.call('ZRANGEBYSCORE', P .. 'wake:' .. lane, '-inf', wake_up_until, 'LIMIT', 0, room)
-    local due, waiting, looked_at, expired = look_up('ZMSCORE', 'due:' .. lane, ids), {}, {}, 0
-    for id, moment in pairs(due) do due[id] = tonumber(moment) end
-    for _, id in ipairs(ids) do
-        if not due[id] then
-            change('ZADD', 'wake:' .. lane, again_at, id)  -- it does not wait: out of the way of those that do
-        elseif due[id] <= tonumber(now) then
-            local status, _, expires = parts(redis.call('HGET', P .. 'states', id) or '')
-            if WAITING[status] and (tonumber(expires) or math.huge) <= tonumber(now) then
-                expired = expired + 1
-                put_off(id, lane, tonumber(now) + PUT_OFF_FOR)
-            else
-                change('ZADD', 'wake:' .. lane, again_at, id)
-                if WAITING[status] then waiting[#waiting + 1] = id end
-                if status == 'scheduled' or not WAITING[status] then looked_at[#looked_at + 1] = id end
+    local waiting, looked_at, due, expired, offset = {}, {}, {}, 0, 0
+    repeat
+        local asked = room - #waiting - expired
+        local ids = redis.call('ZRANGEBYSCORE', P .. 'wake:' .. lane, '-inf', wake_up_until, 'LIMIT', offset, asked)
+        for id, moment in pairs(look_up('ZMSCORE', 'due:' .. lane, ids)) do due[id] = tonumber(moment) end
+        for _, id in ipairs(ids) do
+            if not due[id] then
+                change('ZADD', 'wake:' .. lane, again_at, id)  -- it does not wait: out of the way of those that do
+            elseif due[id] <= tonumber(now) then
+                local status, _, expires = parts(redis.call('HGET', P .. 'states', id) or '')
+                if WAITING[status] and (tonumber(expires) or math.huge) <= tonumber(now) then
+                    expired = expired + 1
+                    put_off(id, lane, tonumber(now) + PUT_OFF_FOR)
+                else
+                    change('ZADD', 'wake:' .. lane, again_at, id)
+                    if WAITING[status] then waiting[#waiting + 1] = id end
+                    if status == 'scheduled' or not WAITING[status] then looked_at[#looked_at + 1] = id end
+                end
             end
         end
-    end
+        offset = offset + #ids
+    until #ids < asked or #waiting + expired == room
     table.sort(waiting, function(a, b)
         if due[a] ~= due[b] then return due[a] < due[b] end
         return a < b

@@ -6,7 +6,7 @@
 local ROWS = 50
 
 local index, highest, limit, again_at = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local found, unreadable = {}, {}
+local found, is_found, unreadable = {}, {}, {}
 for i = 5, #ARGV do
     unreadable[ARGV[i]] = true
     -- Only the index has another time then: the deadline itself stands in the state. One that was moved meanwhile stays.
@@ -58,7 +58,9 @@ local function look_through(row)
         if verdict == true and unreadable[id] then verdict = again_at end
         if verdict == true then
             wanted = true
-            if #found < limit then found[#found + 1] = id end
+            if #found < limit and not is_found[id] then  -- it may also be in the row of an earlier claim or end
+                found[#found + 1], is_found[id] = id, true
+            end
         elseif verdict then
             later = math.min(later or verdict, verdict)
         end
