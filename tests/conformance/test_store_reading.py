@@ -171,6 +171,14 @@ def test_filter_by_subject_is_its_beginning_in_any_letter_case(store: Store) -> 
     assert ids(store, subject="q") == []
 
 
+@pytest.mark.parametrize("beginning", ["zz", "z\ud7ff", "z\U0010ffff"])
+def test_filter_by_subject_finds_what_goes_on_with_the_last_character(store: Store, beginning: str) -> None:
+    now = store.clock()
+    goes_on = make.email(now, subject=f"{beginning}\U0010ffff!")
+    make.stored(store, now, goes_on, make.email(now, subject="z{"), make.email(now, subject="zy"))
+    assert ids(store, subject=beginning) == [goes_on.id]
+
+
 def test_filter_by_subject_pages_through_many_different_ones(store: Store) -> None:
     now = store.clock()
     emails = make.stored(store, now, *(make.email(now, subject=f"Order {i * 7919 % 101}") for i in range(60)))

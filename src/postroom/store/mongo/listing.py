@@ -20,7 +20,6 @@ from postroom.store.mongo.document import Document
 _FEW = 100  # emails: how far to look when filters are compared
 _SOME = 2000  # index keys, soon looked through; and the most to look up at a time
 _MANY = 50_000  # index keys; to put more in order takes longer than to look at all emails
-_LAST_CHARACTER = "\U0010ffff"
 _ANY = "newest"  # the index that leads to all emails
 _LIFE_NOT_SHOWN = {"timeline": 0}
 _NOT_SHOWN = {"text": 0, "html": 0, "headers": 0, "search": 0, "idempotency": 0}
@@ -155,7 +154,7 @@ def _beginning(connection: Connection, span: _Span, beginning: str, at_most: int
     # In a group, so that the server does not take it for a range of subjects, and then look for that in each key anew.
     pattern = f"(?:^{re.escape(beginning)})".replace("\0", r"\x00")
     among_all = _Filter("contents", _ANY, {"search.subject": {"$regex": pattern}})
-    ahead = {"search.subject": {"$gte": beginning, "$lt": beginning + _LAST_CHARACTER}}
+    ahead = {"search.subject": {"$gte": beginning, "$lt": search_terms.behind(beginning)}}
     by_itself = _Filter("contents", "by_subject", ahead)
     all_of_them = _all(connection, span.account, by_itself, at_most)
     if all_of_them is not None:

@@ -132,7 +132,7 @@ def _with_term(name: str, term: str) -> _Filter:
 
 def _with_subject(connection: sqlite3.Connection, account: str, beginning: str) -> _Filter:
     """Few whole subjects, as of a newsletter, are listed one by one, each newest first; many must be sorted."""
-    span: dict[str, Value] = {"subject": beginning, "subject_end": f"{beginning}\U0010ffff"}
+    span: dict[str, Value] = {"subject": beginning, "subject_end": search_terms.behind(beginning)}
     asked = {"account": account, "most_subjects": _MOST_SUBJECTS + 1, **span}
     runs = [{"whole_subject": subject} for (subject,) in connection.execute(_WHOLE_SUBJECTS, asked)]
     if len(runs) > _MOST_SUBJECTS:
