@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from postroom.mail.outcome import Phase, Verdict
+from postroom.transport.smtp.route import FULL_SECONDS
 from tests.sending import PATIENT, QUICK, Caller, Clock, OpenSmtp, envelope, send, subject, verdicts
 from tests.smtpd import Accept, Cut, Hold, Offer, Say, Silence, Smtpd
 
@@ -155,6 +156,39 @@ def test_relay_that_allows_few_connections_gets_everything_over_those(opened: Op
         assert all(verdicts(hand_off) == OK for hand_off in hand_offs)
         assert transport.resting() == 0
         assert server.violations == []
+
+
+def test_send_that_gets_no_connection_leaves_emails_to_another_that_has_one(opened: OpenSmtp, clock: Clock) -> None:
+    gate = Hold(threading.Event())
+    with Smtpd(Offer(connections=1)) as server:
+        server.script.on("dot", gate, Accept(), Say("250 2.0.0 Ok"), times=1)
+        transport = opened(server.url, connections=4, timeouts=replace(PATIENT, dot=1000))
+        first = Caller(transport, envelope())
+        thread = threading.Thread(target=first.run)
+        thread.start()
+        assert gate.reached.wait(10)
+        for _ in range(4):
+            assert verdicts(send(transport, envelope())[0]) == [Verdict.RELEASED]
+            late = Caller(transport, envelope())
+            assert not late.run()
+            assert not late.offered, "it took emails that it can do nothing with"
+            assert not transport.is_down
+            clock.ahead += FULL_SECONDS
+        gate.until.set()
+        thread.join(10)
+        assert verdicts(first.hand_offs[0]) == OK
+        assert verdicts(send(transport, envelope())[0]) == OK
+
+
+def test_connection_that_was_idle_for_a_minute_is_let_go_though_nothing_is_sent(
+    server: Smtpd, opened: OpenSmtp, clock: Clock
+) -> None:
+    transport = opened(server.url, connections=1)
+    send(transport, envelope())
+    clock.ahead += 61
+    send(transport)
+    server.wait_until(lambda: server.open_sessions == 0, "end of the idle connection")
+    assert server.has_heard("QUIT")
 
 
 # -- ping --------------------------------------------------------------------------------------------------------------

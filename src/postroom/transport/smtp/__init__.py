@@ -45,7 +45,8 @@ class SmtpTransport:
         return self._relay.connections
 
     def send(self, take: Take, *, fence: Fence) -> Generator[Sequence[HandOff], None, None]:
-        """See `Transport.send`. While the breaker is open, what was taken ends as `ROUTE` and no more is taken."""
+        """See `Transport.send`. While the breaker is open, what was taken ends as `ROUTE` and no more is taken.
+        Where the relay allows a send no connection but has let in another, it is `RELEASED` for that one."""
         yield from SendLoop(self._route(), take=take, fence=fence, clock=self._clock).run()
 
     def resting(self) -> float:

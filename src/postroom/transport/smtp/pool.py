@@ -38,6 +38,10 @@ class ConnectionPool:
         """Whether a connection is being set up."""
         return bool(self._opening)
 
+    def is_shut_out(self, now: float) -> bool:
+        """Whether to leave emails to other sends of this process: they have all connections that the relay allows."""
+        return not self._all and self._route.is_full(now)
+
     @property
     def has_idle(self) -> bool:
         """Whether a connection is ready for an email."""
@@ -85,6 +89,7 @@ class ConnectionPool:
         connection = self._route.borrow(now)
         if connection is not None:
             self._join(connection)
+            self._route.in_use.add(connection)
         return connection
 
     def release(self, connection: Connection) -> None:
@@ -117,6 +122,7 @@ class ConnectionPool:
         for connection in self._idle:
             self._leave(connection)
             self._route.give_back(connection, now)
+        self._route.let_go(now)
         if self._is_probing:
             self._route.breaker.abandon()
         self._selector.close()
@@ -168,6 +174,7 @@ class ConnectionPool:
         if trouble is None:
             self._is_probing = False
             self._route.breaker.connected()
+            self._route.in_use.add(connection)
             self._route.lookup.prefer(connection.address)
             self._idle.append(connection)
             return
@@ -181,7 +188,8 @@ class ConnectionPool:
         self.trouble = trouble
         self._at_once = 1
         self._grow_at = now + GROW_AGAIN_SECONDS
-        if trouble.lasting or self._is_probing or not self._all:
+        self._route.refused_one_more(now)
+        if trouble.lasting or self._is_probing or not (self._all or self._route.in_use):
             self._route.breaker.failed(now, str(trouble), lasting=trouble.lasting)
         self._is_probing = False
 
@@ -195,6 +203,7 @@ class ConnectionPool:
 
     def _leave(self, connection: Connection) -> None:
         self._all.discard(connection)
+        self._route.in_use.discard(connection)
         key = self._selector.get_map().get(connection.fileno())
         if key is not None and key.data is connection:
             self._selector.unregister(key.fd)

@@ -19,12 +19,14 @@ log = logging.getLogger(__name__)
 EMAILS_PER_CONNECTION = 100
 TRUSTED_SECONDS = 600.0  # after it took an email, the relay is known to take mail from us
 UNENCRYPTED_SECONDS = 300.0  # before encryption that did not work is tried again
+FULL_SECONDS = 60.0  # before a send without a connection tries again, while others of the process have some
 UNPROVEN_SECONDS = 60.0  # before another email follows behind a dot, while none is known to have done so well
 UNFOLLOWED_SECONDS = 86_400.0  # and after the first to do so has left the email before in doubt
 
 
 class Route:
-    """Safe to use from many threads. A connection belongs to one send from `borrow` or `connect` until `give_back`."""
+    """Safe to use from many threads. A connection belongs to one send from `borrow` or `connect` until `give_back`;
+    `in_use` has those, of all sends, that the relay has let in."""
 
     def __init__(self, relay: Relay, context: ssl.SSLContext | None, *, random: Callable[[], float]) -> None:
         self.pid = os.getpid()
@@ -37,6 +39,8 @@ class Route:
         self._trusted_until = 0.0
         self._follows = False
         self._follow_at = 0.0
+        self.in_use: set[Connection] = set()  # without the lock: one step each to add, to discard and to see if any
+        self._full_until = 0.0
         self._limits = limits(relay.timeouts)
         self._lock = threading.Lock()
         self._idle: list[tuple[float, Connection]] = []  # since when; the newest last
@@ -56,6 +60,14 @@ class Route:
     def is_trusted(self, now: float) -> bool:
         """Whether the relay is known to take mail from us; see `refusal`."""
         return now < self._trusted_until
+
+    def refused_one_more(self, now: float) -> None:
+        """A connection could not be set up. If others stand, the relay is not down: it allows no more of them."""
+        self._full_until = now + FULL_SECONDS
+
+    def is_full(self, now: float) -> bool:
+        """Whether a send without a connection would not get one now, while others of this process have some."""
+        return now < self._full_until and bool(self.in_use) and not self._idle
 
     # Following needs no lock, either: a lost race costs one more try.
 
@@ -116,18 +128,26 @@ class Route:
         connection.quit()
         connection.close()
 
+    def let_go(self, now: float) -> None:
+        """Says goodbye on those that have been idle too long: a relay may allow only so many, and others wait."""
+        with self._lock:
+            count = sum(now >= since + IDLE_SECONDS for since, _ in self._idle)
+            old, self._idle = self._idle[:count], self._idle[count:]
+        _say_goodbye(old)
+
     def close(self) -> None:
         """Says goodbye on idle connections."""
-        for connection in self._take_all():
-            connection.quit()
-            connection.close()
+        with self._lock:
+            taken, self._idle = self._idle, []
+        _say_goodbye(taken)
 
     def forget(self) -> None:
         """Lets go of connections that belong to another process, without a word on the wire they share."""
         for _, connection in self._idle:  # without the lock: at the fork, a thread that is gone may have held it
             connection.close()
 
-    def _take_all(self) -> list[Connection]:
-        with self._lock:
-            taken, self._idle = self._idle, []
-        return [connection for _, connection in taken]
+
+def _say_goodbye(idle: Sequence[tuple[float, Connection]]) -> None:
+    for _, connection in idle:
+        connection.quit()
+        connection.close()

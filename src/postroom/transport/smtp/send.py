@@ -87,7 +87,7 @@ class SendLoop:
         return bool(self._under_way or self._finished)
 
     def _ask(self, free: int, now: float) -> None:
-        if self._is_halted:
+        if self._is_halted or self._pool.is_shut_out(now):
             return
         taken = self._take(free)
         self._waiting.extend(_UnderWay(envelope, now) for envelope in taken)
@@ -243,13 +243,15 @@ class SendLoop:
             return self._route.breaker.refused(now, f"{said}: it wants other credentials or encryption")
 
     def _heed_trouble(self, now: float) -> None:
-        """A connection could not be set up: the envelopes that wait for one end, unless others work."""
+        """A connection could not be set up: the envelopes that wait for one end, unless others work. Where those belong
+        to other sends, these may have the envelopes at once."""
         trouble, self._pool.trouble = self._pool.trouble, None
         if trouble is None or self._pool.is_opening:
             return
         self._route_out(self._moved, trouble, now)
         if not self._busy and not self._pool.has_idle:
-            self._route_out(self._waiting, trouble, now)
+            others_work = self._route.in_use and self._route.breaker.state is State.CLOSED
+            self._route_out(self._waiting, trouble, now, Verdict.RELEASED if others_work else Verdict.ROUTE)
 
     def _halt_if_resting(self, now: float) -> None:
         """While the breaker is open nothing new is begun; this send takes no more and ends."""
@@ -261,13 +263,15 @@ class SendLoop:
         self._route_out(self._moved, trouble, now)
         self._route_out(self._waiting, trouble, now)
 
-    def _route_out(self, queue: deque[_UnderWay], trouble: RouteTrouble, now: float) -> None:
+    def _route_out(
+        self, queue: deque[_UnderWay], trouble: RouteTrouble, now: float, verdict: Verdict = Verdict.ROUTE
+    ) -> None:
         while queue:
             under_way = queue.popleft()
             outcomes = [
                 Outcome(
                     recipient=recipient,
-                    verdict=Verdict.ROUTE,
+                    verdict=verdict,
                     phase=trouble.phase,
                     message=str(trouble),
                     reply=trouble.reply,
