@@ -13,8 +13,8 @@ from postroom.transport.base import Fence, Transport
 from postroom.transport.smtp import SmtpTransport
 from postroom.transport.smtp.relay import Relay, Timeouts, Tls
 
-PATIENT = Timeouts(connect=10, greeting=10, command=10, starttls=10, auth=10, body=10, dot=10)
-QUICK = Timeouts(connect=0.7, greeting=0.7, command=0.7, starttls=0.7, auth=0.7, body=0.7, dot=0.7)
+PATIENT = Timeouts(connect=10, greeting=10, command=10, starttls=10, auth=10, body=10, dot=10, attempt=900)
+QUICK = Timeouts(connect=0.7, greeting=0.7, command=0.7, starttls=0.7, auth=0.7, body=0.7, dot=0.7, attempt=900)
 
 OpenSmtp = Callable[..., SmtpTransport]
 

@@ -248,6 +248,7 @@ def _open_transport(settings: Settings) -> Transport:
         command=settings.relay_command_seconds,
         body=settings.relay_body_seconds,
         dot=settings.relay_dot_seconds,
+        attempt=settings.attempt_seconds,
     )
     with _blaming("POSTROOM_RELAY_URL"):
         relay = Relay.parse(

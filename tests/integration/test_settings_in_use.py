@@ -115,7 +115,9 @@ def test_relay_has_its_settings(tmp_path: Path) -> None:
             ehlo_name="postroom.example.net",
             connections=105,
             ca_file=str(ca_file),
-            timeouts=Timeouts(connect=101, greeting=102, command=102, starttls=102, auth=102, body=103, dot=104),
+            timeouts=Timeouts(
+                connect=101, greeting=102, command=102, starttls=102, auth=102, body=103, dot=104, attempt=112
+            ),
         )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from postroom.mail.outcome import Phase, Verdict
 from postroom.transport.smtp.route import FULL_SECONDS
+from postroom.transport.smtp.send import LONGEST_QUEUE_SECONDS
 from tests.sending import PATIENT, QUICK, Caller, Clock, OpenSmtp, envelope, send, subject, verdicts
 from tests.smtpd import Accept, Cut, Hold, Offer, Say, Silence, Smtpd
 
@@ -178,6 +179,29 @@ def test_send_that_gets_no_connection_leaves_emails_to_another_that_has_one(open
         thread.join(10)
         assert verdicts(first.hand_offs[0]) == OK
         assert verdicts(send(transport, envelope())[0]) == OK
+
+
+def test_email_that_waits_long_for_one_of_few_connections_is_handed_back(opened: OpenSmtp, clock: Clock) -> None:
+    gate = Hold(threading.Event())
+    with Smtpd(Offer(connections=1)) as server:
+        server.script.on("dot", gate, Accept(), Say("250 2.0.0 Ok"), times=1)
+        first, *late = emails = [envelope() for _ in range(6)]
+        caller = Caller(opened(server.url, connections=6, timeouts=PATIENT), *emails)
+
+        def on_yield() -> None:
+            if gate.until.is_set():
+                return
+            if late[0].email_id in {hand_off.email_id for hand_off in caller.hand_offs}:
+                caller.waiting.extend(envelope() for _ in range(3))
+                gate.until.set()
+            elif gate.reached.is_set():
+                clock.ahead += LONGEST_QUEUE_SECONDS
+
+        caller.on_yield = on_yield
+        ended = caller.run()
+        assert verdicts(ended[first.email_id]) == OK
+        assert {tuple(verdicts(ended[email.email_id])) for email in late} == {(Verdict.RELEASED,)}
+        assert max(caller.offered[1:]) == 1, "it took more than it had connections for"
 
 
 def test_connection_that_was_idle_for_a_minute_is_let_go_though_nothing_is_sent(

@@ -4,11 +4,12 @@ import socket
 import threading
 from collections.abc import Collection
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
 from postroom.mail.outcome import HandOff, Phase, Verdict
-from tests.sending import QUICK, Caller, OpenSmtp, envelope, send, subject, verdicts
+from tests.sending import PATIENT, QUICK, Caller, Clock, OpenSmtp, envelope, send, subject, transports, verdicts
 from tests.smtpd import Accept, Action, Cut, Hold, Offer, Raw, Say, Silence, Smtpd
 from tests.smtpd import Phase as At
 
@@ -223,3 +224,22 @@ def test_closing_after_the_dot_leaves_the_email_to_the_fences_word(server: Smtpd
     under_way.close()
     dot.until.set()
     assert sum(caller.fenced.values()) == 1
+
+
+def test_attempt_that_takes_too_long_ends_before_its_dot_though_each_command_is_answered_in_time() -> None:
+    clock = Clock()
+    with transports(clock) as opened, Smtpd(Offer(pipelining=False)) as server:
+        server.script.on("rcpt", Hold(threading.Event(), seconds=0.1), Say("250 2.1.5 Ok"))
+        caller = Caller(
+            opened(server.url, timeouts=replace(PATIENT, command=60, attempt=200)),
+            envelope(*[f"r{i}@example.com" for i in range(50)]),
+        )
+
+        def on_yield() -> None:
+            clock.ahead += 55
+
+        caller.on_yield = on_yield
+        (hand_off,) = caller.run().values()
+        assert {(outcome.verdict, outcome.phase) for outcome in hand_off.outcomes} == {(Verdict.TRANSIENT, Phase.RCPT)}
+        assert "too slow" in hand_off.outcomes[0].message
+        assert delivered(server) == []

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import ssl
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -47,7 +48,7 @@ class Connection:
     """
 
     __slots__ = (
-        "_context", "_dot_at", "_host", "_limits", "_pending", "_progress", "_sends", "_since", "_wire",
+        "_context", "_dot_at", "_give_up_at", "_host", "_limits", "_pending", "_progress", "_sends", "_since", "_wire",
         "address", "dialogue", "emails", "is_fresh", "is_watched_for_write",
         "may_be_followed", "other_addresses", "wants_write",
     )  # fmt: skip
@@ -76,6 +77,7 @@ class Connection:
         self._sends = 0
         self._progress = 0
         self._dot_at = now
+        self._give_up_at = math.inf  # on the email under way, unless its dot is written
         self._since = now  # when this side or that last got on
         self._wire = Wire(self.address)
 
@@ -96,7 +98,13 @@ class Connection:
         """Whether the relay has taken longer than it may; or, where nothing is asked of it, whether idle long."""
         idle = self.dialogue.is_open and self.dialogue.transaction is None
         limit = IDLE_SECONDS if idle else self._limits[self.dialogue.phase]
-        return now >= self._since + limit and not self.is_parked
+        return (now >= self._since + limit or self._is_late(now)) and not self.is_parked
+
+    def _is_late(self, now: float) -> bool:
+        """Whether the attempt has taken too long, though the relay may answer each command in time."""
+        return (
+            now >= self._give_up_at and self.dialogue.transaction is not None and self.dialogue.phase is not Phase.DOT
+        )
 
     def on_event(self) -> None:
         """Something has come in, or can be written: goes on as far as it goes without waiting, up to `flush`."""
@@ -108,13 +116,15 @@ class Connection:
         except Exception as exc:
             self._lose(exc)
 
-    def begin(self, envelope: Envelope, now: float, *, trusted: bool) -> None:
+    def begin(self, envelope: Envelope, now: float, *, give_up_at: float, trusted: bool) -> None:
         """Starts an email on an open, idle connection; `flush` is next."""
         self._since = now
+        self._give_up_at = give_up_at
         self._write(self.dialogue.begin(envelope, trusted=trusted))
 
-    def write_dot(self, following: Envelope | None, now: float, *, trusted: bool) -> None:
+    def write_dot(self, following: Envelope | None, now: float, *, give_up_at: float, trusted: bool) -> None:
         """Ends the message of a parked connection, and starts the one that follows; `flush` is next."""
+        self._give_up_at = give_up_at
         self._since = self._dot_at = now
         assert self.dialogue.transaction is not None
         data = self.dialogue.transaction.write_dot()
@@ -149,10 +159,13 @@ class Connection:
             self._progress = progress
             self._since = now
 
-    def time_out(self) -> None:
+    def time_out(self, now: float) -> None:
         """The relay has taken too long."""
         phase = self.dialogue.phase
-        self.dialogue.lose(f"no answer from the relay at {phase.upper()} within {self._limits[phase]:g} s")
+        if self._is_late(now):
+            self.dialogue.lose(f"the relay is too slow: the attempt had to end at {phase.upper()}")
+        else:
+            self.dialogue.lose(f"no answer from the relay at {phase.upper()} within {self._limits[phase]:g} s")
 
     def is_silent(self) -> bool:
         """Whether an idle connection is still good: an idle relay speaks only to say farewell."""

@@ -59,6 +59,6 @@ def _talk(connection: Connection, clock: Callable[[], float], give_up_at: float)
             connection.on_event()
             connection.flush(now)
         elif connection.is_overdue(now) or now >= give_up_at:
-            connection.time_out()
+            connection.time_out(now)
         if dialogue.trouble is not None:
             raise dialogue.trouble

@@ -42,6 +42,15 @@ class ConnectionPool:
         """Whether to leave emails to other sends of this process: they have all connections that the relay allows."""
         return not self._all and self._route.is_full(now)
 
+    def room(self, now: float) -> int:
+        """How many emails this send should have in hand: as many as there may be connections; once the relay has
+        refused one more, as many as there are, and another while one more may be tried."""
+        most = self._route.relay.connections
+        let_in = len(self._all) - len(self._opening)
+        if self._at_once == OPENING_AT_ONCE or not let_in:
+            return most
+        return min(let_in + (now >= self._grow_at), most)
+
     @property
     def has_idle(self) -> bool:
         """Whether a connection is ready for an email."""

@@ -26,7 +26,8 @@ class Tls(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """How many seconds the relay may take over each phase; `body` is the time without any progress.
+    """How many seconds the relay may take over each phase; `body` is the time without any progress. `attempt` is for
+    all that comes before the final dot of one email.
 
     RFC 5321 §4.5.3.2 grants minutes. A short time for the final dot makes duplicates.
     """
@@ -38,6 +39,7 @@ class Timeouts:
     auth: float
     body: float
     dot: float
+    attempt: float
 
 
 def own_name() -> str | None:

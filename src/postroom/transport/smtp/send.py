@@ -3,6 +3,7 @@
 What is said on a connection is `dialogue`'s; how many connections there are and when to open more, `pool`'s.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -22,6 +23,7 @@ LONGEST_LINGER_SECONDS = 0.05  # and how long for all of them
 YIELD_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 0.25
 ADDRESS_WAIT_SECONDS = 0.02
+LONGEST_QUEUE_SECONDS = 5.0  # for a connection, while there are some
 
 
 class _UnderWay(NamedTuple):
@@ -81,7 +83,7 @@ class SendLoop:
         """Asks for more where hand-offs are free; False when that brought nothing and nothing is under way."""
         now = self._clock()
         under_way = self._under_way
-        free = self._capacity - under_way
+        free = self._pool.room(now) - under_way
         if free > 0 and not self._parked and (now >= self._ask_at or not under_way):  # those parked are to be followed
             self._ask(free, now)
         return bool(self._under_way or self._finished)
@@ -100,12 +102,19 @@ class SendLoop:
         for queue, fresh in ((self._moved, True), (self._waiting, False)):
             while queue and (connection := self._pool.acquire(fresh=fresh, now=now)):
                 self._busy[connection] = under_way = queue.popleft()
-                connection.begin(under_way.envelope, now, trusted=self._route.is_trusted(now))
+                connection.begin(
+                    under_way.envelope, now, give_up_at=self._give_up_at(under_way), trusted=self._route.is_trusted(now)
+                )
                 begun.append(connection)
         self._go_on(begun, now)
         if self._waiting or self._moved:
             self._pool.grow(len(self._waiting) + len(self._moved), now)
             self._heed_trouble(now)
+        if self._busy:
+            self._let_go_of_late(now)
+
+    def _give_up_at(self, under_way: _UnderWay) -> float:
+        return under_way.since + self._route.relay.timeouts.attempt
 
     def _patience(self) -> float:
         if self._parked or self._finished:
@@ -124,7 +133,7 @@ class SendLoop:
             connection.on_event()
         self._go_on(ready, now)
         for connection in self._pool.overdue(now):
-            connection.time_out()
+            connection.time_out(now)
             self._attend(connection, now)
         self._part_from_slow(now)
         self._heed_trouble(now)
@@ -193,9 +202,9 @@ class SendLoop:
             elif self._waiting and self._may_be_followed(connection, now):
                 self._route.follow(now)
                 self._following[connection] = following = self._waiting.popleft()
-                connection.write_dot(following.envelope, now, trusted=trusted)
+                connection.write_dot(following.envelope, now, give_up_at=self._give_up_at(following), trusted=trusted)
             else:
-                connection.write_dot(None, now, trusted=trusted)
+                connection.write_dot(None, now, give_up_at=math.inf, trusted=trusted)
         self._go_on([connection for connection, _ in still_there], now)
 
     # -- following ---------------------------------------------------------------------------------------------------
@@ -252,6 +261,13 @@ class SendLoop:
         if not self._busy and not self._pool.has_idle:
             others_work = self._route.in_use and self._route.breaker.state is State.CLOSED
             self._route_out(self._waiting, trouble, now, Verdict.RELEASED if others_work else Verdict.ROUTE)
+
+    def _let_go_of_late(self, now: float) -> None:
+        """There are fewer connections than emails: what waits long goes back, so that urgent emails come before it."""
+        late = deque([under_way for under_way in self._waiting if now >= under_way.since + LONGEST_QUEUE_SECONDS])
+        if late:
+            self._waiting = deque([under_way for under_way in self._waiting if under_way not in late])
+            self._route_out(late, RouteTrouble(Phase.CONNECT, "no connection was free"), now, Verdict.RELEASED)
 
     def _halt_if_resting(self, now: float) -> None:
         """While the breaker is open nothing new is begun; this send takes no more and ends."""
