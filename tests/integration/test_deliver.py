@@ -233,9 +233,9 @@ def test_uncomposable_email_fails_alone(store: Flaky) -> None:
 
 
 def test_messages_in_memory_are_bounded_by_bytes(store: Flaky) -> None:
-    emails = stored(store, 10, text="x" * 10_000)
+    emails = stored(store, 10, text="x" * 300_000)
     transport = Scripted(capacity=10, held_for=lambda _: 1)
-    turn(store, transport, *(e.id for e in emails), bytes_under_way=25_000)
+    turn(store, transport, *(e.id for e in emails), bytes_under_way=750_000)
     assert len(transport.handed) == 10
     assert transport.most_at_once == 3
 

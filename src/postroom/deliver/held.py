@@ -7,6 +7,8 @@ from postroom.mail.email import Email
 from postroom.mail.outcome import HandOff, Outcome, Phase, Verdict
 from postroom.store.base import Claim
 
+SMALL_BYTES = 256 * 1024
+
 
 @dataclass(slots=True, kw_only=True)
 class Held:
@@ -22,6 +24,11 @@ class Held:
     def under_way(self) -> bool:
         """Whether the transport has it."""
         return self.size > 0
+
+
+def is_small(email: Email) -> bool:
+    """Whether it takes little memory, without looking at its attachments' contents."""
+    return sum([len(email.text or ""), len(email.html or ""), *[one.size for one in email.attachments]]) <= SMALL_BYTES
 
 
 def left(held: Held) -> HandOff:

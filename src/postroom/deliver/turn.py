@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from msgspec.structs import replace
 
 from postroom.deliver import events
-from postroom.deliver.held import Held, left, same_for_all
+from postroom.deliver.held import Held, is_small, left, same_for_all
 from postroom.deliver.looks import Looks
 from postroom.deliver.suspects import Suspects
 from postroom.deliver.turn_settings import TurnSettings
@@ -68,12 +68,20 @@ class Turn:
             self._leave_what_waits()
         self.claim(free)
         envelopes: list[Envelope] = []
-        most_bytes = self.settings.bytes_under_way
-        while self.waiting and len(envelopes) < free and self.bytes_under_way < most_bytes and not self.unwritten:
-            envelope = self.compose(self.waiting.popleft().email)
+        while len(envelopes) < free and not self.unwritten and (claim := self._next()):
+            envelope = self.compose(claim.email)
             if envelope:
                 envelopes.append(envelope)
         return envelopes
+
+    def _next(self) -> Claim | None:
+        """The next claim to hand over: while enough bytes are under way, only a small email's, or large ones would hold
+        up all others for as long as the relay takes over them."""
+        is_full = self.bytes_under_way >= self.settings.bytes_under_way
+        claim = next((claim for claim in self.waiting if not is_full or is_small(claim.email)), None)
+        if claim:
+            self.waiting.remove(claim)
+        return claim
 
     def must_stop(self) -> bool:
         """Whether a stop was asked for; remembers since when."""

@@ -11,7 +11,7 @@ class TurnSettings:
     """The constants of a turn.
 
     A claim before its final dot lasts `lease`, after it `doubt_lease`; both are renewed until the attempt is
-    `attempt_limit` old. `claim_size` bounds one claim, `bytes_under_way` the messages in memory. A stop waits
+    `attempt_limit` old. `claim_size` bounds one claim, `bytes_under_way` the large messages in memory. A stop waits
     `stop_limit` for what is under way.
 
     After `turn_limit` a turn takes nothing new for `turn_pause`, so that it can end; if a slow recipient keeps it from
