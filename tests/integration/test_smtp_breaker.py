@@ -105,7 +105,7 @@ def test_emails_under_way_end_normally_when_the_breaker_opens(server: Smtpd, ope
     assert len(caller.waiting) == 3
 
 
-def test_relay_that_takes_mail_but_wants_a_login_for_one_recipient_is_not_down(
+def test_relay_that_takes_mail_but_wants_a_login_for_one_recipient_or_sender_is_not_down(
     server: Smtpd, opened: OpenSmtp, clock: Clock
 ) -> None:
     server.script.on("rcpt", Say("530 5.7.1 Log in to relay there"), only="<far@")
@@ -114,6 +114,11 @@ def test_relay_that_takes_mail_but_wants_a_login_for_one_recipient_is_not_down(
     near = [envelope() for _ in range(6)]
     ended = send(transport, near[0], *far, *near[1:])
     assert [verdicts(hand_off) for hand_off in ended] == [OK, *[[Verdict.TRANSIENT]] * 5, *[OK] * 5]
+    assert transport.resting() == 0
+
+    server.script.on("mail", Say("530 5.7.1 Log in to send as such"), only="<other@")
+    others = [envelope(mail_from="other@example.org") for _ in range(5)]
+    assert {tuple(verdicts(hand_off)) for hand_off in send(transport, *others)} == {(Verdict.TRANSIENT,)}
     assert transport.resting() == 0
 
     transport.close()  # a new connection, which has not taken any yet, is to the same relay

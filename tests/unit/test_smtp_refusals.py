@@ -76,6 +76,17 @@ def test_relay_that_refuses_us_at_the_recipient_is_trouble_unless_it_takes_mail(
         assert verdicts(dialogue) == [verdict]
 
 
+@pytest.mark.parametrize("features", [ALL, STEPWISE])
+def test_relay_that_refuses_us_at_the_sender_is_trouble_unless_it_takes_mail(features: tuple[str, ...]) -> None:
+    for trusted, verdict in ((False, Verdict.ROUTE), (True, Verdict.TRANSIENT)):
+        dialogue = ready(*features)
+        dialogue.begin(EMAIL, trusted=trusted)
+        dialogue.receive(b"530 5.7.0 log in\r\n")
+        if features is ALL:
+            dialogue.receive(b"503 MAIL first\r\n503 MAIL first\r\n")
+        assert verdicts(dialogue) == [verdict]
+
+
 def test_relay_that_refuses_us_at_one_recipient_and_takes_the_next_is_not_down() -> None:
     for replies in (b"530 log in\r\n250 ok\r\n", b"250 ok\r\n530 log in\r\n"):
         dialogue = ready(*ALL)

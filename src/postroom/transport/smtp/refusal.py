@@ -10,10 +10,10 @@ def verdict(reply: Reply, phase: Phase, *, trusted: bool) -> Verdict:
     """What follows from a refusal at this phase.
 
     `trusted`: the relay takes other mail from us, or another recipient of this email. Where it wants a login for one
-    recipient all the same, it is not down, and this one must not hold up everybody.
+    sender or recipient all the same, it is not down, and this one must not hold up everybody.
     """
     if reply.code in ROUTE_CODES and phase in (Phase.MAIL, Phase.RCPT, Phase.DATA):
-        return Verdict.TRANSIENT if trusted and phase is not Phase.MAIL else Verdict.ROUTE
+        return Verdict.TRANSIENT if trusted else Verdict.ROUTE
     if reply.code < 500 or _refuses_our_name(reply, phase) or _has_enough_recipients(reply, phase):
         return Verdict.TRANSIENT
     return Verdict.PERMANENT if phase is Phase.RCPT else Verdict.REJECTED
