@@ -186,7 +186,7 @@ def test_email_that_waits_long_for_one_of_few_connections_is_handed_back(opened:
     with Smtpd(Offer(connections=1)) as server:
         server.script.on("dot", gate, Accept(), Say("250 2.0.0 Ok"), times=1)
         first, *late = emails = [envelope() for _ in range(6)]
-        caller = Caller(opened(server.url, connections=6, timeouts=PATIENT), *emails)
+        caller = Caller(opened(server.url, connections=6), *emails)
 
         def on_yield() -> None:
             if gate.until.is_set():
