@@ -85,9 +85,18 @@ def test_client_of_http_1_0_is_not_told_to_continue(product: Product) -> None:
         assert wire.read_answer().status == 200
 
 
-@pytest.mark.parametrize("framing", [f"Content-Length: {MOST_DISCARDED_BYTES + 1}", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize(
+    "framing",
+    [
+        f"Content-Length: {MOST_DISCARDED_BYTES + 1}",
+        "Transfer-Encoding: chunked",
+        "Content-Length: 1\r\nExpect: 100-continue",
+    ],
+)
 @pytest.mark.parametrize("method", ["POST", "GET"])
-def test_answer_before_a_long_body_says_that_the_connection_closes(product: Product, framing: str, method: str) -> None:
+def test_answer_before_a_body_that_may_never_be_read_says_that_the_connection_closes(
+    product: Product, framing: str, method: str
+) -> None:
     with Wire(product.port) as wire:
         wire.send(head(product, framing, path="/nothing", method=method))
         answer = wire.read_answer()
@@ -110,3 +119,11 @@ def test_large_answer_before_a_long_body_says_that_the_connection_closes(product
         wire.send(head(product, "Transfer-Encoding: chunked", path=f"/emails/{large}", method="GET"))
         answer = wire.read_answer()
         assert (answer.status, answer.headers["connection"]) == (200, "close")
+
+
+def test_connection_is_idle_once_a_body_that_nobody_wanted_has_arrived(impatient: Product) -> None:
+    with Wire(impatient.port) as wire:
+        wire.send(head(impatient, SIZED, path="/nothing"))
+        assert wire.read_answer().status == 404
+        wire.send(BODY)
+        assert wire.is_closed()

@@ -52,10 +52,11 @@ class Cycle(RequestResponseCycle):
 
     def _foresee_parting(self) -> None:
         """An answer before its body says that the connection will close, if that may be because of the body: a proxy
-        would send the next request on it (RFC 9110 §10.1.1)."""
+        would send the next request on it (RFC 9110 §10.1.1). Who waits for a 100 may never send the body, and whatever
+        comes in its place would be taken for it."""
         if self.more_body:
             length = next((value for name, value in self.scope["headers"] if name == b"content-length"), None)
-            if length is None or int(length) > MOST_DISCARDED_BYTES:
+            if self.waiting_for_100_continue or length is None or int(length) > MOST_DISCARDED_BYTES:
                 self.keep_alive = False
 
     def _written(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:

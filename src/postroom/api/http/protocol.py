@@ -211,8 +211,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _watch(self, size: int, body_before: int) -> None:
         """Sets the time by which more must have come."""
-        if self._phase is _Phase.DONE:
-            self._wait(0, None)
+        if self._phase is _Phase.DONE or (self._phase is _Phase.IDLE and self.cycle is not None):
+            self._wait(0, None)  # what an idle connection waits for has a timer of its own
             return
         if self._phase is _Phase.BODY:
             self._watch_body(size, len(self.cycle.body) - body_before)
