@@ -127,3 +127,12 @@ def test_connection_is_idle_once_a_body_that_nobody_wanted_has_arrived(impatient
         assert wire.read_answer().status == 404
         wire.send(BODY)
         assert wire.is_closed()
+
+
+def test_head_that_begins_behind_a_large_body_is_no_large_head(product: Product) -> None:
+    large = json.dumps(EMAIL | {"text": "a" * 60_000}).encode()
+    submission = head(product, f"Content-Length: {len(large)}") + large
+    with Wire(product.port) as wire:
+        for cut in range(1, len(LIVE), 6):
+            wire.send(submission + LIVE[:cut], LIVE[cut:], pause=0.05)
+            assert [wire.read_answer().status for _ in range(2)] == [200, 200]

@@ -24,6 +24,32 @@ def problem(version: str, size: int, url: bytes, headers: Sequence[tuple[bytes, 
     return None
 
 
+class HeadSize:
+    """Counts the bytes of a head. The piece in which it begins may hold other things before it."""
+
+    __slots__ = ("_before", "_piece", "_sure", "_unsure")
+
+    def arrives(self, size: int, *, behind: bool) -> None:
+        """A piece of so many bytes; whether a head that begins in it is behind something."""
+        self._piece = size
+        self._before = size if behind else 0
+
+    def begins(self) -> None:
+        """A head, in this piece; another one would be behind it."""
+        self._sure, self._unsure = -self._before, self._before
+        self._before = self._piece
+
+    def goes_on(self) -> int:
+        """The head does not end in this piece. Returns how many bytes are surely of it."""
+        self._sure += self._piece
+        return self._sure
+
+    @property
+    def most(self) -> int:
+        """What a head that ends in this piece has at most."""
+        return self._sure + self._unsure + self._piece
+
+
 def may_have_blanks(data: bytes) -> bool:
     """Whether this piece of one or more heads may have blanks behind a value, which do not belong to it (RFC 9110
     §5.5)."""

@@ -19,6 +19,7 @@ from postroom.api import errors
 from postroom.api.errors import Refusal
 from postroom.api.http import crowding, heads, refusals, upgrade
 from postroom.api.http.cycle import MOST_DISCARDED_BYTES, Cycle, Parting, Trailers
+from postroom.api.http.heads import HeadSize
 from postroom.api.http.pace import Pace
 from postroom.api.http.slow_reader import SlowReaderGuard
 
@@ -62,8 +63,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._phase = _Phase.IDLE
         self._timer: asyncio.TimerHandle | None = None
         self._refusal: Refusal | None = None
-        self._incoming = 0
-        self._head_bytes = 0
+        self._head_size = HeadSize()
         self._blanks = False  # whether a value of the head that arrives may have blanks behind it
         self._pace: Pace | None = None  # of a body that takes several pieces
         self._discarded = 0
@@ -92,7 +92,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._deaf or self._parting:
             return
         self._blanks = heads.may_have_blanks(data) or (self._blanks and self._phase is _Phase.HEAD)
-        self._incoming = len(data)
+        self._head_size.arrives(len(data), behind=self._phase in (_Phase.HEAD, _Phase.BODY))
         body_before = len(self.cycle.body) if self._phase is _Phase.BODY else 0
         self._unset_keepalive_if_required()
         self._parse(data)
@@ -174,6 +174,7 @@ class GuardedProtocol(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self._phase = _Phase.HEAD
+        self._head_size.begins()
 
     def on_headers_complete(self) -> None:
         """Checks the head as a whole before anything is done for it; an exception ends the parsing."""
@@ -188,7 +189,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.cycle.__class__ = Cycle  # uvicorn does not ask which
         self.cycle.transport = Parting(self.transport, self.part)  # type: ignore[assignment]  # has all that the cycle uses
         self._phase = _Phase.BODY
-        self._head_bytes, self._discarded = 0, 0
+        self._discarded = 0
         self._pace = None
 
     def on_message_complete(self) -> None:
@@ -201,7 +202,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _check_head(self, version: str) -> None:
         if len(self.pipeline) >= MOST_PIPELINED:
             raise ValueError("too many requests at once; those before it get their answers")
-        self._refusal = heads.problem(version, self._head_bytes + self._incoming, self.url, self.headers)
+        self._refusal = heads.problem(version, self._head_size.most, self.url, self.headers)
         if self._refusal:
             raise ValueError("this head is refused")
         if self.parser.should_upgrade():
@@ -217,11 +218,9 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._phase is _Phase.BODY:
             self._watch_body(size, len(self.cycle.body) - body_before)
             return
-        if self._phase is _Phase.HEAD:
-            self._head_bytes += size
-            if self._head_bytes > heads.MOST_BYTES:
-                self._refuse(refusals.head_too_large())
-                return
+        if self._phase is _Phase.HEAD and self._head_size.goes_on() > heads.MOST_BYTES:
+            self._refuse(refusals.head_too_large())
+            return
         if self._timer is None:
             self._wait(self._limits.head_seconds, self._head_is_late)
 
