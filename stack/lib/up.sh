@@ -17,11 +17,13 @@ $(printf '%s\n' "$output" | tail -n $LOG_LINES)"
   done
 }
 
-# With another store than before, the former one's containers end; their data is kept.
-stop_former_store() {
-  [ -n "$1" ] && [ "$1" != "$(value STORE)" ] || return 0
-  say "Emails were kept in $1 so far. They stay there, and go on when you choose it again: STORE=$1 make start"
-  case $1 in
+# The containers of the store that is not chosen end; their data is kept.
+stop_other_store() {
+  local other=mongodb
+  [ "$(value STORE)" = redis ] || other=redis
+  [ -n "$(containers | grep "^$other|")" ] || return 0
+  say "Emails were kept in $other so far. They stay there, and go on when you choose it again: STORE=$other make start"
+  case $other in
     mongodb) compose --profile mongodb rm --stop --force mongo-express mongodb > /dev/null 2>&1 || true ;;
     redis) compose --profile redis rm --stop --force redis > /dev/null 2>&1 || true ;;
   esac

@@ -88,6 +88,35 @@ def test_newer_versions_are_taken(tmp_path: Path, versions: dict[str, str]) -> N
     assert "old" not in make_start(tmp_path, docker(**versions))  # it gets further, to tools that are not here
 
 
+def run(folder: Path, script: str, *, others: str = "", user: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Runs a function of the script there, where Docker says this of the containers and volumes of that name."""
+    lines = f"""
+      set -euo pipefail
+      for part in tell docker choices up; do . "{folder}/stack/lib/$part.sh"; done
+      docker() {{
+        case $* in
+          "ps --all --filter label=com.docker.compose.project="*) printf '{others}' ;;
+          "volume ls --quiet"*) ;;
+          "compose --profile"*) echo "removed: $*" >&2 ;;
+          *) echo "unexpected: $*" >&2; exit 2 ;;
+        esac
+      }}
+      {script}
+    """
+    if not (folder / "stack").exists():
+        shutil.copytree(ROOT / "stack", folder / "stack")
+    return subprocess.run(["bash", "-c", lines], cwd=folder, user=user, capture_output=True, text=True, timeout=60)
+
+
+def test_other_store_is_ended_also_where_an_earlier_start_failed_after_the_choice(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("STORE=redis\n")
+    done = run(tmp_path, "stop_other_store", others="mongodb|running|Up|m|1\\nredis|running|Up|r|2\\n")
+    assert done.returncode == 0, done.stderr
+    assert "STORE=mongodb make start" in done.stdout
+    done = run(tmp_path, "stop_other_store", others="redis|running|Up|r|2\\n")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def arm_guard(folder: Path, endpoint: str, *, group: str = "") -> tuple[str, list[str]]:
     """What `make start` says of the guard and writes to `.env`, where Docker has this endpoint, and a container can use
     it in this group, or cannot."""
