@@ -26,11 +26,23 @@ remember() {
   mv .env.new .env
 }
 
+# Where .env is not, containers or data of that name belong to another folder, or to an .env that was lost.
+need_no_other_stack() {
+  local label folder
+  label=label=com.docker.compose.project=$(project)
+  folder=$(docker ps --all --filter "$label" --format '{{.Label "com.docker.compose.project.working_dir"}}' | head -n 1)
+  [ -n "$folder" ] || [ -n "$(docker volume ls --quiet --filter "$label")" ] || return 0
+  fail "There is a stack \"$(project)\" already${folder:+, made in $folder}, and no .env here with its passwords.
+To go on with it from here, put its .env here. For a second stack, name it: COMPOSE_PROJECT_NAME=$(project)-2 make start
+To remove it with all its data: docker compose -p $(project) down --volumes"
+}
+
 random_secret() { head -c 1024 /dev/urandom | LC_ALL=C tr -dc 'A-Za-z0-9' | cut -c 1-40; }
 
 # The first time, makes .env; later, adds what a newer version needs. A secret that is there is never touched.
 write_secrets() {
   if [ ! -e .env ]; then
+    need_no_other_stack
     (
       umask 077
       echo "# Passwords and choices of Postroom's containers. Written by \`make start\`; passwords in it are never overwritten." > .env

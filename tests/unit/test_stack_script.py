@@ -108,6 +108,16 @@ def run(folder: Path, script: str, *, others: str = "", user: int | None = None)
     return subprocess.run(["bash", "-c", lines], cwd=folder, user=user, capture_output=True, text=True, timeout=60)
 
 
+def test_folder_without_env_does_not_take_over_a_stack_of_that_name(tmp_path: Path) -> None:
+    done = run(tmp_path, "write_secrets", others="/srv/first\\n")
+    assert done.returncode == 1
+    assert 'There is a stack "postroom" already, made in /srv/first,' in done.stderr
+    assert "COMPOSE_PROJECT_NAME=postroom-2 make start" in done.stderr
+    assert not (tmp_path / ".env").exists()
+    (tmp_path / ".env").write_text("# of the first one\n")
+    assert run(tmp_path, "write_secrets", others="/srv/first\\n").returncode == 0
+
+
 def test_other_store_is_ended_also_where_an_earlier_start_failed_after_the_choice(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("STORE=redis\n")
     done = run(tmp_path, "stop_other_store", others="mongodb|running|Up|m|1\\nredis|running|Up|r|2\\n")
