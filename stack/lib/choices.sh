@@ -39,6 +39,20 @@ To remove it with all its data: docker compose -p $(project) down --volumes"
 
 random_secret() { head -c 1024 /dev/urandom | LC_ALL=C tr -dc 'A-Za-z0-9' | cut -c 1-40; }
 
+# What is written here must be this person's; after one `sudo make start` it is root's.
+need_own() {
+  [ -w . ] || is_not_yours "$PWD"
+  local path
+  for path in stack .env; do
+    [ ! -e "$path" ] || [ -O "$path" ] || [ "$EUID" = 0 ] || is_not_yours "$PWD/$path"
+  done
+}
+
+is_not_yours() {
+  fail "$1 belongs to $(ls -ld "$1" | awk '{print $3}'), and you are $(id -un 2> /dev/null || true).
+Do this as that user, or take everything over: sudo chown -R $(id -u) '$PWD'"
+}
+
 # The first time, makes .env; later, adds what a newer version needs. A secret that is there is never touched.
 write_secrets() {
   if [ ! -e .env ]; then
@@ -50,6 +64,7 @@ write_secrets() {
     say "Wrote random passwords to .env (mode 600)."
   fi
   chmod 600 .env
+  [ -z "$(tail -c 1 .env)" ] || echo >> .env # an editor left the last line open
   local name secret
   for name in $SECRETS; do
     grep -q "^$name=" .env || printf '%s=%s\n' "$name" "$(random_secret)" >> .env
@@ -70,6 +85,8 @@ chosen() {
 }
 
 make_choices() {
+  choose_name "$(project)"
+  choose_bind "$(chosen API_BIND 127.0.0.1)"
   choose_store "$(chosen STORE mongodb)"
   choose_mail
   choose_guard "$(chosen GUARD yes)"
@@ -78,13 +95,28 @@ make_choices() {
   for name in API_PORT RABBITMQ_PORT FLOWER_PORT MONGODB_PORT MONGO_EXPRESS_PORT MAILPIT_PORT; do
     choose_port "$name" "$(chosen "$name" "$(default_port "$name")")"
   done
-  remember API_BIND "$(chosen API_BIND 127.0.0.1)"
   remember IMAGE_TAG "$(chosen IMAGE_TAG local)"
-  remember COMPOSE_PROJECT_NAME "$(project)"
   local workers
   workers=$(chosen WORKERS 1)
   is_number "$workers" || fail "WORKERS=$workers is not a number."
   remember WORKERS "$workers"
+}
+
+choose_name() {
+  case $1 in
+    [!a-z0-9]* | *[!a-z0-9_-]*)
+      fail "COMPOSE_PROJECT_NAME=$1 is no name for a stack: choose lower-case letters, digits, - and _, beginning with a letter or digit."
+      ;;
+  esac
+  remember COMPOSE_PROJECT_NAME "$1"
+}
+
+choose_bind() {
+  case $1 in
+    *[!0-9.]*) ;;
+    *.*.*.*) remember API_BIND "$1" && return ;;
+  esac
+  fail "API_BIND=$1 is not an IPv4 address: choose 127.0.0.1, 0.0.0.0 or another one of this machine."
 }
 
 choose_store() {

@@ -29,6 +29,7 @@ containers() {
 need_stack() {
   need_docker
   [ -f .env ] || fail "There is no stack yet: \`make start\` makes one."
+  need_own
 }
 
 need_docker() {

@@ -1,7 +1,9 @@
 """`make start` says in one sentence what is wrong with Docker. Docker is played by a script; the rest is real."""
 
+import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -108,6 +110,15 @@ def run(folder: Path, script: str, *, others: str = "", user: int | None = None)
     return subprocess.run(["bash", "-c", lines], cwd=folder, user=user, capture_output=True, text=True, timeout=60)
 
 
+def test_last_line_of_env_that_an_editor_left_open_is_ended_first(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("API_PORT=9000")
+    done = run(tmp_path, "write_secrets")
+    assert done.returncode == 0, done.stderr
+    first, second, *_ = (tmp_path / ".env").read_text().splitlines()
+    assert first == "API_PORT=9000"
+    assert second.startswith("RABBIT_ADMIN_PASSWORD=")
+
+
 def test_folder_without_env_does_not_take_over_a_stack_of_that_name(tmp_path: Path) -> None:
     done = run(tmp_path, "write_secrets", others="/srv/first\\n")
     assert done.returncode == 1
@@ -116,6 +127,42 @@ def test_folder_without_env_does_not_take_over_a_stack_of_that_name(tmp_path: Pa
     assert not (tmp_path / ".env").exists()
     (tmp_path / ".env").write_text("# of the first one\n")
     assert run(tmp_path, "write_secrets", others="/srv/first\\n").returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have another user do something")
+@pytest.mark.parametrize("owned", [".", "stack", ".env"])
+def test_what_belongs_to_another_user_is_named_with_what_to_do(owned: str) -> None:
+    somebody = 12345
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copytree(ROOT / "stack", folder / "stack")
+        (folder / ".env").touch(0o600)
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, somebody, somebody)
+        assert run(folder, "need_own", user=somebody).returncode == 0
+        os.chown(folder / owned, 0, 0)
+        done = run(folder, "need_own", user=somebody)
+        assert done.returncode == 1
+        assert f"{(folder / owned).resolve()} belongs to root, and you are " in done.stderr
+        assert f"sudo chown -R {somebody} '{folder.resolve()}'" in done.stderr
+        assert run(folder, "need_own").returncode == 0, "root may"
+
+
+@pytest.mark.parametrize("address", ["localhost", "::1", "[::1]", "127.0.0.1:8022", "127"])
+def test_address_that_docker_would_not_take_is_refused_and_not_remembered(tmp_path: Path, address: str) -> None:
+    (tmp_path / ".env").touch()
+    done = run(tmp_path, f"choose_bind '{address}'")
+    assert (done.returncode, (tmp_path / ".env").read_text()) == (1, "")
+    assert f"API_BIND={address} is not an IPv4 address" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["MyStack", "my stack", "-stack", "stack.2"])
+def test_name_that_docker_would_not_take_is_refused_and_not_remembered(tmp_path: Path, name: str) -> None:
+    (tmp_path / ".env").touch()
+    done = run(tmp_path, f"choose_name '{name}'")
+    assert (done.returncode, (tmp_path / ".env").read_text()) == (1, "")
+    assert f"COMPOSE_PROJECT_NAME={name} is no name for a stack" in done.stderr
 
 
 def test_other_store_is_ended_also_where_an_earlier_start_failed_after_the_choice(tmp_path: Path) -> None:
