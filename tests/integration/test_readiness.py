@@ -62,7 +62,9 @@ def test_frozen_broker_is_told_in_time_and_keeps_one_thread_busy_however_many_as
     distributed.wait_until(lambda: _status(distributed) == "ok")
 
 
-def test_missing_store_is_named_in_time_and_takes_the_api_out_of_service(engine: Engine, tmp_path: Path) -> None:
+def test_missing_store_is_named_in_time_and_takes_the_api_out_of_service(
+    engine: Engine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with running(engine, tmp_path, deliver=False) as product, engine.stuck(tmp_path):
         began = time.monotonic()
         answer = product.request("GET", "/readyz", key="")
@@ -71,6 +73,11 @@ def test_missing_store_is_named_in_time_and_takes_the_api_out_of_service(engine:
         assert answer.json()["status"] == "unavailable"
         assert answer.json()["parts"]["store"] != "ok"
         assert product.request("GET", "/livez", key="").status_code == 200
+        product.wait_until(lambda: _reasons(caplog))  # which nobody else has a cause to log: no email was submitted
+
+
+def _reasons(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [vars(record)["reason"] for record in caplog.records if record.message == "store unavailable"]
 
 
 @pytest.mark.one_engine

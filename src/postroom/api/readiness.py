@@ -1,6 +1,7 @@
 """Whether emails can be accepted now, found out at most once a second, because anybody may ask."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 
@@ -11,9 +12,13 @@ from postroom.intake import Intake
 from postroom.queue.base import Queue
 from postroom.store.base import Store
 
+log = logging.getLogger(__name__)
+
 FRESH_SECONDS = 1.0
 PATIENCE_SECONDS = 2.5
 OK = "ok"
+FULL = "its disk is full: free some space"
+AWAY = "does not answer, or cannot be written"
 RELAY_DOWN = "is down, or refuses us; emails are accepted, and tried until their deadline (the log says why)"
 NEEDED = frozenset({"store", "intake"})  # the rest costs time, and no submission
 
@@ -60,10 +65,9 @@ class Readiness:
 def _ping_store(store: Store) -> str:
     try:
         store.ping()
-    except StoreFull:
-        return "its disk is full: free some space"  # not which disk: anybody may ask
-    except StoreError:
-        return "does not answer, or cannot be written"
+    except StoreError as error:
+        log.error("store unavailable", extra={"reason": str(error)})  # which disk, for example: anybody may ask
+        return FULL if isinstance(error, StoreFull) else AWAY
     return OK
 
 
