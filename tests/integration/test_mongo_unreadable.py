@@ -1,6 +1,7 @@
 """MongoDB: a document with a damaged member that steps compute with is passed over, and harms no other."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -18,6 +19,9 @@ DAMAGES = {
     "revision no number": {"$set": {"revision": "second"}},
     "body size no number": {"$set": {"body_size": "large"}},
     "status gone": {"$unset": {"status": ""}},
+    "deadline gone": {"$unset": {"expires_at": ""}},
+    "deadline no time": {"$set": {"expires_at": "tomorrow"}},
+    "next attempt gone": {"$unset": {"next_attempt_at": ""}},
 }
 
 
@@ -33,10 +37,15 @@ def damage(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-def damaged_and_sound(store: MongoStore, mongodb_url: str, damage: Any) -> tuple[str, str]:
-    """Two emails that are due; the first is damaged."""
+def damaged_and_sound(
+    store: MongoStore, mongodb_url: str, damage: Any, *, scheduled_in: timedelta | None = None
+) -> tuple[str, str]:
+    """Two emails that are due, or will be; the first is damaged."""
     now = store.clock()
-    damaged, sound = make.stored(store, now, make.email(now - 9 * SECOND), make.email(now - SECOND))
+    emails = [make.email(now - 9 * SECOND), make.email(now - SECOND)]
+    if scheduled_in:
+        emails = [make.scheduled(now, now + scheduled_in), make.scheduled(now, now + scheduled_in + SECOND)]
+    damaged, sound = make.stored(store, now, *emails)
     with MongoClient[dict[str, Any]](mongodb_url) as client:
         client.get_default_database()["emails"].update_one({"_id": damaged.id}, damage)
     return damaged.id, sound.id
@@ -59,6 +68,24 @@ def test_others_are_published(store: MongoStore, mongodb_url: str, damage: Any) 
     now = store.clock() + HOUR
     published = store.due(10, now=now, wake_up_again_at=now + HOUR)
     assert sound in [email_id for ids in published.values() for email_id in ids]
+
+
+@pytest.mark.parametrize("scheduled_in", [None, SECOND], ids=["at once", "scheduled"])
+def test_others_are_published_behind_it(
+    store: MongoStore, mongodb_url: str, damage: Any, scheduled_in: timedelta | None
+) -> None:
+    _, sound = damaged_and_sound(store, mongodb_url, damage, scheduled_in=scheduled_in)
+    now = store.clock() + HOUR
+    looks = [store.due(1, now=now, wake_up_again_at=now + HOUR) for _ in range(3)]
+    assert sound in [email_id for found in looks for ids in found.values() for email_id in ids]
+    assert looks[-1] == {}
+
+
+def test_it_still_waits_after_its_schedule_has_come(store: MongoStore, mongodb_url: str) -> None:
+    damaged, _ = damaged_and_sound(store, mongodb_url, DAMAGES["next attempt gone"], scheduled_in=SECOND)
+    now = store.clock() + HOUR
+    store.due(9, now=now, wake_up_again_at=now + HOUR)
+    assert damaged in [claim.email.id for claim in store.claim_due(9, worker="w", now=now, lease=LEASE)]
 
 
 def test_others_are_recovered_and_expire(store: MongoStore, mongodb_url: str, damage: Any) -> None:

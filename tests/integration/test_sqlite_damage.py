@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
         yield store
 
 
-def damage(store: SqliteStore, email: Email, **columns: bytes | str) -> None:
+def damage(store: SqliteStore, email: Email, **columns: bytes | str | None) -> None:
     """Puts these values in the row of the email, behind the store's back."""
     for column, value in columns.items():
         statement = f"UPDATE emails SET {column} = ? WHERE id = ?"
@@ -65,11 +65,11 @@ def test_expire_fails_the_others(store: SqliteStore, caplog: pytest.LogCaptureFi
     assert found(store, sound).life.status is Status.FAILED
 
 
-@pytest.mark.parametrize("column", COUNTS)
-def test_due_releases_the_others(store: SqliteStore, column: str) -> None:
+@pytest.mark.parametrize("columns", [*({column: BLOB} for column in COUNTS), {"next_attempt_at": None}], ids=str)
+def test_due_releases_the_others(store: SqliteStore, columns: dict[str, bytes | None]) -> None:
     now = store.clock()
     damaged, sound = make.stored(store, now, *(make.scheduled(now, now + SECOND) for _ in range(2)))
-    damage(store, damaged, **{column: BLOB})
+    damage(store, damaged, **columns)
     later = now + HOUR
     store.due(10, now=later, wake_up_again_at=later + HOUR)
     assert found(store, sound).life.status is Status.QUEUED

@@ -84,6 +84,15 @@ def _same(a: Event, b: Event) -> bool:
     return strip[0] == strip[1]
 
 
+def due_at(life: Life) -> datetime | None:
+    """When an email that waits is due; None for one that does not wait. Raises `ValueError` where it is not known."""
+    if life.status not in CLAIMABLE:
+        return None
+    if life.next_attempt_at is None:
+        raise ValueError(f"an email that is {life.status} needs the time of its next attempt")
+    return life.next_attempt_at
+
+
 def release(life: Life, *, now: datetime) -> Life:
     """A scheduled email has come due: it becomes queued."""
     return note(move(life, S.QUEUED), "queued", now)

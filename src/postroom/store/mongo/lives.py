@@ -6,8 +6,9 @@ from typing import Any
 
 from pymongo.collection import Collection
 
+from postroom.mail import lifecycle
 from postroom.mail.email import Event, Kind, LastError, Life, Recipient, RecipientStatus, Status
-from postroom.mail.lifecycle import CLAIMABLE, FINAL
+from postroom.mail.lifecycle import FINAL
 from postroom.store.mongo.document import SCHEMA, Document, without_gaps
 from postroom.store.taking import PUT_OFF_FOR
 
@@ -27,7 +28,7 @@ _KEPT: Document = {  # of a main document when its life is replaced, in this ord
 def life_fields(life: Life, *, now: datetime, wake_up_at: datetime | None = None) -> Document:
     """All of an email that changes, None where there is nothing. `due_at` and `wake_up_at` are there only while it
     waits, `finished_at` only once it has ended: by them the indexes are partial."""
-    due_at = life.next_attempt_at if life.status in CLAIMABLE else None
+    due_at = lifecycle.due_at(life)
     return {
         "status": life.status.value,
         "scheduled_at": life.scheduled_at,

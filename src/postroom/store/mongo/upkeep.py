@@ -40,17 +40,18 @@ def due(
     until = published_until or now
     lanes = {"$in": [lane.value for lane in Lane]}
     unpublished = {"lane": lanes, "wake_up_at": {"$lte": until}, "due_at": {"$lte": now}}
-    shown = {"status": 1, "lane": 1, "due_at": 1, "expired": {"$lte": ["$expires_at", now]}}
+    shown = {"status": 1, "lane": 1, "due_at": 1, "expires_at": 1}
     order = [("lane", -1), ("wake_up_at", 1)]
     with faults.asking(connection.where):
         found = list(
             connection.emails.find(unpublished, shown, sort=order, limit=limit, batch_size=limit, hint="unpublished")
         )
-    in_time = [document for document in found if not document["expired"]]
-    if len(in_time) < len(found):
-        lives.put_off_expired(connection.emails_quickly, [document["_id"] for document in found], now=now)
+    expired = [document for document in found if _is_expired(document, now)]
+    in_time = [document for document in found if document not in expired] if expired else found
+    if expired:
+        lives.put_off_expired(connection.emails_quickly, [document["_id"] for document in expired], now=now)
     taken = _take(connection, in_time, now, until, wake_up_again_at) if in_time else set()
-    by_lane: dict[Lane, list[str]] = {Lane(document["lane"]): [] for document in found if document["expired"]}
+    by_lane: dict[Lane, list[str]] = {Lane(document["lane"]): [] for document in expired}
     for document in sorted(in_time, key=lambda d: (d["due_at"], d["_id"])):
         if document["_id"] in taken:
             by_lane.setdefault(Lane(document["lane"]), []).append(document["_id"])
@@ -162,6 +163,12 @@ def expire(connection: Connection, limit: int, *, now: datetime) -> int:
     return _write(connection, updates)
 
 
+def _is_expired(document: Document, now: datetime) -> bool:
+    """Whether it is past its deadline; one that has none, which is damage, is not."""
+    expires_at = document.get("expires_at")
+    return isinstance(expires_at, datetime) and expires_at <= now
+
+
 def _take(
     connection: Connection, found: Sequence[Document], now: datetime, until: datetime, again_at: datetime
 ) -> set[str]:
@@ -192,10 +199,20 @@ def _releases(
         found = list(connection.emails.find(still, hint="_id_"))
     fields: Document = {"wake_up_at": again_at, "wake_up_mark": mark}
     released = {
-        document["_id"]: lives.new_life(lifecycle.release(life, now=now), now=now, **fields)
-        for document, life in reading.readable(found, lives.life_of)
+        document["_id"]: update
+        for document, update in reading.readable(found, lambda document: _release(document, now, fields))
     }
-    return [_unless_changed(document, released.get(document["_id"], {"$set": fields})) for document in found]
+    return [released.get(document["_id"]) or _wake_up_only(document, fields) for document in found]
+
+
+def _release(document: Document, now: datetime, fields: Document) -> UpdateOne:
+    life = lifecycle.release(lives.life_of(document), now=now)
+    return _unless_changed(document, lives.new_life(life, now=now, **fields))
+
+
+def _wake_up_only(document: Document, fields: Document) -> UpdateOne:
+    read = {name: document.get(name) for name in ("_id", "status", "wake_up_at")}
+    return UpdateOne(read, {"$set": fields}, hint="_id_")
 
 
 def _write(connection: Connection, updates: Sequence[UpdateOne]) -> int:

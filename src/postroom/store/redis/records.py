@@ -8,9 +8,8 @@ from typing import NamedTuple, TypeVar
 
 import orjson
 
-from postroom.mail import milliseconds
+from postroom.mail import lifecycle, milliseconds
 from postroom.mail.email import Address, Attachment, Email, Lane, Life, OnUncertain, Status
-from postroom.mail.lifecycle import CLAIMABLE
 from postroom.store import search_terms, unreadable
 from postroom.store.redis import lives
 from postroom.store.redis.session import Argument
@@ -183,11 +182,8 @@ def subject_term(subject: str) -> str:
 
 def due_at(life: Life) -> int | str:
     """When an email that waits is due; '' for one that does not."""
-    if life.status not in CLAIMABLE:
-        return ""
-    if life.next_attempt_at is None:
-        raise ValueError(f"an email that is {life.status} needs the time of its next attempt")
-    return milliseconds.of(life.next_attempt_at)
+    due = lifecycle.due_at(life)
+    return "" if due is None else milliseconds.of(due)
 
 
 def submitted_json(email: Email) -> bytes:

@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
-from postroom.mail import milliseconds
+from postroom.mail import lifecycle, milliseconds
 from postroom.mail.email import Email, Life
-from postroom.mail.lifecycle import CLAIMABLE, FINAL
+from postroom.mail.lifecycle import FINAL
 from postroom.store.sqlite.rows import LANES, Value, to_json
 
 _PLACE = {lane: place for place, lane in enumerate(LANES)}
@@ -35,7 +35,7 @@ def body_values(email: Email) -> tuple[Value, ...]:
 
 def life_values(life: Life, *, now: datetime, wake_up_at: datetime | None = None) -> tuple[Value, ...]:
     """Values for `LIFE_COLUMNS`. While the email waits, the sweep publishes it at `wake_up_at`, by default when due."""
-    due_at = milliseconds.of_or_none(life.next_attempt_at) if life.status in CLAIMABLE else None
+    due_at = milliseconds.of_or_none(lifecycle.due_at(life))
     woken_at = due_at if due_at is None or wake_up_at is None else milliseconds.of(wake_up_at)
     return (
         life.status.value,
