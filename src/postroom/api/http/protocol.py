@@ -93,11 +93,12 @@ class GuardedProtocol(HttpToolsProtocol):
             return
         self._blanks = heads.may_have_blanks(data) or (self._blanks and self._phase is _Phase.HEAD)
         self._head_size.arrives(len(data), behind=self._phase in (_Phase.HEAD, _Phase.BODY))
-        body_before = len(self.cycle.body) if self._phase is _Phase.BODY else 0
+        cycle = self.cycle
+        body_before = len(cycle.body) if self._phase is _Phase.BODY else 0
         self._unset_keepalive_if_required()
         self._parse(data)
         if not (self._deaf or self._parting or self.transport.is_closing()):
-            self._watch(len(data), body_before)
+            self._watch(len(data), body_before if self.cycle is cycle else 0)
 
     @property
     def idle_since(self) -> float | None:
