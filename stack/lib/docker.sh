@@ -32,6 +32,14 @@ need_stack() {
   need_own
 }
 
+# SERVICE, if given, must be one of this stack: of others, Compose shows no logs and says nothing.
+need_service() {
+  [ -n "${SERVICE:-}" ] || return 0
+  local services
+  services=$(compose config --services | sort | tr '\n' ' ')
+  case " $services" in *" $SERVICE "*) ;; *) fail "SERVICE=$SERVICE is unknown: choose one of ${services% }." ;; esac
+}
+
 need_docker() {
   command -v docker > /dev/null ||
     fail "Docker is not installed. See https://docs.docker.com/engine/install/ (or try Postroom without it: \`make run\`)."

@@ -99,6 +99,7 @@ def run(folder: Path, script: str, *, others: str = "", user: int | None = None)
         case $* in
           "ps --all --filter label=com.docker.compose.project="*) printf '{others}' ;;
           "volume ls --quiet"*) ;;
+          "compose config --services") printf 'worker\\nfastapi-app\\n' ;;
           "compose --profile"*) echo "removed: $*" >&2 ;;
           *) echo "unexpected: $*" >&2; exit 2 ;;
         esac
@@ -172,6 +173,15 @@ def test_other_store_is_ended_also_where_an_earlier_start_failed_after_the_choic
     assert "STORE=mongodb make start" in done.stdout
     done = run(tmp_path, "stop_other_store", others="redis|running|Up|r|2\\n")
     assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize(("service", "code"), [("worker", 0), ("", 0), ("work", 1), ("api", 1)])
+def test_service_that_the_stack_does_not_have_is_refused_with_those_that_it_has(
+    tmp_path: Path, service: str, code: int
+) -> None:
+    done = run(tmp_path, f"SERVICE='{service}' need_service")
+    assert done.returncode == code
+    assert done.stderr == ("" if not code else f"SERVICE={service} is unknown: choose one of fastapi-app worker.\n")
 
 
 def arm_guard(folder: Path, endpoint: str, *, group: str = "") -> tuple[str, list[str]]:
