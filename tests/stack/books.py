@@ -54,7 +54,11 @@ def expect_balanced(stand: Stand, ledger: Ledger, *, outage: bool) -> None:
 def expect_sent(stand: Stand, ledger: Ledger) -> dict[str, Any]:
     """Waits until everything accepted is sent; returns it, as the API lists it."""
     assert not set(ledger.kinds) - set(ledger.accepted), "never answered"
-    ids = set(ledger.accepted.values())
+    return expect_all_sent(stand, set(ledger.accepted.values()))
+
+
+def expect_all_sent(stand: Stand, ids: set[str]) -> dict[str, Any]:
+    """Waits until these are sent; returns them, as the API lists them."""
     wait(lambda: not ids & set(_listed(stand, status="queued,sending,retrying")), "nothing accepted is in work")
     emails = _listed(stand)
     assert not ids - set(emails), "lost"

@@ -71,6 +71,21 @@ class Stand:
             timeout=300,
         )
 
+    def documented(self, page: str, beginning: str) -> None:
+        """Runs the commands of a page of `docs`, those whose block has that line."""
+        blocks = (ROOT / "docs" / page).read_text().split("```sh\n")[1:]
+        (commands,) = [block.split("```")[0] for block in blocks if f"\n{beginning}" in f"\n{block}"]
+        done = subprocess.run(
+            ["bash", "-ec", commands],
+            cwd=self.folder,
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            timeout=600,
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.returncode == 0, f"{commands}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+
     # -- what .env says -----------------------------------------------------------------------------------------------
 
     def value(self, name: str) -> str:
