@@ -208,3 +208,22 @@ def test_link_that_was_made_in_the_middle_of_an_election_is_not_kept(own_mongodb
         with suppress(StoreUnavailable):  # on that link, if nothing has cut it meanwhile
             make.one(store)
         assert make.found(store, make.one(store)).life.status is Status.QUEUED
+
+
+def test_database_that_was_emptied_under_way_has_its_indexes_again_once_one_process_asks(
+    own_mongodb: MongoDB, store: MongoStore, url: str
+) -> None:
+    with closing(MongoStore(url)) as elsewhere, own_mongodb.client() as client:
+        database = client[url.rpartition("/")[2]]
+
+        def indexes() -> dict[str, set[str]]:
+            return {name: set(database[name].index_information()) for name in database.list_collection_names()}
+
+        elsewhere.ping()
+        made = indexes()
+        client.drop_database(database.name)
+        store.ping()  # as the API does when it is asked whether it is ready
+        email = make.one(store)
+        assert indexes() == made
+        due = elsewhere.due(1, now=email.created_at + 16 * SECOND, wake_up_again_at=email.created_at + 31 * SECOND)
+        assert [email.id] in due.values()

@@ -107,6 +107,10 @@ class Connection:
             self._prepared = True
         return self
 
+    def look_again(self) -> None:
+        """Has the next call check the server as the first one did, and make what is missing."""
+        self._prepared = False
+
     @property
     def longest_patience_seconds(self) -> float:
         """How long any call may take now: hardly at all while there is no primary."""

@@ -136,9 +136,11 @@ class MongoStore:
     # -- housekeeping ------------------------------------------------------------------------------------------------
 
     def ping(self) -> None:
-        """Writes one small document, durably."""
+        """Writes one small document, durably. It is there, unless the database is new or was emptied meanwhile."""
         with self._in_time(faults.asking) as connection:
-            connection.meta.update_one({"_id": "ping"}, {"$currentDate": {"at": True}}, upsert=True)
+            written = connection.meta.update_one({"_id": "ping"}, {"$currentDate": {"at": True}}, upsert=True)
+            if written.upserted_id is not None:
+                connection.look_again()
 
     def close(self) -> None:
         """Closes this process's connection."""
