@@ -62,3 +62,14 @@ def test_emails_whose_contents_are_lost_are_deleted_and_keep_no_others_from_it(
     later = store.clock() + HOUR
     assert store.prune(1000, now=later, finished_before=later) == 35
     assert [database[name].count_documents({}) for name in ("emails", "contents", "attachments")] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("damage", [{"attachments.0.size": None}, {"attachments": [5]}, {"idempotency": []}], ids=str)
+def test_email_whose_contents_are_damaged_is_deleted_with_the_others(
+    store: MongoStore, database: Database[dict[str, Any]], damage: dict[str, object]
+) -> None:
+    store_finished(store, 3)
+    database["contents"].update_one({}, {"$set": damage})
+    later = store.clock() + HOUR
+    assert store.prune(1000, now=later, finished_before=later) == 3
+    assert [database[name].count_documents({}) for name in ("emails", "contents", "attachments")] == [0, 0, 0]

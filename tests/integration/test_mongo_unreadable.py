@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+from postroom.errors import Unreadable
 from postroom.mail.email import Status
 from postroom.store.mongo import MongoStore
 from tests import make
@@ -98,6 +99,13 @@ def test_others_are_recovered_and_expire(store: MongoStore, mongodb_url: str, da
     assert status(store, sound.id) is Status.QUEUED
     store.expire(10, now=now + 1000 * HOUR)
     assert status(store, sound.id) is Status.FAILED
+
+
+@pytest.mark.parametrize("damage", [{"$unset": {"revision": ""}}, {"$set": {"schema": "next"}}], ids=str)
+def test_who_asks_for_it_alone_is_told(store: MongoStore, mongodb_url: str, damage: Any) -> None:
+    damaged, _ = damaged_and_sound(store, mongodb_url, damage)
+    with pytest.raises(Unreadable):
+        store.cancel(ACCOUNT, damaged, now=store.clock())
 
 
 def status(store: MongoStore, email_id: str) -> Status:

@@ -97,7 +97,7 @@ def known_email_of(document: Document, content: Document) -> Email:
 def read(document: Document, reader: Callable[[], Value]) -> Value:
     """What the reader makes of this document. Raises `Unreadable` when it is not as it should be."""
     schema = document.get("schema", SCHEMA)
-    if schema > SCHEMA:
+    if not isinstance(schema, int | float) or schema > SCHEMA:
         raise Unreadable(
             f"email {document['_id']} was written by a newer Postroom (schema {schema}, this one knows {SCHEMA}): "
             "upgrade Postroom"

@@ -48,8 +48,9 @@ def _move(
             if document is None or content is None:
                 raise EmailNotFound(email_id)
             email = documents.known_email_of(document, content)
+            unchanged = documents.read(document, partial(lives.unchanged, document))
         life = step(email.life)
         update = lives.new_life(life, now=now, wake_up_at=wake_up_at)
-        if connection.emails.update_one(lives.unchanged(document), update, hint="_id_").matched_count:
+        if connection.emails.update_one(unchanged, update, hint="_id_").matched_count:
             return replace(email, life=life)
     raise StoreUnavailable(f"email {email_id} is changed by others all the time: try again")

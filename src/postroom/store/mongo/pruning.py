@@ -1,9 +1,10 @@
 """The sweep deletes finished emails with all that belongs to them."""
 
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from pymongo import DeleteMany, UpdateOne
 from pymongo.client_session import ClientSession
@@ -70,7 +71,7 @@ def _put_off_with_key(
 ) -> Collection[str]:
     """Emails whose key has not expired come up again when it has, and are in nobody's way until then; returns their
     ids."""
-    until = {d["_id"]: d.get("idempotency", {}).get("expires_at") for d in contents}
+    until = {d["_id"]: _member(d.get("idempotency"), "expires_at") for d in contents}
     kept = {email_id: at for email_id, at in until.items() if isinstance(at, datetime) and at > now}
     again_at = {email_id: at - (now - finished_before) for email_id, at in kept.items()}
     updates = [UpdateOne({"_id": i}, {"$set": {"finished_at": at}}, hint="_id_") for i, at in again_at.items()]
@@ -82,7 +83,7 @@ def _put_off_with_key(
 def _delete(connection: Connection, contents: Sequence[Document], session: ClientSession) -> int:
     """Deletes these with their emails and attachments; returns how many."""
     ids = {"_id": {"$in": [content["_id"] for content in contents]}}
-    attached = [content["_id"] for content in contents if content.get("attachments")]
+    attached = [content["_id"] for content in contents if "attachments" in content]
     if attached:
         deletions = [DeleteMany(documents.attachments_of(email_id), hint="_id_") for email_id in attached]
         connection.attachments.bulk_write(deletions, session=session)
@@ -95,8 +96,18 @@ def _within(contents: Sequence[Document], most_bytes: int) -> list[Document]:
     taken: list[Document] = []
     size = 0
     for content in contents:
-        size += sum(attachment["size"] for attachment in content.get("attachments", ()))
+        size += _attached_bytes(content)
         if taken and size > most_bytes:
             break
         taken.append(content)
     return taken
+
+
+def _attached_bytes(content: Document) -> int:
+    """The size of all attachments; what is damaged counts as nothing, for it must go, too."""
+    sizes = [_member(attachment, "size") for attachment in content.get("attachments", ())]
+    return sum([size for size in sizes if isinstance(size, int)])
+
+
+def _member(fields: Any, name: str) -> Any:
+    return fields.get(name) if isinstance(fields, Mapping) else None
