@@ -1,6 +1,7 @@
 """MongoDB: a document with a damaged member that steps compute with is passed over, and harms no other."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -106,6 +107,33 @@ def test_who_asks_for_it_alone_is_told(store: MongoStore, mongodb_url: str, dama
     damaged, _ = damaged_and_sound(store, mongodb_url, damage)
     with pytest.raises(Unreadable):
         store.cancel(ACCOUNT, damaged, now=store.clock())
+
+
+@pytest.mark.parametrize(
+    ("collection", "damage"),
+    [
+        ("emails", {"$unset": {"lease": ""}}),
+        ("emails", {"$set": {"lease": ["none"]}}),
+        ("leases", {"$unset": {"emails": ""}}),
+        ("leases", {"$set": {"emails": "none"}}),
+        ("leases", {"$set": {"until": "later"}}),
+        ("leases", {"$set": {"revision": "second"}}),
+        ("leases", {"$unset": {"worker": ""}}),
+        ("leases", {"$set": {"apart": 1}}),
+    ],
+    ids=str,
+)
+def test_others_are_recovered_where_a_claim_is_damaged(mongodb_url: str, collection: str, damage: Any) -> None:
+    with closing(MongoStore(mongodb_url, lost_seconds=0)) as store:
+        now = store.clock()
+        damaged, sound = make.stored(store, now, *(make.email(now) for _ in range(2)))
+        claims = [make.claimed(store, now, email)[0] for email in (damaged, sound)]
+        damaged_id = claims[0].token if collection == "leases" else damaged.id
+        with MongoClient[dict[str, Any]](mongodb_url) as client:
+            assert client.get_default_database()[collection].update_one({"_id": damaged_id}, damage).modified_count
+        for _ in range(2):
+            store.recover(1, now=now + HOUR, doubt_delay=SECOND)
+        assert status(store, sound.id) is Status.QUEUED
 
 
 def status(store: MongoStore, email_id: str) -> Status:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from operator import index, itemgetter
 from typing import TypeAlias
 
 from pymongo import DeleteOne, UpdateMany
@@ -14,6 +15,7 @@ from pymongo.collection import Collection as Documents
 from pymongo.errors import DuplicateKeyError
 
 from postroom.errors import StoreUnavailable
+from postroom.store import unreadable
 from postroom.store.mongo.connection import Connection
 from postroom.store.mongo.document import SCHEMA, Document
 
@@ -85,24 +87,33 @@ def renew(connection: Connection, by_token: Mapping[str, Collection[str]], now: 
 
 def to_look_at(connection: Connection, limit: int, now: datetime | None) -> tuple[list[Lease], int]:
     """Leases in which something may have lapsed by then, or all: one, or more as long as they name no more emails than
-    the limit. Those that no email names in turn are deleted; returns the others, and how many there were."""
+    the limit. Those that no email names in turn are deleted; returns the others, and how many there were. Those that
+    cannot be read are looked at again after a pause."""
     due = {"look_at": {"$lte": now or _NEVER}, "schema": {"$lte": SCHEMA}}
     found = connection.leases.find(due, sort=[("look_at", 1)], limit=limit, batch_size=limit, hint="look_at")
     old: list[Lease] = []
     ids: list[str] = []
-    for lease in map(_lease_of, found):
+    damaged: list[str] = []
+    for document in found:
+        lease = _readable(document)
+        if lease is None:
+            damaged.append(document["_id"])
+            continue
         if old and len(ids) + len(lease.held) > limit:
             break
         old.append(lease)
         ids += (*lease.held, *lease.lapsed)
+    if damaged and now:
+        later = {"$set": {"look_at": now + unreadable.PAUSE}}
+        connection.leases_quickly.update_many({"_id": {"$in": damaged}}, later, hint="_id_")
     if not old:
-        return [], 0
+        return [], len(damaged)
     named = {"_id": {"$in": ids}, "lease": {"$in": [lease.token for lease in old]}}
     in_use = {document["lease"] for document in connection.emails.find(named, {"lease": 1}, hint="_id_")}
     unused = [DeleteOne({"_id": lease.token, "revision": lease.revision}) for lease in old if lease.token not in in_use]
     if unused:
         connection.leases_quickly.bulk_write(unused, ordered=False)
-    return [lease for lease in old if lease.token in in_use], len(old)
+    return [lease for lease in old if lease.token in in_use], len(old) + len(damaged)
 
 
 def bar_missing(connection: Connection, now: datetime) -> None:
@@ -110,7 +121,7 @@ def bar_missing(connection: Connection, now: datetime) -> None:
     Their worker died or froze between the claim and the lease, or the server forgot it in a crash."""
     claimed = {"status": "sending", "last_attempt_at": {"$lte": now - _GRANTED_WITHIN}}
     named: list[Document] = [{"$match": claimed}, {"$group": {"_id": "$lease"}}]
-    tokens = {d["_id"] for d in connection.emails.aggregate(named, hint="listed")}
+    tokens = {d["_id"] for d in connection.emails.aggregate(named, hint="listed") if isinstance(d["_id"], str)}
     gone = tokens - {d["_id"] for d in connection.leases.find({"_id": {"$in": list(tokens)}}, {"_id": 1})}
     if not gone:
         return
@@ -143,9 +154,9 @@ def _extend(
     fenced remains so."""
     for _ in range(_TRIES):
         document = leases.find_one({"_id": token})
-        if document is None:
+        lease = _readable(document) if document else None
+        if lease is None:
             return ()
-        lease = _lease_of(document)
         holding = {i: old for i in ids if (old := lease.held.get(i)) and (ended_too or old.until > now)}
         new = {i: replace(hold, fenced=hold.fenced or old.fenced) for i, old in holding.items()}
         if not new or change(leases, replace(lease, held={**lease.held, **new}), again_at=now):
@@ -157,13 +168,20 @@ def _new(lease: Lease, again_at: datetime = _NEVER) -> Document:
     return {"_id": lease.token, "schema": SCHEMA, **_fields(lease, again_at)}
 
 
+def _readable(document: Document) -> Lease | None:
+    """The lease in a document; None for one that makes no sense, which is reported."""
+    return next((lease for _, lease in unreadable.readable([document], _lease_of, itemgetter("_id"))), None)
+
+
 def _lease_of(document: Document) -> Lease:
-    held = {email_id: Hold(document["until"]) for email_id in document["emails"]}
+    if not isinstance(document["emails"], list):
+        raise TypeError(f"emails are {document['emails']!r}")
+    held = dict.fromkeys(document["emails"], Hold(_moment(document["until"])))
     for part in document.get("apart", ()):
         held |= {email_id: _hold_of(part) for email_id in part["emails"] if email_id in held}
     lapsed = {email_id: _hold_of(part) for part in document.get("lapsed", ()) for email_id in part["emails"]}
     return Lease(
-        token=document["_id"], worker=document["worker"], held=held, lapsed=lapsed, revision=document["revision"]
+        token=document["_id"], worker=document["worker"], held=held, lapsed=lapsed, revision=index(document["revision"])
     )
 
 
@@ -199,4 +217,10 @@ def _part(hold: Hold, ids: Iterable[str]) -> Document:
 
 
 def _hold_of(part: Document) -> Hold:
-    return Hold(part["until"], part["fenced"])
+    return Hold(_moment(part["until"]), part["fenced"])
+
+
+def _moment(value: object) -> datetime:
+    if not isinstance(value, datetime):
+        raise TypeError(f"a time is {value!r}")
+    return value
