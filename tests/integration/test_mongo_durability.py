@@ -157,6 +157,17 @@ def test_settle_is_done_once_when_its_answer_is_lost(link: Link, store: MongoSto
     assert link.was_cut.is_set()
 
 
+def test_settle_says_so_when_it_cannot_know_whether_it_was_done(
+    link: Link, store: MongoStore, direct: MongoStore
+) -> None:
+    now = store.clock()
+    [claim] = make.claimed(store, now, make.one(store, now))
+    link.cut_after(b"last_claim", for_good=True)
+    with pytest.raises(OutcomeUnknown, match="may or may not have happened"):
+        store.settle([make.sent(claim, now)], now=now)
+    assert make.found(direct, claim.email).life.status is Status.SENT
+
+
 def test_key_of_a_client_that_died_before_its_commit_is_free_within_seconds(
     own_mongodb: MongoDB, direct: MongoStore, name: str
 ) -> None:

@@ -60,11 +60,15 @@ def writing(where: str) -> Iterator[None]:
 
 def twice(write: Callable[[], Result]) -> Result:
     """Writes again if the link broke in the middle, which the driver itself dares for single documents only. The write
-    must be one that changes nothing when it was carried out already."""
+    must be one that changes nothing when it was carried out already. Where the second cannot be carried out, the doubt
+    about the first remains."""
     try:
         return write()
-    except AutoReconnect:
-        return write()
+    except AutoReconnect as error:
+        try:
+            return write()
+        except PyMongoError as another:
+            raise another if _may_have_written(another) else error from another
 
 
 def is_duplicate(error: PyMongoError) -> bool:
