@@ -2,6 +2,7 @@
 becomes of the next."""
 
 import json
+import logging
 from collections.abc import Sequence
 
 import pytest
@@ -136,3 +137,26 @@ def test_head_that_begins_behind_a_large_body_is_no_large_head(product: Product)
         for cut in range(1, len(LIVE), 6):
             wire.send(submission + LIVE[:cut], LIVE[cut:], pause=0.05)
             assert [wire.read_answer().status for _ in range(2)] == [200, 200]
+
+
+def test_client_that_goes_while_its_requests_wait_is_no_error(
+    product: Product, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = product.count()
+    with caplog.at_level(logging.ERROR):
+        for _ in range(20):
+            with Wire(product.port) as wire:
+                wire.send((head(product, SIZED) + BODY) * 2)
+        product.wait_until(lambda: product.count() >= before + 20)
+        product.submit()
+    assert caplog.records == []
+
+
+def test_broken_body_of_a_client_that_waits_for_a_100_is_no_error(
+    product: Product, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR), Wire(product.port) as wire:
+        wire.send(head(product, "Transfer-Encoding: chunked", "Expect: 100-continue") + b"zz\r\n")
+        assert_wire_refused(wire.read_answer(), 400)
+        product.submit()
+    assert caplog.records == []

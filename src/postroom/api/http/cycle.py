@@ -18,6 +18,7 @@ class Cycle(RequestResponseCycle):
         """As uvicorn's; but a request that has arrived whole is carried out, also when its client has gone since."""
         body = self.arrived()
         if body is None:
+            self.waiting_for_100_continue &= not self._is_gone()
             return await super().receive()
         return {"type": "http.request", "body": body, "more_body": False}
 
@@ -31,11 +32,12 @@ class Cycle(RequestResponseCycle):
 
     def answer(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:
         """Sends a whole answer in one piece, at a fraction of the cost; False if the client must read first."""
-        if self.disconnected:
+        if self._is_gone():
             return True
         if self.flow.write_paused:
             return False
-        self._foresee_parting()
+        if self.more_body:
+            self._foresee_parting()
         self.transport.write(self._written(status, [*self.default_headers, *headers], body))
         self.response_started = self.response_complete = True
         self.message_event.set()
@@ -46,18 +48,24 @@ class Cycle(RequestResponseCycle):
 
     async def send(self, message: ASGISendEvent) -> None:
         """As uvicorn's."""
-        if not self.response_started:
+        if self.flow.write_paused and not self._is_gone():
+            await self.flow.drain()
+        if not self._is_gone() and self.more_body and not self.response_started:
             self._foresee_parting()
         await super().send(message)
+
+    def _is_gone(self) -> bool:
+        """Whether nobody can be told anything. Of the requests of a lost connection, only the last has heard of it."""
+        self.disconnected = self.disconnected or self.transport.is_closing()
+        return self.disconnected
 
     def _foresee_parting(self) -> None:
         """An answer before its body says that the connection will close, if that may be because of the body: a proxy
         would send the next request on it (RFC 9110 §10.1.1). Who waits for a 100 may never send the body, and whatever
         comes in its place would be taken for it."""
-        if self.more_body:
-            length = next((value for name, value in self.scope["headers"] if name == b"content-length"), None)
-            if self.waiting_for_100_continue or length is None or int(length) > MOST_DISCARDED_BYTES:
-                self.keep_alive = False
+        length = next((value for name, value in self.scope["headers"] if name == b"content-length"), None)
+        if self.waiting_for_100_continue or length is None or int(length) > MOST_DISCARDED_BYTES:
+            self.keep_alive = False
 
     def _written(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> bytes:
         if _CLOSE in headers:
