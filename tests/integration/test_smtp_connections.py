@@ -9,10 +9,8 @@ from dataclasses import replace
 import pytest
 
 from postroom.mail.outcome import Phase, Verdict
-from postroom.transport.smtp.route import FULL_SECONDS
-from postroom.transport.smtp.send import LONGEST_QUEUE_SECONDS
 from tests.sending import PATIENT, QUICK, Caller, Clock, OpenSmtp, envelope, send, subject, verdicts
-from tests.smtpd import Accept, Cut, Hold, Offer, Say, Silence, Smtpd
+from tests.smtpd import Accept, Cut, Hold, Say, Silence, Smtpd
 
 OK = [Verdict.ACCEPTED]
 
@@ -42,6 +40,17 @@ def test_connection_that_was_idle_for_a_minute_is_not_used_again(server: Smtpd, 
     assert verdicts(send(transport, envelope())[0]) == OK
     server.wait_until(lambda: (1, "QUIT") in server.commands, "goodbye on the idle connection")
     assert server.sessions == 2
+
+
+def test_connection_that_was_idle_for_a_minute_is_let_go_though_nothing_is_sent(
+    server: Smtpd, opened: OpenSmtp, clock: Clock
+) -> None:
+    transport = opened(server.url, connections=1)
+    send(transport, envelope())
+    clock.ahead += 61
+    send(transport)
+    server.wait_until(lambda: server.open_sessions == 0, "end of the idle connection")
+    assert server.has_heard("QUIT")
 
 
 def test_close_says_goodbye_on_idle_connections(server: Smtpd, opened: OpenSmtp) -> None:
@@ -140,79 +149,6 @@ def test_relay_that_closes_after_each_email_gets_them_all(server: Smtpd, opened:
     emails = [envelope() for _ in range(30)]
     assert all(verdicts(hand_off) == OK for hand_off in send(opened(server.url, connections=3), *emails))
     assert sorted(subject(message.data) for message in server.received) == sorted(e.email_id for e in emails)
-
-
-# -- a relay that takes few --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("allowed", [1, 2])
-def test_relay_that_allows_few_connections_gets_everything_over_those(opened: OpenSmtp, allowed: int) -> None:
-    with Smtpd(Offer(connections=allowed)) as server:
-        transport = opened(server.url, connections=10)
-        send(transport, envelope())
-        transport.close()  # the relay is known to be good: several connections are opened at a time
-        server.wait_until(lambda: server.open_sessions == 0, "end of the first connection")
-        server.script.on("ehlo", Hold(threading.Event(), seconds=0.3), Say("250 smtpd.example"), times=allowed)
-        hand_offs = send(transport, *[envelope() for _ in range(60)])
-        assert all(verdicts(hand_off) == OK for hand_off in hand_offs)
-        assert transport.resting() == 0
-        assert server.violations == []
-
-
-def test_send_that_gets_no_connection_leaves_emails_to_another_that_has_one(opened: OpenSmtp, clock: Clock) -> None:
-    gate = Hold(threading.Event())
-    with Smtpd(Offer(connections=1)) as server:
-        server.script.on("dot", gate, Accept(), Say("250 2.0.0 Ok"), times=1)
-        transport = opened(server.url, connections=4, timeouts=replace(PATIENT, dot=1000))
-        first = Caller(transport, envelope())
-        thread = threading.Thread(target=first.run)
-        thread.start()
-        assert gate.reached.wait(10)
-        for _ in range(4):
-            assert verdicts(send(transport, envelope())[0]) == [Verdict.RELEASED]
-            late = Caller(transport, envelope())
-            assert not late.run()
-            assert not late.offered, "it took emails that it can do nothing with"
-            assert not transport.is_down
-            clock.ahead += FULL_SECONDS
-        gate.until.set()
-        thread.join(10)
-        assert verdicts(first.hand_offs[0]) == OK
-        assert verdicts(send(transport, envelope())[0]) == OK
-
-
-def test_email_that_waits_long_for_one_of_few_connections_is_handed_back(opened: OpenSmtp, clock: Clock) -> None:
-    gate = Hold(threading.Event())
-    with Smtpd(Offer(connections=1)) as server:
-        server.script.on("dot", gate, Accept(), Say("250 2.0.0 Ok"), times=1)
-        first, *late = emails = [envelope() for _ in range(6)]
-        caller = Caller(opened(server.url, connections=6), *emails)
-
-        def on_yield() -> None:
-            if gate.until.is_set():
-                return
-            if late[0].email_id in {hand_off.email_id for hand_off in caller.hand_offs}:
-                caller.waiting.extend(envelope() for _ in range(3))
-                gate.until.set()
-            elif gate.reached.is_set():
-                clock.ahead += LONGEST_QUEUE_SECONDS
-
-        caller.on_yield = on_yield
-        ended = caller.run()
-        assert verdicts(ended[first.email_id]) == OK
-        assert {tuple(verdicts(ended[email.email_id])) for email in late} == {(Verdict.RELEASED,)}
-        assert max(caller.offered[1:]) == 1, "it took more than it had connections for"
-
-
-def test_connection_that_was_idle_for_a_minute_is_let_go_though_nothing_is_sent(
-    server: Smtpd, opened: OpenSmtp, clock: Clock
-) -> None:
-    transport = opened(server.url, connections=1)
-    send(transport, envelope())
-    clock.ahead += 61
-    send(transport)
-    server.wait_until(lambda: server.open_sessions == 0, "end of the idle connection")
-    assert server.has_heard("QUIT")
 
 
 # -- ping --------------------------------------------------------------------------------------------------------------

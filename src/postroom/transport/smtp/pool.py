@@ -30,6 +30,7 @@ class ConnectionPool:
         self._opening: dict[Connection, RouteTrouble | None] = {}  # with what was wrong at the addresses before
         self._grow_at = 0.0
         self._at_once = OPENING_AT_ONCE
+        self._more = route.relay.connections  # than there are may be tried
         self._check_at = 0.0
         self._is_probing = False
 
@@ -40,16 +41,17 @@ class ConnectionPool:
 
     def is_shut_out(self, now: float) -> bool:
         """Whether to leave emails to other sends of this process: they have all connections that the relay allows."""
-        return not self._all and self._route.is_full(now)
+        return len(self._all) == len(self._opening) and self._route.is_full(now)
 
     def room(self, now: float) -> int:
         """How many emails this send should have in hand: as many as there may be connections; once the relay has
-        refused one more, as many as there are, and another while one more may be tried."""
+        refused one more, as many as there are, and another while one more may be tried, twice as many each time that
+        it may."""
         most = self._route.relay.connections
         let_in = len(self._all) - len(self._opening)
-        if self._at_once == OPENING_AT_ONCE or not let_in:
+        if not let_in:
             return most
-        return min(let_in + (now >= self._grow_at), most)
+        return min(let_in + (self._more if now >= self._grow_at else 0), most)
 
     @property
     def has_idle(self) -> bool:
@@ -184,6 +186,8 @@ class ConnectionPool:
             self._is_probing = False
             self._route.breaker.connected()
             self._route.in_use.add(connection)
+            self._route.let_in_one_more()
+            self._more = min(2 * self._more, self._route.relay.connections)
             self._route.lookup.prefer(connection.address)
             self._idle.append(connection)
             return
@@ -195,7 +199,7 @@ class ConnectionPool:
     def _fail(self, trouble: RouteTrouble, now: float) -> None:
         """A relay that serves our other connections is not down: it allows no more of them for now."""
         self.trouble = trouble
-        self._at_once = 1
+        self._at_once = self._more = 1
         self._grow_at = now + GROW_AGAIN_SECONDS
         self._route.refused_one_more(now)
         if trouble.lasting or self._is_probing or not (self._all or self._route.in_use):

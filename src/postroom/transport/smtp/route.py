@@ -65,6 +65,10 @@ class Route:
         """A connection could not be set up. If others stand, the relay is not down: it allows no more of them."""
         self._full_until = now + FULL_SECONDS
 
+    def let_in_one_more(self) -> None:
+        """A connection could be set up: the relay has room again, or never was full."""
+        self._full_until = 0.0
+
     def is_full(self, now: float) -> bool:
         """Whether a send without a connection would not get one now, while others of this process have some."""
         return now < self._full_until and bool(self.in_use) and not self._idle

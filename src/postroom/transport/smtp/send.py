@@ -83,7 +83,7 @@ class SendLoop:
         """Asks for more where hand-offs are free; False when that brought nothing and nothing is under way."""
         now = self._clock()
         under_way = self._under_way
-        free = self._pool.room(now) - under_way
+        free = min(self._capacity - under_way, self._pool.room(now) - (under_way - len(self._moved)))
         if free > 0 and not self._parked and (now >= self._ask_at or not under_way):  # those parked are to be followed
             self._ask(free, now)
         return bool(self._under_way or self._finished)
@@ -110,7 +110,7 @@ class SendLoop:
         if self._waiting or self._moved:
             self._pool.grow(len(self._waiting) + len(self._moved), now)
             self._heed_trouble(now)
-        if self._busy:
+        if self._route.in_use:
             self._let_go_of_late(now)
 
     def _give_up_at(self, under_way: _UnderWay) -> float:
@@ -266,6 +266,7 @@ class SendLoop:
         """There are fewer connections than emails: what waits long goes back, so that urgent emails come before it."""
         late = deque([under_way for under_way in self._waiting if now >= under_way.since + LONGEST_QUEUE_SECONDS])
         if late:
+            self._route.refused_one_more(now)
             self._waiting = deque([under_way for under_way in self._waiting if under_way not in late])
             self._route_out(late, RouteTrouble(Phase.CONNECT, "no connection was free"), now, Verdict.RELEASED)
 
