@@ -206,3 +206,13 @@ def test_lease_of_a_newer_postroom_is_left_alone(store: MongoStore, database: Da
     database["leases"].update_one({}, {"$set": {"schema": 99}})
     assert recovered(store, HOUR) == 0
     assert status(store, claim) is Status.SENDING
+
+
+def test_claims_that_hold_longer_do_not_hide_one_that_lapsed(store: MongoStore) -> None:
+    now = store.clock()
+    fenced, lapsed = make.stored(store, now, make.email(now), make.email(now))
+    [claim] = make.claimed(store, now, fenced)
+    store.fence({fenced.id: claim.token}, now=now, lease=4 * LEASE)
+    make.claimed(store, now + SECOND, lapsed)
+    assert store.recover(1, now=now + LEASE + SECOND, doubt_delay=SECOND) == 1
+    assert status_of(store, fenced.id) is Status.SENDING

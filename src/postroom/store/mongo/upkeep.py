@@ -93,6 +93,8 @@ def _barred(
         if gone or lease.lapsed:
             held = {i: hold for i, hold in lease.held.items() if i not in gone}
             lapsed.append(replace(lease, held=held, lapsed={**lease.lapsed, **gone}))
+        elif lease.held and room > 0:  # its emails were fenced since; it must not stand before others until they lapse
+            leases.change(connection.leases_quickly, lease)
     primary = connection.primary()
     ways = [connection.leases_quickly] * (len(lapsed) - 1) + [connection.leases]  # the last takes those before it along
     changed = [leases.change(way, lease, again_at=now) for lease, way in zip(lapsed, ways, strict=False)]
