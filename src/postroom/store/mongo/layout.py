@@ -61,6 +61,12 @@ def prepare(meta: Collection[Document], where: str, *, patience_seconds: float) 
             _make(meta.database, missing)
     with pymongo.timeout(patience_seconds):
         _prove_durable(meta, where)
+        ping(meta)
+
+
+def ping(meta: Collection[Document]) -> bool:
+    """Writes one small document, durably; returns whether it was there before."""
+    return meta.update_one({"_id": "ping"}, {"$currentDate": {"at": True}}, upsert=True).upserted_id is None
 
 
 def _check_server(client: MongoClient[Document], where: str) -> None:

@@ -13,6 +13,7 @@ from postroom.store.mongo import (
     claims,
     faults,
     keys,
+    layout,
     listing,
     moves,
     pruning,
@@ -136,10 +137,9 @@ class MongoStore:
     # -- housekeeping ------------------------------------------------------------------------------------------------
 
     def ping(self) -> None:
-        """Writes one small document, durably. It is there, unless the database is new or was emptied meanwhile."""
+        """Writes one small document, durably. It is there, unless the database was emptied meanwhile."""
         with self._in_time(faults.asking) as connection:
-            written = connection.meta.update_one({"_id": "ping"}, {"$currentDate": {"at": True}}, upsert=True)
-            if written.upserted_id is not None:
+            if not layout.ping(connection.meta):
                 connection.look_again()
 
     def close(self) -> None:
