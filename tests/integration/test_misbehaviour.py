@@ -144,7 +144,8 @@ def test_relay_that_does_not_serve_costs_no_attempt(
 ) -> None:
     relay.script.on(phase, action, times=1)
     email = product.wait_for(product.submit(), "sent")
-    assert "relay_unavailable" in events(email)
+    # The latter where another thread of the process still has a connection, from the email before.
+    assert {"relay_unavailable", "handed_back"} & set(events(email))
     assert (email["attempts"], email["possible_duplicate"]) == (1, False), email["timeline"]
 
 
