@@ -47,7 +47,7 @@ def due(
             connection.emails.find(unpublished, shown, sort=order, limit=limit, batch_size=limit, hint="unpublished")
         )
     expired = [document for document in found if _is_expired(document, now)]
-    in_time = [document for document in found if document not in expired] if expired else found
+    in_time = [document for document in found if not _is_expired(document, now)]
     if expired:
         lives.put_off_expired(connection.emails_quickly, [document["_id"] for document in expired], now=now)
     taken = _take(connection, in_time, now, until, wake_up_again_at) if in_time else set()
